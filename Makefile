@@ -1,0 +1,42 @@
+# One command sets everything up and does the main job:   make train
+# A second one passes the tests:                          make test
+PY      ?= python3
+VENV    ?= .venv
+TORCH   ?= torch==2.13.0
+EXTRAS  ?= dev
+PIPARGS ?=
+ARGS    ?=
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.stamp
+
+.DEFAULT_GOAL := train
+.PHONY: train test setup lint lock scatter clean help
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+
+train: $(STAMP)  ## set up, then train, evaluate and simulate the flagship model on the shipped data
+	$(BIN)/python -m eqff.train experiment=main_job $(ARGS)
+
+test: $(STAMP)   ## set up, then run the default tests
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(STAMP)   ## style checks
+	$(BIN)/ruff check .
+
+setup: $(STAMP)  ## only set up
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PY) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q $(PIPARGS) "$(TORCH)" -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
+
+scatter: $(STAMP) ## build torch-scatter against the installed torch (5 to 12 minutes, needs g++)
+	$(BIN)/python -m pip install --disable-pip-version-check setuptools wheel
+	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation torch-scatter
+
+lock: $(STAMP)   ## write constraints.txt from what is installed (run with EXTRAS=dev,qm)
+	$(BIN)/python -m pip freeze --exclude-editable --exclude torch --exclude torch-scatter > constraints.txt
+
+clean:           ## remove the virtual environment
+	rm -rf $(VENV)

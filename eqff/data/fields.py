@@ -1,0 +1,88 @@
+"""The one table of fields: name, level, shape, unit and meaning of everything that readers, parts, losses and outputs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from eqff.errors import ConfigError, did_you_mean
+
+Level = Literal["atom", "edge", "structure"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named quantity.
+
+    Attributes:
+        name: The key under which every part of eqff knows it.
+        level: Per atom (N, ...), per edge (E, ...) or per structure (B, ...).
+        shape: Trailing shape for one atom, edge or structure; None where it depends on the model.
+        irreps: How it turns with the frame, in e3nn's notation; Cartesian components are stored in x, y, z order.
+        unit: Unit of the stored numbers; empty for pure numbers.
+        meaning: One line for people.
+        role: "input" describes a structure, "label" can be predicted and trained on, "internal" lives inside a model.
+        integer: Whether values are whole numbers (stored as int64).
+    """
+
+    name: str
+    level: Level
+    shape: tuple[int, ...] | None
+    irreps: str
+    unit: str
+    meaning: str
+    role: Literal["input", "label", "internal"] = "label"
+    integer: bool = False
+
+
+_TABLE = (
+    # what a structure is
+    Field("numbers", "atom", (), "0e", "", "atomic number Z", "input", True),
+    Field("positions", "atom", (3,), "1o", "Å", "Cartesian position", "input"),
+    Field("cell", "structure", (3, 3), "3x1o", "Å", "lattice vectors as rows; zero rows where not periodic", "input"),
+    Field("pbc", "structure", (3,), "3x0e", "", "whether each lattice vector is periodic", "input", True),
+    Field("total_charge", "structure", (), "0e", "e", "total charge Q", "input"),
+    Field("multiplicity", "structure", (), "0e", "", "spin multiplicity 2S+1", "input"),
+    # what a model can be trained on and asked for
+    Field("energy", "structure", (), "0e", "eV", "potential energy"),
+    Field("forces", "atom", (3,), "1o", "eV/Å", "minus the gradient of the energy with respect to positions"),
+    Field("stress", "structure", (3, 3), "0e+2e", "eV/Å³", "(1/V) dE/dstrain, positive under tension (ASE's sign)"),
+    Field("virial", "structure", (3, 3), "0e+2e", "eV", "minus dE/dstrain; defined without a cell too"),
+    Field("charges", "atom", (), "0e", "e", "partial charge"),
+    Field("spin_charges", "atom", (), "0e", "1", "spin density on the atom, alpha excess positive"),
+    Field("dipole", "structure", (3,), "1o", "e·Å", "dipole moment; for ions about the origin of the coordinates"),
+    Field("quadrupole", "structure", (3, 3), "2e", "e·Å²", "traceless quadrupole 1/2 sum q (3 r r - r²)"),
+    Field("polarizability", "structure", (3, 3), "0e+2e", "Å³", "dipole polarizability"),
+    # what lives between a model's parts
+    Field("features", "atom", None, "", "", "spherical features (N, (degree+1)², channels) after the last pass", "internal"),
+    Field("pass_scalars", "atom", None, "", "", "the scalar features after each pass (N, passes, channels)", "internal"),
+)
+
+FIELDS: dict[str, Field] = {field.name: field for field in _TABLE}
+
+
+def field(name: str) -> Field:
+    """The table's row for a name.
+
+    Raises:
+        ConfigError: The name is not in the table; the message suggests the nearest one.
+    """
+    if name in FIELDS:
+        return FIELDS[name]
+    raise ConfigError(f"There is no field '{name}'.{did_you_mean(name, FIELDS)}")
+
+
+def names(role: str) -> tuple[str, ...]:
+    """All field names with the given role ("input", "label" or "internal")."""
+    return tuple(row.name for row in _TABLE if row.role == role)
+
+
+def declare(row: Field) -> Field:
+    """Adds a field for a new part, so that readers, losses, metrics and outputs know it from there on.
+
+    Raises:
+        ConfigError: The name is taken by a row that says something else.
+    """
+    if FIELDS.setdefault(row.name, row) != row:
+        raise ConfigError(f"The field '{row.name}' is declared twice with different content.")
+    return row

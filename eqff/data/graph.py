@@ -1,0 +1,146 @@
+"""The graph of atoms that models compute on: plain tensors, batched over structures, never edited in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+LOCAL = "local"
+"""Name of the neighbour list that backbones use."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Directed pairs of one neighbour list, sorted by receiver; both directions of a pair are present.
+
+    Attributes:
+        sender: Atom j, (E,).
+        receiver: Atom i, (E,), ascending.
+        shift: Whole lattice translations of the sender, (E, 3).
+        vectors: r_j - r_i + shift · cell in Å, (E, 3).
+        lengths: Their norms in Å, (E,).
+    """
+
+    sender: Tensor
+    receiver: Tensor
+    shift: Tensor
+    vectors: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class AtomicGraph:
+    """A batch of B structures with N atoms in all.
+
+    Attributes:
+        numbers: Atomic numbers, (N,) int64.
+        positions: Å, (N, 3).
+        cell: Lattice vectors as rows in Å, (B, 3, 3); zero rows where there is none.
+        pbc: (B, 3) bool.
+        total_charge: e, (B,).
+        multiplicity: 2S+1, (B,).
+        batch: Structure of each atom, (N,) int64, ascending.
+        edges: Neighbour lists by name; backbones read ``LOCAL``.
+    """
+
+    numbers: Tensor
+    positions: Tensor
+    cell: Tensor
+    pbc: Tensor
+    total_charge: Tensor
+    multiplicity: Tensor
+    batch: Tensor
+    edges: Mapping[str, Edges] = field(default_factory=dict)
+
+    @property
+    def num_atoms(self) -> int:
+        """N."""
+        return self.numbers.shape[0]
+
+    @property
+    def num_structures(self) -> int:
+        """B."""
+        return self.total_charge.shape[0]
+
+    @property
+    def volume(self) -> Tensor:
+        """Cell volumes in Å³, (B,); zero where a structure has fewer than three lattice vectors."""
+        return torch.linalg.det(self.cell).abs()
+
+    @property
+    def local(self) -> Edges:
+        """The neighbour list that backbones use."""
+        return self.edges[LOCAL]
+
+    def deformed(self, positions: Tensor, strain: Tensor | None = None) -> AtomicGraph:
+        """The same graph at other positions and under a strain, every edge vector computed anew from them.
+
+        This is the only way in which geometry enters a model, so one derivative with respect to ``positions`` and
+        ``strain`` reaches positions, cell, volume and edges together.
+
+        Args:
+            positions: Å, (N, 3).
+            strain: Strain tensors (B, 3, 3), of which the symmetric part acts on positions and cell; None for none.
+        """
+        cell = self.cell
+        if strain is not None:
+            symmetric = 0.5 * (strain + strain.transpose(1, 2))
+            cell = cell + cell @ symmetric
+            positions = positions + (positions[:, None, :] @ symmetric[self.batch])[:, 0, :]
+        edges = {
+            name: _edges(old.sender, old.receiver, old.shift, positions, cell, self.batch)
+            for name, old in self.edges.items()
+        }
+        return replace(self, positions=positions, cell=cell, edges=edges)
+
+
+def _edges(sender: Tensor, receiver: Tensor, shift: Tensor, positions: Tensor, cell: Tensor, batch: Tensor) -> Edges:
+    translation = (shift[:, None, :] @ cell[batch[receiver]])[:, 0, :]
+    vectors = positions[sender] - positions[receiver] + translation
+    return Edges(sender, receiver, shift, vectors, torch.linalg.vector_norm(vectors, dim=-1))
+
+
+def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> AtomicGraph:
+    """A graph from batched tensors under the names of the fields table.
+
+    Args:
+        tensors: numbers, positions, cell, pbc, total_charge, multiplicity, batch, and for each neighbour list
+            ``edge_index`` (2, E) as [sender, receiver] with ``edge_shift`` (E, 3) for the local one,
+            ``edge_index_NAME`` with ``edge_shift_NAME`` for others.
+        dtype: Floating dtype of the computation.
+    """
+    positions, cell, batch = tensors["positions"].to(dtype), tensors["cell"].to(dtype), tensors["batch"]
+    edges = {}
+    for key in tensors:
+        if key.startswith("edge_index"):
+            name = key.removeprefix("edge_index").removeprefix("_") or LOCAL
+            sender, receiver = tensors[key][0], tensors[key][1]
+            shift = tensors[key.replace("edge_index", "edge_shift")].to(dtype)
+            edges[name] = _edges(sender, receiver, shift, positions, cell, batch)
+    return AtomicGraph(
+        numbers=tensors["numbers"],
+        positions=positions,
+        cell=cell,
+        pbc=tensors["pbc"],
+        total_charge=tensors["total_charge"].to(dtype),
+        multiplicity=tensors["multiplicity"].to(dtype),
+        batch=batch,
+        edges=edges,
+    )
+
+
+INPUTS = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", "batch")
+
+
+def graph_tensors(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of a PyG batch (or any mapping), the tensors that a graph is made of; labels stay behind."""
+    wanted = [key for key in batch.keys() if key in INPUTS or key.startswith(("edge_index", "edge_shift"))]
+    return {key: batch[key] for key in wanted}
+
+
+def graph_from_batch(batch: Mapping[str, Tensor], dtype: torch.dtype) -> AtomicGraph:
+    """The graph of a PyG batch; see `graph_from_tensors`."""
+    return graph_from_tensors(graph_tensors(batch), dtype)

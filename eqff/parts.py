@@ -1,0 +1,121 @@
+"""The four kinds of parts that a potential is made of, and what each promises.
+
+A part says which fields it reads and writes; values go in as arguments and come out as a new dict. No part edits what it
+was given or calls another part; `eqff.potential.Potential` is the only place that joins them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from eqff.data.graph import AtomicGraph
+
+Fields = Mapping[str, Tensor]
+
+
+class Part(nn.Module):
+    """What every part has.
+
+    Attributes:
+        reads: Fields that must exist before this part runs. Those with role "input" always do.
+        writes: Fields that it adds.
+        neighbour_lists: The neighbour lists it needs: name and cutoff in Å. Where several parts name one list, the
+            largest cutoff is taken and each part must be zero beyond its own.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+    @property
+    def neighbour_lists(self) -> dict[str, float]:
+        """Name and cutoff (Å) of each neighbour list that is needed."""
+        return {}
+
+
+class Backbone(Part, ABC):
+    """From a graph to features per atom, pass by pass.
+
+    Features are (N, (degree + 1)², channels): spherical components first in e3nn's order l = 0, 1, ..., channels last.
+    Component l·l + m belongs to an irrep of parity (-1)^l.
+
+    A constructor is offered ``elements`` (atomic numbers), ``mean_neighbours`` and ``out_degree`` (the highest degree
+    that any head or term reads after the last pass), and takes those it names.
+
+    Attributes:
+        channels: Channels of the features.
+        num_passes: How often `interact` is called.
+        cutoff: Å; the local neighbour list's radius.
+    """
+
+    writes = ("features", "pass_scalars")
+    channels: int
+    num_passes: int
+    cutoff: float
+
+    @property
+    def neighbour_lists(self) -> dict[str, float]:
+        """The local list at this backbone's cutoff."""
+        return {"local": self.cutoff}
+
+    @abstractmethod
+    def prepare(self, graph: AtomicGraph) -> Any:
+        """What all passes share, computed once (radial basis, spherical harmonics); handed to `interact`."""
+
+    @abstractmethod
+    def embed(self, graph: AtomicGraph) -> Tensor:
+        """Features before the first pass, (N, any, channels)."""
+
+    @abstractmethod
+    def interact(self, index: int, features: Tensor, graph: AtomicGraph, prepared: Any) -> Tensor:
+        """Features after pass ``index`` (0 to num_passes - 1); after the last one (N, (out_degree + 1)², channels)."""
+
+
+class Exchange(Part, ABC):
+    """Works on the features between two passes and may look at the whole structure.
+
+    A constructor is offered ``elements``, ``channels`` and ``num_passes``. What it writes is kept for every pass: field
+    ``x`` holds the last pass's value and ``pass_x`` all of them, stacked along dimension 1.
+    """
+
+    @abstractmethod
+    def forward(self, index: int, features: Tensor, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """The new features, same shape, and the fields named in ``writes``, after pass ``index``."""
+
+
+class Head(Part, ABC):
+    """From features to named properties, with their constraints over the whole structure.
+
+    A constructor is offered ``elements``, ``channels`` and ``num_passes``.
+
+    Attributes:
+        degree: Highest degree l of ``features`` that it reads.
+    """
+
+    degree: int = 0
+
+    @abstractmethod
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """The fields named in ``writes``."""
+
+
+class Term(Part, ABC):
+    """A named contribution to the energy.
+
+    A constructor is offered ``elements``, ``channels``, ``num_passes``, ``reference_energies`` (Z to eV) and
+    ``energy_scale`` (eV). Terms never compute forces.
+
+    Attributes:
+        degree: Highest degree l of ``features`` that it reads.
+        level: Whether the energy is given per atom (N,) or per structure (B,).
+    """
+
+    degree: int = 0
+    level: Literal["atom", "structure"] = "atom"
+
+    @abstractmethod
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """``energy`` in eV at this term's level, and the fields named in ``writes``."""

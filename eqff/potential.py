@@ -1,0 +1,180 @@
+"""The composition: a backbone, exchanges between its passes, heads, and named energy terms make one potential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from eqff.data import fields as table
+from eqff.data.graph import AtomicGraph
+from eqff.derivatives import differentiate, differentiate_functional
+from eqff.errors import ModelError
+from eqff.nn.reduce import segment_sum
+from eqff.parts import Backbone, Exchange, Head, Part, Term
+
+
+class Potential(nn.Module):
+    """A model: total energy = the sum of its named terms, with derivatives from one place.
+
+    Every term's energy and every field that a part writes is in the result, so nothing is added up unseen.
+
+    Args:
+        backbone: Structure to features; None for a potential of terms that need no features.
+        terms: Energy terms by name, summed.
+        heads: Property heads by name, run in order before the terms.
+        exchanges: Run in order after each pass of the backbone.
+        elements: Atomic numbers that the model covers.
+
+    Raises:
+        ModelError: A part reads a field that nothing before it writes.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | None,
+        terms: Mapping[str, Term],
+        heads: Mapping[str, Head] | None = None,
+        exchanges: Mapping[str, Exchange] | None = None,
+        *,
+        elements: tuple[int, ...],
+    ):
+        super().__init__()
+        if not terms:
+            raise ModelError("A potential needs at least one energy term; give one under model.terms.")
+        self.elements = tuple(sorted(elements))
+        self.backbone = backbone
+        self.exchanges = nn.ModuleDict(exchanges or {})
+        self.heads = nn.ModuleDict(heads or {})
+        self.terms = nn.ModuleDict(terms)
+        known = torch.zeros(max(self.elements) + 1, dtype=torch.bool)
+        known[list(self.elements)] = True
+        self.register_buffer("known_elements", known, persistent=False)
+        self._compiled: dict[bool, object] = {}
+        check_fields(self.ordered_parts())
+
+    def ordered_parts(self) -> dict[str, Part]:
+        """All parts by their place in the config, in the order in which they run."""
+        parts: dict[str, Part] = {} if self.backbone is None else {"backbone": self.backbone}
+        for group in ("exchanges", "heads", "terms"):
+            parts |= {f"{group}.{name}": part for name, part in getattr(self, group).items()}
+        return parts
+
+    @property
+    def neighbour_lists(self) -> dict[str, float]:
+        """Every neighbour list that some part needs, with the largest cutoff asked for, in Å."""
+        lists: dict[str, float] = {}
+        for part in self.ordered_parts().values():
+            for name, cutoff in part.neighbour_lists.items():
+                lists[name] = max(cutoff, lists.get(name, 0.0))
+        return lists
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of the weights, in which features are computed; energies are summed in float64."""
+        return next((p.dtype for p in self.parameters()), torch.get_default_dtype())
+
+    @property
+    def predicts(self) -> tuple[str, ...]:
+        """Names of the labels this model can be trained on or asked for."""
+        written = {name for part in self.ordered_parts().values() for name in part.writes}
+        return ("energy", "forces", "stress", "virial") + tuple(n for n in table.names("label") if n in written)
+
+    def energy(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total energies (B,) in eV, float64, and all fields, among them ``energy_TERM`` (B,) of each term."""
+        fields = self._features(graph)
+        for head in self.heads.values():
+            fields = fields | head(graph, fields)
+        total = torch.zeros(graph.num_structures, dtype=torch.float64, device=graph.positions.device)
+        for name, term in self.terms.items():
+            written = dict(term(graph, fields))
+            energy = written.pop("energy").to(torch.float64)
+            if term.level == "atom":
+                written[f"atom_energy_{name}"] = energy
+                energy = segment_sum(energy, graph.batch, graph.num_structures)
+            fields = fields | written | {f"energy_{name}": energy}
+            total = total + energy
+        return total, fields
+
+    def forward(
+        self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
+    ) -> dict[str, Tensor]:
+        """The prediction: every label, field and term energy under its name.
+
+        Args:
+            graph: The batch; only elements of ``self.elements``.
+            forces: Whether to differentiate at all.
+            stress: Whether to give virial and stress too.
+            create_graph: Whether forces can be differentiated again; by default while training.
+
+        Raises:
+            ModelError: The batch holds an element that the model does not cover.
+        """
+        self.require_elements(graph.numbers)
+        if not forces:
+            energy, fields = self.energy(graph)
+            return fields | {"energy": energy}
+        create_graph = self.training if create_graph is None else create_graph
+        if create_graph and self._compiled:
+            return self._compiled[True](graph, stress)
+        return differentiate(self.energy, graph, stress=stress, create_graph=create_graph)
+
+    def compile_training_step(self) -> None:
+        """From now on, predictions that are differentiated again run compiled, first derivative included."""
+
+        def step(graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
+            return differentiate_functional(self.energy, graph, stress=stress)
+
+        self._compiled[True] = torch.compile(step, fullgraph=True, dynamic=True)
+
+    def require_elements(self, numbers: Tensor) -> None:
+        """Raises ModelError naming every element among ``numbers`` (N,) that the model was not made for."""
+        inside = numbers < self.known_elements.shape[0]
+        if bool((inside & self.known_elements[numbers.clamp(max=self.known_elements.shape[0] - 1)]).all()):
+            return
+        from ase.data import chemical_symbols
+
+        unknown = sorted(set(numbers.tolist()) - set(self.elements))
+        raise ModelError(
+            f"The model does not know {', '.join(f'{chemical_symbols[z]} (Z={z})' for z in unknown)}; it was made for "
+            f"{', '.join(chemical_symbols[z] for z in self.elements)}. Leave such structures out, or train on data "
+            "that has these elements."
+        )
+
+    def _features(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        if self.backbone is None:
+            return {}
+        prepared = self.backbone.prepare(graph)
+        features = self.backbone.embed(graph)
+        scalars, passes = [], {}
+        for index in range(self.backbone.num_passes):
+            features = self.backbone.interact(index, features, graph, prepared)
+            for exchange in self.exchanges.values():
+                features, written = exchange(index, features, graph)
+                for name, value in written.items():
+                    passes.setdefault(name, []).append(value)
+            scalars.append(features[:, 0, :])
+        last = {name: values[-1] for name, values in passes.items()}
+        every = {f"pass_{name}": torch.stack(values, dim=1) for name, values in passes.items()}
+        return last | every | {"features": features, "pass_scalars": torch.stack(scalars, dim=1)}
+
+
+def check_fields(parts: Mapping[str, Part]) -> None:
+    """Checks that every field read is written before it is read.
+
+    Args:
+        parts: By name, in the order in which they run.
+
+    Raises:
+        ModelError: Names the part, the field, and the part that would provide it if there is one.
+    """
+    available = set(table.names("input"))
+    for place, part in parts.items():
+        for name in part.reads:
+            if name in available:
+                continue
+            later = [other for other, candidate in parts.items() if name in candidate.writes]
+            remedy = f"'{later[0]}' writes it, but runs later: put it first." if later else "No part writes it: add one."
+            raise ModelError(f"'{place}' reads the field '{name}', which nothing before it provides. {remedy}")
+        available |= set(part.writes) | {f"pass_{name}" for name in part.writes if isinstance(part, Exchange)}

@@ -1,0 +1,79 @@
+"""The energy that local environments carry: a readout of each pass, and the reference energies of the elements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from eqff.data.graph import AtomicGraph
+from eqff.parts import Fields, Term
+
+
+class ReferenceEnergies(nn.Module):
+    """One energy per element, kept in float64 whatever the precision of the model around it.
+
+    Args:
+        reference_energies: Atomic number to eV.
+    """
+
+    def __init__(self, reference_energies: Mapping[int, float]):
+        super().__init__()
+        values = torch.zeros(max(reference_energies) + 1, dtype=torch.float64)
+        for number, energy in reference_energies.items():
+            values[number] = energy
+        self.register_buffer("values", values)
+
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202
+        exact = self.values
+        super()._apply(fn, recurse)
+        self.values = exact.to(self.values.device)  # total energies of 1e4 eV need more than float32
+        return self
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Reference energy of each atom in eV, (N,) float64."""
+        return self.values[numbers]
+
+
+class LocalEnergy(Term):
+    """Site energies [Behler & Parrinello, Phys. Rev. Lett. 98, 146401 (2007)].
+
+    E_i = scale · (W · s_i + MLP(s_i)) + E0_z, with s_i the scalar features after every pass.
+
+    Args:
+        channels: Channels of the backbone.
+        num_passes: Passes of the backbone.
+        reference_energies: E0 of each element, Z to eV.
+        energy_scale: eV; a typical size of what is left to learn.
+        hidden: Width of the nonlinear readout; 0 for a linear one alone.
+    """
+
+    reads = ("pass_scalars", "numbers")
+    level = "atom"
+
+    def __init__(
+        self,
+        channels: int,
+        num_passes: int,
+        reference_energies: Mapping[int, float],
+        energy_scale: float = 1.0,
+        hidden: int = 32,
+    ):
+        super().__init__()
+        self.reference = ReferenceEnergies(reference_energies)
+        self.linear = nn.Linear(channels * num_passes, 1, bias=False)
+        self.nonlinear = None
+        if hidden:
+            self.nonlinear = nn.Sequential(
+                nn.Linear(channels * num_passes, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
+            )
+        self.register_buffer("energy_scale", torch.tensor(float(energy_scale)))
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """Site energies in eV, (N,) float64."""
+        scalars = fields["pass_scalars"].flatten(1)
+        energy = self.linear(scalars)
+        if self.nonlinear is not None:
+            energy = energy + self.nonlinear(scalars)
+        return {"energy": self.reference(graph.numbers) + (self.energy_scale * energy[:, 0]).to(torch.float64)}
