@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from eqff.derivatives import differentiate, differentiate_functional
 from eqff.errors import ModelError
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
+
+if TYPE_CHECKING:
+    from eqff.checkpoints.metadata import ModelMetadata
+    from eqff.interfaces.ase import EqffCalculator
 
 
 class Potential(nn.Module):
@@ -29,7 +34,12 @@ class Potential(nn.Module):
 
     Raises:
         ModelError: A part reads a field that nothing before it writes.
+
+    Attributes:
+        metadata: What its model file says, for a model that was loaded from one.
     """
+
+    metadata: ModelMetadata | None = None
 
     def __init__(
         self,
@@ -127,6 +137,12 @@ class Potential(nn.Module):
             return differentiate_functional(self.energy, graph, stress=stress)
 
         self._compiled[True] = torch.compile(step, fullgraph=True, dynamic=True)
+
+    def calculator(self, **settings: Any) -> EqffCalculator:
+        """An ASE calculator with this model; for its settings see `eqff.interfaces.ase.EqffCalculator`."""
+        from eqff.interfaces.ase import EqffCalculator
+
+        return EqffCalculator(self, **settings)
 
     def require_elements(self, numbers: Tensor) -> None:
         """Raises ModelError naming every element among ``numbers`` (N,) that the model was not made for."""
