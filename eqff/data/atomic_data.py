@@ -1,0 +1,65 @@
+"""One structure with its labels and neighbour lists, as a PyG `Data` object under the names of the fields table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from eqff.data import fields as table
+
+META = ("group", "config_type", "source", "frame")
+"""What a frame remembers besides tensors: whom it belongs to, of what kind it is, from which file, and where in it."""
+
+
+class AtomicData(Data):
+    """One structure of N atoms; a batch of them is PyG's own `Batch`.
+
+    Inputs: ``numbers`` (N,) int64, ``positions`` (N, 3), ``cell`` (1, 3, 3), ``pbc`` (1, 3) bool, ``total_charge`` (1,)
+    and ``multiplicity`` (1,), all float64 in Å and e. Labels stand under their field names, (N, ...) per atom and
+    (1, ...) per structure, float64; where a frame lacks a label that others of its set have, it is NaN.
+
+    Neighbour lists: ``edge_index`` (2, E) as [sender, receiver], sorted by receiver, with ``edge_shift`` (E, 3) for the
+    local one; ``edge_index_NAME`` with ``edge_shift_NAME`` for others.
+
+    ``group``, ``config_type`` and ``source`` are strings, empty where unknown; ``frame`` is the place in the file.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels that are present; all their numbers may still be NaN."""
+        return tuple(name for name in table.names("label") if name in self)
+
+    def has(self, name: str) -> bool:
+        """Whether this structure has the label and it is known here, not filled up with NaN."""
+        return name in self and not bool(torch.isnan(self[name]).all())
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, for messages."""
+        return f"{self.source or 'structure'}, frame {self.frame}"
+
+
+def fill_missing_labels(frames: Iterable[AtomicData]) -> tuple[str, ...]:
+    """Gives every frame the labels that any of the frames has, NaN where unknown, so that they can be batched.
+
+    Returns:
+        The names of all labels.
+    """
+    frames = list(frames)
+    present = {name for frame in frames for name in frame.labels}
+    labels = tuple(name for name in table.names("label") if name in present)
+    shapes = {name: next(frame[name].shape[1:] for frame in frames if name in frame) for name in labels}
+    for frame in frames:
+        for name in labels:
+            if name not in frame:
+                rows = frame.num_nodes if table.field(name).level == "atom" else 1
+                frame[name] = torch.full((rows, *shapes[name]), torch.nan, dtype=torch.float64)
+    return labels
+
+
+def known_rows(values: Tensor) -> Tensor:
+    """Which rows of a label are known: (M,) bool, False where a frame lacked the label."""
+    return ~torch.isnan(values.reshape(values.shape[0], -1)).any(dim=1)

@@ -1,0 +1,175 @@
+"""From records of a file to structures: keys to fields, units to eqff's, shapes, charge and spin state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from eqff.data import fields as table
+from eqff.data.atomic_data import AtomicData
+from eqff.data.electrons import check_state, lowest_multiplicity
+from eqff.data.keys import DERIVED, KeyMap, level_of
+from eqff.data.neighbours import check_cell
+from eqff.data.records import Record
+from eqff.data.units import conversion
+from eqff.errors import ConfigError, DataError, did_you_mean
+
+Multiplicity = float | Literal["lowest"]
+_SYMMETRIC = ("stress", "virial")
+
+
+class Converter:
+    """Turns records into `AtomicData`.
+
+    Args:
+        keys: Key of the file to field; what is not named is recognised where usage is common (`eqff.data.keys`).
+        units: Field to unit of the file, e.g. ``{"energy": "kcal/mol", "positions": "bohr"}``. What is not named is
+            taken in the unit that the file states, else in eqff's own.
+        total_charge: For frames that state none.
+        multiplicity: The same; ``"lowest"`` is the lowest one that the electron count allows.
+        labels: The only labels to take; all by default.
+
+    Attributes:
+        used: How often each (key, field) was read.
+        unused: How often each key was seen and not read.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[str, str | None] | None = None,
+        units: Mapping[str, str] | None = None,
+        total_charge: float | None = None,
+        multiplicity: Multiplicity | None = None,
+        labels: tuple[str, ...] | None = None,
+    ):
+        self.key_map = KeyMap(keys, labels)
+        self.units = dict(units or {})
+        for name, unit in self.units.items():
+            conversion(unit, table.field(name).unit, f"'{name}'")
+        if isinstance(multiplicity, str) and multiplicity != "lowest":
+            raise ConfigError(f"multiplicity is '{multiplicity}'.{did_you_mean(multiplicity, ['lowest'])} Or a number.")
+        self.total_charge = total_charge
+        self.multiplicity = multiplicity
+        self.used: Counter[tuple[str, str]] = Counter()
+        self.unused: Counter[str] = Counter()
+
+    def __call__(self, record: Record) -> AtomicData:
+        """One structure.
+
+        Raises:
+            DataError: Names file, frame, key and remedy.
+        """
+        values = self._values(record)
+        lengths = self._factor(record, "positions", "positions")
+        cell = self._cell(record, lengths)
+        charge, multiplicity = self._state(record, values)
+        tensors = {name: _shaped(name, value, record) for name, value in values.items() if name in table.FIELDS}
+        return AtomicData(
+            num_nodes=len(record.numbers),
+            numbers=torch.tensor(np.asarray(record.numbers), dtype=torch.int64),
+            positions=torch.tensor(np.asarray(record.positions, dtype=np.float64) * lengths),
+            cell=torch.tensor(cell)[None],
+            pbc=torch.tensor(np.asarray(record.pbc, dtype=bool))[None],
+            total_charge=torch.tensor([float(charge)], dtype=torch.float64),
+            multiplicity=torch.tensor([float(multiplicity)], dtype=torch.float64),
+            group=str(values.get("group", "")),
+            config_type=str(values.get("config_type", "")),
+            source=record.source,
+            frame=record.frame,
+            **{name: tensors[name] for name in table.names("label") if name in tensors},
+        )
+
+    def _values(self, record: Record) -> dict[str, Any]:
+        """What the record holds, by target, in eqff's units; derived fields computed."""
+        values: dict[str, Any] = {}
+        taken = set()
+        for target in self.key_map.candidates(record):
+            key = self.key_map.choose(record, target)
+            raw = (record.structure if level_of(target) == "structure" else record.atoms)[key]
+            taken.add(key)
+            self.used[key, target] += 1
+            field_name = DERIVED.get(target, target)
+            if field_name not in table.FIELDS:
+                values[target] = raw
+                continue
+            numeric = _numeric(raw, key, record) * self._factor(record, field_name, key)
+            values[field_name] = _DERIVE.get(target, lambda value: value)(numeric)
+        self.unused.update(key for key in (*record.structure, *record.atoms) if key not in taken)
+        return values
+
+    def _factor(self, record: Record, name: str, key: str) -> float:
+        unit = self.units.get(name) or record.units.get(key)
+        return 1.0 if unit is None else conversion(unit, table.field(name).unit, f"'{key}' ({record.place})")
+
+    def _cell(self, record: Record, lengths: float) -> np.ndarray:
+        cell = np.asarray(record.cell, dtype=np.float64).reshape(3, 3)
+        if not np.any(record.pbc):
+            return np.zeros((3, 3))  # the box around a molecule means nothing
+        cell = cell * (self._factor(record, "cell", "cell") if "cell" in self.units else lengths)
+        check_cell(cell, record.pbc, record.place)
+        return cell
+
+    def _state(self, record: Record, values: dict[str, Any]) -> tuple[float, float]:
+        charge = values.pop("total_charge", self.total_charge)
+        multiplicity = values.pop("multiplicity", self.multiplicity)
+        for name, value in (("total charge", charge), ("multiplicity (2S+1)", multiplicity)):
+            if value is None:
+                raise DataError(_nowhere(name, record))
+        charge = float(np.asarray(charge).item())
+        if isinstance(multiplicity, str):
+            multiplicity = lowest_multiplicity(record.numbers, charge, record.place)
+        multiplicity = float(np.asarray(multiplicity).item())
+        check_state(record.numbers, charge, multiplicity, record.place)
+        return round(charge), multiplicity
+
+
+def _unpaired_to_multiplicity(unpaired: np.ndarray) -> np.ndarray:
+    return unpaired + 1.0
+
+
+def _second_moment_to_quadrupole(moment: np.ndarray) -> np.ndarray:
+    """Buckingham's 1/2 sum q (3 r r - r²) from sum q r r."""
+    matrix = moment.reshape(3, 3)
+    return 1.5 * matrix - 0.5 * np.trace(matrix) * np.eye(3)
+
+
+_DERIVE = {"unpaired_electrons": _unpaired_to_multiplicity, "second_moment": _second_moment_to_quadrupole}
+
+
+def _numeric(raw: object, key: str, record: Record) -> np.ndarray:
+    try:
+        return np.asarray(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{record.place}: '{key}' should be a number, but is {raw!r}. If it is no label, say keys={{{key}: null}}."
+        ) from error
+
+
+def _shaped(name: str, value: np.ndarray, record: Record) -> torch.Tensor:
+    """The value with the table's shape, (1, ...) or (N, ...), float64."""
+    row = table.field(name)
+    shape = row.shape or ()
+    if name in _SYMMETRIC and value.shape == (6,):
+        value = voigt_6_to_full_3x3_stress(value)
+    rows = len(record.numbers) if row.level == "atom" else 1
+    if value.size != rows * int(np.prod(shape, dtype=int)):
+        raise DataError(
+            f"{record.place}: '{name}' has shape {value.shape}; needed are {(rows, *shape) if rows > 1 else shape} "
+            f"numbers for {len(record.numbers)} atoms."
+        )
+    return torch.tensor(np.ascontiguousarray(value.reshape(rows, *shape)))
+
+
+def _nowhere(name: str, record: Record) -> str:
+    setting = name.split(" (")[0].replace(" ", "_")
+    more = "; multiplicity=lowest takes the lowest that the electrons allow" if setting == "multiplicity" else ""
+    return (
+        f"{record.place}: the {name} is nowhere given, and eqff does not guess it ({record.keys_text()}). If a key has it, "
+        f"name it: keys={{KEY: {setting}}}. If it is the same for all frames that don't say: {setting}=NUMBER{more} "
+        f"(in a config under data, e.g. data.{setting}={'1' if setting == 'multiplicity' else '0'})."
+    )

@@ -1,0 +1,139 @@
+"""From a file's keys to fields: what is recognised by itself, and what the user says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from eqff.data import fields as table
+from eqff.data.atomic_data import META
+from eqff.data.records import Record
+from eqff.errors import ConfigError, DataError, did_you_mean
+
+_PREFIXES = ("ref_", "dft_", "qm_", "reference_")
+_STRUCTURE = {
+    "total_energy": "energy",
+    "charge": "total_charge",
+    "net_charge": "total_charge",
+    "spin": "multiplicity",
+    "spin_multiplicity": "multiplicity",
+    "mult": "multiplicity",
+    "unpaired_electrons": "unpaired_electrons",
+    "virials": "virial",
+    "dipole_moment": "dipole",
+    "mol_id": "group",
+    "molecule": "group",
+    "subset": "config_type",
+}
+_ATOM = {
+    "force": "forces",
+    "partial_charges": "charges",
+    "atomic_charges": "charges",
+    "spin_populations": "spin_charges",
+    "spin_densities": "spin_charges",
+}
+DERIVED = {"unpaired_electrons": "multiplicity", "second_moment": "quadrupole"}
+"""What a key may also be mapped to, and the field that is computed from it."""
+
+_STATE = ("total_charge", "multiplicity")
+
+
+def targets() -> set[str]:
+    """Everything that a key can be mapped to."""
+    return {*table.names("label"), *_STATE, *DERIVED, *META[:2]}
+
+
+def level_of(target: str) -> str:
+    """Whether values of a target are per "atom" or per "structure"."""
+    return table.FIELDS[target].level if target in table.FIELDS else "structure"
+
+
+def recognise(key: str, level: str) -> str | None:
+    """The field that a key of a file stands for by common usage, or None.
+
+    Case and a prefix such as ``REF_`` don't matter. ``spin`` is taken for the multiplicity 2S+1, which the electron count
+    then confirms or refutes, because 2S has the other parity.
+    """
+    word = key.lower()
+    for prefix in _PREFIXES:
+        word = word.removeprefix(prefix)
+    found = (_STRUCTURE if level == "structure" else _ATOM).get(word, word)
+    return found if found in targets() and level_of(found) == level else None
+
+
+class KeyMap:
+    """Finds, in each record, the key of every field.
+
+    Args:
+        keys: What the user says: key of the file to field (or ``group``, ``config_type``, ``unpaired_electrons``,
+            ``second_moment``), or to None to leave the key alone.
+        labels: If given, the only labels to take.
+
+    Raises:
+        ConfigError: A target that does not exist.
+    """
+
+    def __init__(self, keys: Mapping[str, str | None] | None = None, labels: tuple[str, ...] | None = None):
+        self.keys = dict(keys or {})
+        for key, target in self.keys.items():
+            if target is not None and target not in targets():
+                raise ConfigError(f"keys: '{key}' can't be mapped to '{target}'.{did_you_mean(target, targets())}")
+        for label in labels or ():
+            table.field(label)
+        self.labels = labels
+        self._cache: dict[tuple[frozenset[str], frozenset[str]], dict[str, list[str]]] = {}
+
+    def candidates(self, record: Record) -> dict[str, list[str]]:
+        """For each target, the keys of the record that may hold it; what the user named comes alone."""
+        present = (frozenset(record.structure), frozenset(record.atoms))
+        if present not in self._cache:
+            found: dict[str, list[str]] = {}
+            for level, keys in zip(("structure", "atom"), present, strict=True):
+                for key in sorted(keys):
+                    self._add(found, key, level)
+            self._cache[present] = found
+        return self._cache[present]
+
+    def _add(self, found: dict[str, list[str]], key: str, level: str) -> None:
+        if key in self.keys:
+            target = self.keys[key]
+        else:
+            target = recognise(key, level)
+            if target in self.keys.values():
+                return  # the user said where this one is
+        wanted = self.labels is None or target not in table.names("label") or target in self.labels
+        if target is None or not wanted:
+            return
+        if level_of(target) != level:
+            raise DataError(f"keys: '{key}' is per {level}, but '{target}' is per {level_of(target)}.")
+        found.setdefault(target, []).append(key)
+
+    def choose(self, record: Record, target: str) -> str:
+        """The one key of a target; several must hold the same numbers.
+
+        Raises:
+            DataError: They differ, so the user has to say which one is meant.
+        """
+        names = self.candidates(record)[target]
+        values = record.structure if level_of(target) == "structure" else record.atoms
+        first = values[names[0]]
+        for other in names[1:]:
+            if not _same(first, values[other]):
+                raise DataError(
+                    f"{record.place}: {' and '.join(names)} may both be the {target}, and they differ (for example "
+                    f"{_sample(first)} and {_sample(values[other])}). Say which one: keys={{{names[0]}: {target}}}."
+                )
+        return names[0]
+
+
+def _same(first: object, second: object) -> bool:
+    a, b = np.asarray(first), np.asarray(second)
+    if a.dtype.kind in "OSU" or b.dtype.kind in "OSU":
+        return str(first) == str(second)
+    return a.size == b.size and np.allclose(a.ravel(), b.ravel(), rtol=1e-9, atol=1e-9)
+
+
+def _sample(value: object) -> str:
+    array = np.asarray(value)
+    return str(array.ravel()[0]) if array.size else "nothing"

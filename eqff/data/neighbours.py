@@ -1,0 +1,88 @@
+"""Neighbour lists, by vesin: free, partly periodic and periodic structures, cells smaller than the cutoff included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from ase.geometry import complete_cell
+from vesin import NeighborList
+
+from eqff.data.atomic_data import AtomicData
+from eqff.data.graph import LOCAL
+from eqff.errors import DataError
+
+
+def neighbour_pairs(
+    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All directed pairs within a cutoff, both directions, images of an atom with itself included.
+
+    Args:
+        positions: Å, (N, 3); atoms need not be inside of the cell.
+        cell: Lattice vectors as rows in Å, (3, 3); rows of directions that are not periodic don't matter.
+        pbc: (3,) bool.
+        cutoff: Å.
+
+    Returns:
+        sender (E,), receiver (E,) ascending, and shift (E, 3) of the sender in lattice vectors, so that a pair's vector
+        is ``positions[sender] - positions[receiver] + shift @ cell``. The order within a receiver is by sender, then
+        shift, so that it does not depend on the search.
+    """
+    rows = np.where(np.asarray(pbc)[:, None], cell, 0.0)
+    box = complete_cell(rows) if np.any(pbc) else np.zeros((3, 3))
+    search = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
+    receiver, sender, shift = search.compute(
+        points=np.ascontiguousarray(positions, dtype=np.float64),
+        box=np.ascontiguousarray(box, dtype=np.float64),
+        periodic=np.asarray(pbc, dtype=bool),
+        quantities="ijS",
+    )
+    receiver, sender = receiver.astype(np.int64), sender.astype(np.int64)
+    keys = (sender, receiver) if not np.any(pbc) else (*shift.T[::-1], sender, receiver)
+    order = np.lexsort(keys)
+    return sender[order], receiver[order], shift[order]
+
+
+def add_neighbours(data: AtomicData, lists: Mapping[str, float]) -> AtomicData:
+    """Adds neighbour lists to a structure, in place.
+
+    Args:
+        data: One structure, not a batch.
+        lists: Name and cutoff in Å of each; ``local`` becomes ``edge_index`` and ``edge_shift``, any other name
+            ``edge_index_NAME`` and ``edge_shift_NAME``.
+
+    Returns:
+        The same object.
+
+    Raises:
+        DataError: A periodic direction without a lattice vector.
+    """
+    positions, cell, pbc = data.positions.numpy(), data.cell[0].numpy(), data.pbc[0].numpy()
+    check_cell(cell, pbc, data.place)
+    for name, cutoff in lists.items():
+        sender, receiver, shift = neighbour_pairs(positions, cell, pbc, float(cutoff))
+        suffix = "" if name == LOCAL else f"_{name}"
+        data[f"edge_index{suffix}"] = torch.from_numpy(np.stack((sender, receiver)))
+        data[f"edge_shift{suffix}"] = torch.from_numpy(shift.astype(np.float32))
+    return data
+
+
+def check_cell(cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
+    """Checks that the periodic lattice vectors (rows of ``cell``, Å) exist and are independent.
+
+    Raises:
+        DataError: With the vectors and what to do.
+    """
+    rows = np.asarray(cell)[np.asarray(pbc, dtype=bool)]
+    lengths = np.linalg.norm(rows, axis=1)
+    independent = len(rows) == 0 or (
+        lengths.min() > 1e-6 and np.linalg.matrix_rank(rows / lengths[:, None], tol=1e-6) == len(rows)
+    )
+    if not independent:
+        axes = ", ".join(axis for axis, periodic in zip("abc", pbc, strict=True) if periodic)
+        raise DataError(
+            f"{where}: periodic along {axes}, but the lattice vectors {np.round(cell, 4).tolist()} are zero or dependent "
+            "there. Give the cell, or set pbc to F in that direction."
+        )
