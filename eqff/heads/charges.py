@@ -1,0 +1,55 @@
+"""Atomic charges inferred from local environments, which sum to the structure's total charge."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ConfigError, did_you_mean
+from eqff.nn.projection import project_to_total
+from eqff.parts import Fields, Head
+
+WEIGHTS = ("learned", "uniform")
+
+
+class Charges(Head):
+    """q_i = q0_i + w_i (Q - sum q0), with q0 read from the scalar features of every pass.
+
+    Inferred charges as in HIP-NN [Sifain et al., J. Phys. Chem. Lett. 9, 4495 (2018)] and PhysNet [Unke & Meuwly, JCTC
+    15, 3678 (2019)], which share the missing charge out evenly; learned weights as in AIMNet2 [Anstine et al., Chem.
+    Sci. 16, 10228 (2025)]. See `project_to_total`.
+
+    Args:
+        channels: Channels of the backbone.
+        num_passes: Passes of the backbone.
+        hidden: Width of the nonlinear readout; 0 for a linear one alone.
+        weights: "learned": positive and read from the same features; "uniform": the same for every atom.
+
+    Raises:
+        ConfigError: Another kind of weights.
+    """
+
+    reads = ("pass_scalars", "total_charge")
+    writes = ("charges",)
+
+    def __init__(self, channels: int, num_passes: int, hidden: int = 32, weights: str = "learned"):
+        super().__init__()
+        if weights not in WEIGHTS:
+            raise ConfigError(f"There are no '{weights}' weights for charges.{did_you_mean(weights, WEIGHTS)}")
+        self.learned = weights == "learned"
+        size, outputs = channels * num_passes, 2 if self.learned else 1
+        # with equal shares a constant in q0 cancels: as a parameter it could never be trained
+        self.linear = nn.Linear(size, outputs, bias=self.learned)
+        self.nonlinear = None
+        if hidden:
+            self.nonlinear = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, outputs, bias=False))
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """``charges`` in e, (N,)."""
+        scalars = fields["pass_scalars"].flatten(1)
+        read = self.linear(scalars)
+        if self.nonlinear is not None:
+            read = read + self.nonlinear(scalars)
+        weights = torch.nn.functional.softplus(read[:, 1]) if self.learned else None
+        return {"charges": project_to_total(read[:, 0], graph.total_charge, graph.batch, weights)}
