@@ -44,8 +44,8 @@ def from_atoms(
 def to_atoms(data: AtomicData) -> Atoms:
     """An ASE structure with ``total_charge`` and ``multiplicity`` in ``info`` and the known labels.
 
-    What ASE's calculators know (energy, forces, stress, dipole, charges) is attached as a single-point calculator, so that
-    ASE's writers and readers keep it; other labels go to ``info`` and ``arrays`` under their field names.
+    What ASE's calculators know (energy, forces, stress, dipole, charges) is attached as a single-point calculator,
+    so that ASE's writers and readers keep it; other labels go to ``info`` and ``arrays`` under their field names.
     """
     atoms = Atoms(
         numbers=data.numbers.numpy(),

@@ -31,7 +31,8 @@ def collate(frames: Sequence[AtomicData]) -> Batch:
     for column, frame in zip(columns, frames, strict=True):
         if column.keys() != names:
             difference = ", ".join(sorted(column.keys() ^ names))
-            raise DataError(f"{frame.place}: can't be batched with {frames[0].place}, only one of them has {difference}.")
+            other = frames[0].place
+            raise DataError(f"{frame.place}: can't be batched with {other}, only one of them has {difference}.")
     sizes = [column["num_nodes"] for column in columns]
     offsets = [0, *accumulate(sizes)]
     bounds = _Bounds()

@@ -169,7 +169,8 @@ def _nowhere(name: str, record: Record) -> str:
     setting = name.split(" (")[0].replace(" ", "_")
     more = "; multiplicity=lowest takes the lowest that the electrons allow" if setting == "multiplicity" else ""
     return (
-        f"{record.place}: the {name} is nowhere given, and eqff does not guess it ({record.keys_text()}). If a key has it, "
-        f"name it: keys={{KEY: {setting}}}. If it is the same for all frames that don't say: {setting}=NUMBER{more} "
-        f"(in a config under data, e.g. data.{setting}={'1' if setting == 'multiplicity' else '0'})."
+        f"{record.place}: the {name} is nowhere given, and eqff does not guess it ({record.keys_text()}). If a key "
+        f"has it, name it: keys={{KEY: {setting}}}. If it is the same for all frames that don't say: "
+        f"{setting}=NUMBER{more} (in a config under data, e.g. "
+        f"data.{setting}={'1' if setting == 'multiplicity' else '0'})."
     )

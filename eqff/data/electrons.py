@@ -21,8 +21,8 @@ def electron_count(numbers: np.ndarray, total_charge: float, where: str = "struc
     electrons = int(np.sum(numbers)) - round(total_charge)
     if electrons < 0:
         raise DataError(
-            f"{where}: a total charge of {round(total_charge):+d} e is more than all {int(np.sum(numbers))} electrons of "
-            "the neutral structure. Check the charge."
+            f"{where}: a total charge of {round(total_charge):+d} e is more than all {int(np.sum(numbers))} "
+            "electrons of the neutral structure. Check the charge."
         )
     return electrons
 

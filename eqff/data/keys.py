@@ -52,8 +52,8 @@ def level_of(target: str) -> str:
 def recognise(key: str, level: str) -> str | None:
     """The field that a key of a file stands for by common usage, or None.
 
-    Case and a prefix such as ``REF_`` don't matter. ``spin`` is taken for the multiplicity 2S+1, which the electron count
-    then confirms or refutes, because 2S has the other parity.
+    Case and a prefix such as ``REF_`` don't matter. ``spin`` is taken for the multiplicity 2S+1, which the electron
+    count then confirms or refutes, because 2S has the other parity.
     """
     word = key.lower()
     for prefix in _PREFIXES:

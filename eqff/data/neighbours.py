@@ -83,6 +83,6 @@ def check_cell(cell: np.ndarray, pbc: np.ndarray, where: str) -> None:
     if not independent:
         axes = ", ".join(axis for axis, periodic in zip("abc", pbc, strict=True) if periodic)
         raise DataError(
-            f"{where}: periodic along {axes}, but the lattice vectors {np.round(cell, 4).tolist()} are zero or dependent "
-            "there. Give the cell, or set pbc to F in that direction."
+            f"{where}: periodic along {axes}, but the lattice vectors {np.round(cell, 4).tolist()} are zero or "
+            "dependent there. Give the cell, or set pbc to F in that direction."
         )

@@ -13,12 +13,16 @@ from pathlib import Path
 from ase.io.extxyz import XYZError
 
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
+from eqff.data.checks import check_frame
 from eqff.data.convert import Converter, Multiplicity
 from eqff.data.readers import is_readable, reader_for
 from eqff.data.records import Record
 from eqff.errors import DataError, did_you_mean
 
 PathLike = str | Path
+SHIPPED = Path(__file__).parents[1] / "datasets"
+"""Where the data sets are that come with eqff; ``shipped:ions/train.extxyz.gz`` is a path in it."""
+_PREFIX = "shipped:"
 _SLICE = re.compile(r"@(-?\d*)(?::(-?\d*)(?::(-?\d*))?)?$")
 
 
@@ -47,23 +51,32 @@ def read_frames(
     total_charge: float | None = None,
     multiplicity: Multiplicity | None = None,
     labels: Sequence[str] | None = None,
+    min_distance: float = 0.1,
 ) -> list[AtomicData]:
     """All structures of some files; labels that a frame lacks and others have are NaN.
 
     Args:
         path: A file, a folder (all readable files in it, by name), a pattern, or a list of these. ``file.extxyz@:200``
-            takes a slice of the frames, as in ASE.
+            takes a slice of the frames, as in ASE; ``shipped:ions/train.extxyz.gz`` is a file that comes with eqff.
         keys: Key of the file to field where common usage does not tell; None as a field leaves a key alone.
         units: Field to the file's unit, where it is not eqff's (Å, eV, e) nor stated in the file.
         total_charge: e, for frames that state none.
         multiplicity: 2S+1 for frames that state none; ``"lowest"`` for the lowest the electron count allows.
         labels: The only labels to take.
+        min_distance: Å; two nuclei closer than this are an error in the file.
 
     Raises:
-        DataError: A file is missing, empty, broken or of an unknown kind; a frame is impossible; a key does not exist.
+        DataError: A file is missing, empty, broken or of an unknown kind; a frame is impossible (charge and spin state,
+            NaN, coinciding atoms); a key does not exist.
     """
     return read_set(
-        path, keys=keys, units=units, total_charge=total_charge, multiplicity=multiplicity, labels=labels
+        path,
+        keys=keys,
+        units=units,
+        total_charge=total_charge,
+        multiplicity=multiplicity,
+        labels=labels,
+        min_distance=min_distance,
     ).frames
 
 
@@ -75,6 +88,7 @@ def read_set(
     total_charge: float | None = None,
     multiplicity: Multiplicity | None = None,
     labels: Sequence[str] | None = None,
+    min_distance: float = 0.1,
 ) -> FrameSet:
     """The same as `read_frames`, with an account of what was read from which key."""
     wanted = None if labels is None else tuple(labels)
@@ -83,7 +97,10 @@ def read_set(
         reader = reader_for(file)
         converter = Converter({**reader.keys, **(keys or {})}, units, total_charge, multiplicity, wanted)
         before = len(result.frames)
-        result.frames += [converter(record) for record in take(guarded(reader.records(file), file), part)]
+        for record in take(guarded(reader.records(file), file), part):
+            frame = converter(record)
+            check_frame(frame, min_distance)
+            result.frames.append(frame)
         if len(result.frames) == before:
             raise DataError(f"{file}{part or ''}: there are no frames in it.")
         result.files.append(file)
@@ -96,9 +113,8 @@ def read_set(
 
 def read_records(path: PathLike | Sequence[PathLike]) -> list[Record]:
     """The frames as their files have them, without a word about labels, charge and spin."""
-    return [
-        record for file, part in resolve_paths(path) for record in take(guarded(reader_for(file).records(file), file), part)
-    ]
+    files = resolve_paths(path)
+    return [record for file, part in files for record in take(guarded(reader_for(file).records(file), file), part)]
 
 
 def resolve_paths(path: PathLike | Sequence[PathLike]) -> list[tuple[Path, str]]:
@@ -115,7 +131,8 @@ def resolve_paths(path: PathLike | Sequence[PathLike]) -> list[tuple[Path, str]]
 def _resolve(text: str) -> list[tuple[Path, str]]:
     match = _SLICE.search(text)
     part = match[0] if match and not Path(text).exists() else ""
-    base = Path(text.removesuffix(part)).expanduser()
+    name = text.removesuffix(part)
+    base = SHIPPED / name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else Path(name).expanduser()
     if base.is_dir():
         files = sorted(file for file in base.iterdir() if file.is_file() and is_readable(file))
         if not files:

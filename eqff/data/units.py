@@ -48,8 +48,8 @@ def parse_unit(expression: str) -> tuple[float, Dimension]:
     """The value of a unit in eqff's units (Å, eV, e), and its dimension.
 
     Args:
-        expression: For example ``"kcal/mol/Å"``, ``"hartree/bohr"``, ``"e*bohr^2"``, ``"GPa"``. A leading minus turns the
-            sign, so that gradients can be read as forces: ``"-hartree/bohr"``.
+        expression: For example ``"kcal/mol/Å"``, ``"hartree/bohr"``, ``"e*bohr^2"``, ``"GPa"``. A leading minus
+            turns the sign, so that gradients can be read as forces: ``"-hartree/bohr"``.
 
     Raises:
         ConfigError: A unit that is not in the table.
@@ -85,5 +85,6 @@ def conversion(expression: str, target: str, what: str) -> float:
     factor, dimension = parse_unit(expression)
     target_factor, target_dimension = parse_unit(target or "1")
     if dimension != target_dimension:
-        raise ConfigError(f"The unit '{expression}' can't be that of {what}, which eqff keeps in {target or 'pure numbers'}.")
+        own = target or "pure numbers"
+        raise ConfigError(f"The unit '{expression}' can't be that of {what}, which eqff keeps in {own}.")
     return factor / target_factor

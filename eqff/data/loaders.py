@@ -1,0 +1,71 @@
+"""Loaders: batches of structures in an order that depends on seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Sized
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from eqff.data.atomic_data import AtomicData
+from eqff.data.batching import collate
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation per epoch, a function of seed and epoch only, so that a resumed run sees the order it would have
+    seen.
+
+    Lightning calls `set_epoch` before every epoch; without it, epochs are counted here.
+
+    Args:
+        data: Anything with a length.
+        seed: Of all permutations.
+    """
+
+    def __init__(self, data: Sized, seed: int = 0):
+        self.data = data
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is that of this epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+        self.epoch += 1
+        yield from torch.randperm(len(self.data), generator=generator).tolist()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def make_loader(
+    frames: Sequence[AtomicData],
+    batch_size: int,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    num_workers: int = 0,
+    drop_last: bool = False,
+) -> DataLoader:
+    """A loader of batches of structures that have their neighbour lists.
+
+    Args:
+        frames: The structures.
+        batch_size: Structures in a batch.
+        shuffle: A new order every epoch; else the order of the frames.
+        seed: Of the order.
+        num_workers: Processes that put batches together; 0 does it in this one, which for structures in memory is
+            faster.
+        drop_last: Leave out a last batch that is not full (never the only one).
+    """
+    return DataLoader(
+        list(frames),
+        batch_size=batch_size,
+        sampler=EpochShuffle(frames, seed) if shuffle else None,
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        drop_last=drop_last and len(frames) > batch_size,
+    )

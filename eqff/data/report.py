@@ -1,0 +1,186 @@
+"""What is in a data set, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from rich.table import Table
+
+from eqff.data import fields as table
+from eqff.data.atomic_data import AtomicData
+from eqff.data.checks import shortest_distance
+from eqff.data.reference_energies import composition, elements_of
+
+_OUTLIER = 12.0  # robust standard deviations
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """One label: on how many frames it is known, and its range.
+
+    Attributes:
+        name: Field.
+        frames: How many frames have it.
+        minimum: Smallest component; for energies per atom.
+        maximum: Largest component.
+        rms: Root mean square of the components about zero, or about the mean for energies per atom.
+        unit: Of these numbers.
+    """
+
+    name: str
+    frames: int
+    minimum: float
+    maximum: float
+    rms: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """One set of structures in numbers.
+
+    Attributes:
+        name: Of the split.
+        frames: How many.
+        atoms: Smallest and largest number in a structure.
+        elements: How many atoms of each, by symbol.
+        states: How many frames of each charge and multiplicity, by "+1, 2S+1 = 2".
+        periodicity: How many frames are periodic in 0, 1, 2, 3 directions.
+        groups: How many groups there are.
+        labels: What is known.
+        shortest: Å, the shortest distance found (of periodic and large structures only those below 1 Å count).
+        outliers: Lines on frames that lie far from the others.
+        notes: Lines on what is odd.
+        unused: Keys of the files that were not read, with how many frames have them.
+    """
+
+    name: str
+    frames: int
+    atoms: tuple[int, int]
+    elements: dict[str, int]
+    states: dict[str, int]
+    periodicity: dict[str, int]
+    groups: int
+    labels: tuple[LabelSummary, ...]
+    shortest: float | None
+    outliers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unused: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, for JSON."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """For the terminal."""
+        out = Table(title=f"Data: {self.name}", show_header=False, title_justify="left")
+        low, high = self.atoms
+        sizes = f"{low}" if low == high else f"{low} to {high}"
+        out.add_row("frames", f"{self.frames} with {sizes} atoms, {self.groups} group(s)")
+        out.add_row("elements", ", ".join(f"{symbol} {count}" for symbol, count in self.elements.items()))
+        out.add_row("charge, multiplicity", "; ".join(f"{state}: {count}" for state, count in self.states.items()))
+        out.add_row("periodic directions", ", ".join(f"{key}: {count}" for key, count in self.periodicity.items()))
+        if self.shortest is not None:
+            out.add_row("shortest distance", f"{self.shortest:.3f} Å")
+        for label in self.labels:
+            text = f"on {label.frames}, {label.minimum:.5g} to {label.maximum:.5g}, RMS {label.rms:.4g} {label.unit}"
+            out.add_row(label.name, text)
+        for title, lines in (("outlier", self.outliers), ("mind", self.notes)):
+            for line in lines:
+                out.add_row(title, line)
+        if self.unused:
+            out.add_row("keys not read", ", ".join(f"{key} ({count})" for key, count in self.unused.items()))
+        return out
+
+
+def make_report(
+    name: str, frames: Sequence[AtomicData], *, notes: Sequence[str] = (), unused: Counter[str] | None = None
+) -> DatasetReport:
+    """Counts and ranges of a set of structures.
+
+    Args:
+        name: Of the set.
+        frames: Not empty.
+        notes: Lines from the checks.
+        unused: Keys that were not read, with counts.
+    """
+    sizes = [frame.num_nodes for frame in frames]
+    elements = elements_of(frames)
+    counts = np.sum([composition(frame, elements) for frame in frames], axis=0).astype(int)
+    shortest = np.array([shortest_distance(frame)[0] for frame in frames])
+    finite = shortest[np.isfinite(shortest)]
+    states = Counter((int(frame.total_charge), int(frame.multiplicity)) for frame in frames)
+    return DatasetReport(
+        name=name,
+        frames=len(frames),
+        atoms=(min(sizes), max(sizes)),
+        elements={chemical_symbols[z]: int(count) for z, count in zip(elements, counts, strict=True)},
+        states={f"{charge:+d}, 2S+1 = {multiplicity}": n for (charge, multiplicity), n in sorted(states.items())},
+        periodicity={str(k): n for k, n in sorted(Counter(int(frame.pbc.sum()) for frame in frames).items())},
+        groups=len({frame.group for frame in frames}),
+        labels=tuple(_summarise(label, frames) for label in frames[0].labels),
+        shortest=float(finite.min()) if len(finite) else None,
+        outliers=tuple(_outliers(frames, elements)),
+        notes=tuple(notes),
+        unused=dict(sorted((unused or {}).items())),
+    )
+
+
+def _summarise(name: str, frames: Sequence[AtomicData]) -> LabelSummary:
+    known = [frame for frame in frames if frame.has(name)]
+    values = [frame[name].numpy().ravel() / (frame.num_nodes if name == "energy" else 1) for frame in known]
+    unit = table.field(name).unit
+    if not values:
+        return LabelSummary(name, 0, np.nan, np.nan, np.nan, unit)
+    every = np.concatenate(values)
+    every = every[~np.isnan(every)]
+    if name == "energy":
+        rms, unit = float(np.std(every)), "eV/atom about the mean"
+    else:
+        rms = float(np.sqrt(np.mean(every**2)))
+    return LabelSummary(name, len(known), float(every.min()), float(every.max()), rms, unit)
+
+
+def _outliers(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> list[str]:
+    """Frames far from the median of their kind, in units of a robust standard deviation."""
+    lines = []
+    for what, unit, indices, values in (_energies(frames, elements), _largest_forces(frames)):
+        if len(values) < 20:
+            continue
+        deviation = np.abs(values - np.median(values))
+        spread = max(1.4826 * float(np.median(deviation)), 1e-3)
+        far = np.flatnonzero(deviation > _OUTLIER * spread)
+        for index in far[np.argsort(-deviation[far])][:_SHOWN]:
+            lines.append(
+                f"{what} {values[index]:.4g} {unit}, {deviation[index] / spread:.0f} spreads from the median "
+                f"{np.median(values):.4g}: {frames[indices[index]].place}"
+            )
+        if len(far) > _SHOWN:
+            lines.append(f"... and {len(far) - _SHOWN} more frames by their {what}")
+    return lines
+
+
+def _energies(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> tuple[str, str, list[int], np.ndarray]:
+    """Energies per atom that composition and charge do not explain."""
+    indices = [index for index, frame in enumerate(frames) if frame.has("energy") and frame.num_nodes > 1]
+    if not indices:
+        return "energy", "", [], np.empty(0)
+    charges = [float(frames[i].total_charge) for i in indices]
+    rows = [[*composition(frames[i], elements), q == -1, q == 1] for i, q in zip(indices, charges, strict=True)]
+    sizes = np.array([frames[i].num_nodes for i in indices])
+    matrix = np.array(rows) / sizes[:, None]
+    energies = np.array([float(frames[i].energy) for i in indices]) / sizes
+    residual = energies - matrix @ np.linalg.lstsq(matrix, energies, rcond=None)[0]
+    return "energy beyond composition", "eV/atom", indices, residual
+
+
+def _largest_forces(frames: Sequence[AtomicData]) -> tuple[str, str, list[int], np.ndarray]:
+    indices = [index for index, frame in enumerate(frames) if frame.has("forces") and frame.num_nodes > 1]
+    values = np.array([float(frames[i].forces.norm(dim=1).max()) for i in indices])
+    return "largest force", "eV/Å", indices, values

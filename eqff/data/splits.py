@@ -1,0 +1,146 @@
+"""Which frames train, validate and test: seeded, by group, or as published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eqff.data.reading import PathLike
+from eqff.errors import ConfigError, DataError, did_you_mean
+
+Split = dict[str, list[int]]
+NAMES = ("train", "val", "test")
+_SPELLINGS = {"train": {"train", "training"}, "val": {"val", "valid", "validation"}, "test": {"test"}}
+
+
+def split_indices(
+    number: int,
+    *,
+    train: float | None = None,
+    val: float = 0.1,
+    test: float = 0.0,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+) -> Split:
+    """Splits ``number`` frames at random, the same way for the same seed.
+
+    Args:
+        number: Of frames.
+        train: How many, or which share if below 1; None for all that remain.
+        val: The same.
+        test: The same.
+        seed: Of the permutation.
+        groups: Group of each frame; a group is never torn apart, so sizes are met as nearly as whole groups allow.
+
+    Returns:
+        Ascending indices by "train", "val", "test".
+
+    Raises:
+        DataError: More is asked for than there is, or nothing remains to train on.
+    """
+    sizes = {"val": _count("val", val, number), "test": _count("test", test, number)}
+    sizes["train"] = number - sum(sizes.values()) if train is None else _count("train", train, number)
+    if sizes["train"] < 1 or sum(sizes.values()) > number:
+        raise DataError(f"Can't split {number} frames into {sizes}: nothing would be left, or too much is asked for.")
+    generator = np.random.default_rng(seed)
+    if groups is None:
+        order = generator.permutation(number)
+        ends = np.cumsum([sizes["val"], sizes["test"], sizes["train"]])
+        parts = {"val": order[: ends[0]], "test": order[ends[0] : ends[1]], "train": order[ends[1] : ends[2]]}
+    else:
+        parts = _by_group(groups, sizes, generator)
+    return {name: sorted(int(index) for index in parts[name]) for name in NAMES}
+
+
+def _count(name: str, size: float, number: int) -> int:
+    if size < 0 or (size >= 1 and size != int(size)):
+        raise ConfigError(f"split.{name} is {size}: give a share below 1 or a whole number of frames.")
+    return int(size) if size >= 1 else round(size * number)
+
+
+def _by_group(groups: Sequence[str], sizes: Mapping[str, int], generator: np.random.Generator) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    wanted = [name for name in ("val", "test", "train") if sizes[name]]
+    if len(members) < len(wanted):
+        raise DataError(
+            f"Can't split {len(members)} group(s) into {len(wanted)} parts without tearing one apart. Split otherwise "
+            "(data.split.by=null), or name the key that tells groups apart (data.keys={KEY: group})."
+        )
+    parts: dict[str, list[int]] = {name: [] for name in NAMES}
+    left = [members[name] for name in generator.permutation(sorted(members))]
+    for name in wanted:
+        later = len(wanted) - wanted.index(name) - 1  # so many groups have to remain for the other parts
+        while len(left) > later and (not parts[name] or _nearer(len(parts[name]), len(left[0]), sizes[name])):
+            parts[name] += left.pop(0)
+    return parts
+
+
+def _nearer(now: int, more: int, goal: int) -> bool:
+    return abs(now + more - goal) <= abs(now - goal)
+
+
+def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:
+    """A published split.
+
+    Args:
+        path: A JSON or npz file with index lists "train", "val", "test" (``train_idx``, ``idx_train``, ``valid`` and
+            the like are understood), or one text file of indices, one in a line, for each of them.
+        number: Of frames; indices count from 0 over all files of ``data.path`` in order.
+
+    Raises:
+        DataError: An index is out of range, twice there, or in two parts.
+    """
+    if isinstance(path, Mapping):
+        raw = {name: np.loadtxt(file, dtype=np.int64, ndmin=1) for name, file in path.items()}
+    else:
+        raw = _load(Path(path))
+    parts: Split = {name: [] for name in NAMES}
+    for key, indices in raw.items():
+        name = _part_name(key)
+        if name:
+            parts[name] = [int(index) for index in np.asarray(indices).ravel()]
+    if not parts["train"]:
+        raise DataError(f"{path}: no training indices in it.{did_you_mean('train', raw)}")
+    check_split(parts, number, str(path))
+    return parts
+
+
+def _load(path: Path) -> dict[str, Sequence[int]]:
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such split file.")
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    if path.suffix == ".json":
+        content = json.loads(path.read_text())
+        return {key: value for key, value in content.items() if isinstance(value, list)}
+    raise DataError(f"{path}: a split is a .json or .npz file, or {{train: FILE, val: FILE, test: FILE}} of text.")
+
+
+def _part_name(key: str) -> str | None:
+    words = key.lower().replace("-", "_").split("_")
+    return next((name for name, spellings in _SPELLINGS.items() if spellings & set(words)), None)
+
+
+def check_split(parts: Split, number: int, where: str) -> None:
+    """Raises DataError if indices are out of range of ``number`` frames or occur twice."""
+    every = [index for name in NAMES for index in parts[name]]
+    outside = [index for index in every if not 0 <= index < number]
+    if outside:
+        raise DataError(f"{where}: index {outside[0]} is outside of the {number} frames (they count from 0).")
+    seen: dict[int, str] = {}
+    for name in NAMES:
+        for index in parts[name]:
+            if index in seen:
+                raise DataError(f"{where}: frame {index} is in '{seen[index]}' and again in '{name}'.")
+            seen[index] = name
+
+
+def write_split(path: PathLike, parts: Split, **about: object) -> None:
+    """Writes a split as JSON, which `read_split` reads; ``about`` (seed, hash of the data) goes with it."""
+    Path(path).write_text(json.dumps({**about, **parts}) + "\n")
