@@ -1,0 +1,137 @@
+"""A model's predictions for many structures, one dict of numbers per structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from eqff.data import fields as table
+from eqff.data.atomic_data import AtomicData
+from eqff.data.batching import collate
+from eqff.data.graph import INPUTS, graph_from_batch
+from eqff.data.neighbours import add_neighbours
+from eqff.errors import ModelError
+from eqff.potential import Potential
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one structure of N atoms, float64.
+
+    Attributes:
+        labels: By field name; (N, ...) per atom, (...) per structure.
+        terms: Energy of each term in eV.
+    """
+
+    labels: dict[str, np.ndarray]
+    terms: dict[str, float] = field(default_factory=dict)
+
+
+def predict(
+    potential: Potential,
+    frames: Sequence[AtomicData],
+    *,
+    labels: Iterable[str] = ("energy", "forces"),
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """Predictions in the order of the frames; the frames stay as they are.
+
+    Args:
+        potential: In whatever mode it is; it is evaluated in evaluation mode, on the device it is on.
+        frames: Neighbour lists are made anew for this model.
+        labels: Fields to return; stress and virial are computed only on demand.
+        batch_size: Structures at a time.
+        progress: Is told the number of structures done after each batch.
+
+    Raises:
+        ModelError: An element that the model does not cover, or a label that it does not predict.
+    """
+    wanted = tuple(labels)
+    for name in wanted:
+        if name not in potential.predicts:
+            raise ModelError(f"The model does not predict '{name}'; it predicts {', '.join(potential.predicts)}.")
+    require_known_elements(potential, frames)
+    training = potential.training
+    potential.eval()
+    results: list[Prediction] = []
+    try:
+        for part in _parts(frames, batch_size):
+            results += _predict_batch(potential, part, wanted)
+            if progress is not None:
+                progress(len(part))
+    finally:
+        potential.train(training)
+    return results
+
+
+def require_known_elements(potential: Potential, frames: Iterable[AtomicData]) -> None:
+    """Checks that a model covers every element.
+
+    Raises:
+        ModelError: Names the elements, and the frames that have them.
+    """
+    known = np.asarray(potential.elements)
+    places: dict[int, list[str]] = {}
+    for frame in frames:
+        for number in np.setdiff1d(frame.numbers.numpy(), known):
+            places.setdefault(int(number), []).append(frame.place)
+    if not places:
+        return
+    lines = [
+        f"{chemical_symbols[number]} (Z={number}) in {len(found)} frames: {_first(found)}"
+        for number, found in sorted(places.items())
+    ]
+    raise ModelError(
+        f"The model was made for {', '.join(chemical_symbols[z] for z in potential.elements)} and can't say anything "
+        f"about {'; '.join(lines)}. Leave these frames out, or train a model on data that has these elements."
+    )
+
+
+def _first(places: list[str], count: int = 3) -> str:
+    return "; ".join(places[:count]) + (f" and {len(places) - count} more" if len(places) > count else "")
+
+
+def _parts(frames: Sequence[AtomicData], size: int) -> Iterator[list[AtomicData]]:
+    rest = iter(frames)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _without_labels(frame: AtomicData) -> AtomicData:
+    kept = {name: frame[name] for name in INPUTS if name in frame}
+    return AtomicData(**kept, num_nodes=frame.num_nodes, source=frame.source, frame=frame.frame)
+
+
+def _predict_batch(potential: Potential, frames: list[AtomicData], labels: tuple[str, ...]) -> list[Prediction]:
+    lists = potential.neighbour_lists
+    batch = collate([add_neighbours(_without_labels(frame), lists) for frame in frames])
+    device = next(potential.buffers()).device
+    graph = graph_from_batch(batch.to(device), potential.dtype)
+    stress = "stress" in labels or "virial" in labels
+    result = potential(graph, forces=stress or "forces" in labels, stress=stress, create_graph=False)
+    sizes = [frame.num_nodes for frame in frames]
+    columns = {name: _split(name, result[name], sizes) for name in labels}
+    terms = {name: result[f"energy_{name}"].double().cpu().tolist() for name in potential.terms}
+    return [
+        Prediction(
+            labels={name: column[index] for name, column in columns.items()},
+            terms={name: values[index] for name, values in terms.items()},
+        )
+        for index in range(len(frames))
+    ]
+
+
+def _split(name: str, values: Tensor, sizes: list[int]) -> list[np.ndarray]:
+    values = values.detach().double().cpu()
+    if table.field(name).level == "atom":
+        return [part.numpy() for part in torch.split(values, sizes)]
+    return list(values.numpy())

@@ -1,0 +1,200 @@
+"""An evaluation as people keep it: a table for the terminal, markdown, JSON, figures, and the predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import write
+from matplotlib.figure import Figure
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from eqff.checkpoints.atomic import replacing
+from eqff.checkpoints.plain import plain
+from eqff.data import fields as field_table
+from eqff.data.atomic_data import AtomicData
+from eqff.data.atoms import to_atoms
+from eqff.evaluation.evaluation import Evaluation
+from eqff.evaluation.metrics import Errors, Samples
+from eqff.evaluation.predict import Prediction
+from eqff.tracking.plots import Panel, error_distribution, parity, save_figure
+
+PARTS = {"element": "By element", "state": "By charge and spin state", "group": "By group"}
+PREFIX = "predicted_"
+"""Before the names of predicted fields in files, where the plain names belong to labels."""
+
+Row = list[str]
+
+
+def to_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Plain values for JSON: errors in the units that ``units`` names."""
+    return plain(
+        {
+            "name": evaluation.name,
+            "frames": len(evaluation.frames),
+            "atoms": evaluation.num_atoms,
+            "seconds": evaluation.seconds,
+            "units": evaluation.units(),
+            "errors": {name: errors.to_dict() for name, errors in evaluation.errors.items()},
+            "by": {
+                kind: {part: {key: e.to_dict() for key, e in found.items()} for part, found in parts.items()}
+                for kind, parts in evaluation.parts.items()
+            },
+            "notes": list(evaluation.notes),
+        }
+    )
+
+
+def rich_report(evaluation: Evaluation) -> Group:
+    """For ``rich.print``: the table of errors, the tables of parts, the notes."""
+    shown: list[Table | Text] = []
+    for title, rows in tables(evaluation):
+        table = Table(title=title, title_justify="left")
+        for index, column in enumerate(rows[0]):
+            table.add_column(column, justify="right" if index else "left")
+        for row in rows[1:]:
+            table.add_row(*map(Text, row))
+        shown.append(table)
+    return Group(*shown, *(Text(f"Note: {note}") for note in evaluation.notes))
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The same tables and notes for a report."""
+    blocks = []
+    for title, rows in tables(evaluation):
+        head, *body = [f"| {' | '.join(row)} |" for row in rows]
+        rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
+        blocks.append("\n".join([f"### {title}", "", head, rule, *body]))
+    blocks += [f"Note: {note}" for note in evaluation.notes]
+    return "\n\n".join(blocks) + "\n"
+
+
+def tables(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
+    """Title and rows of each table, the first row being the heads; the overall table comes first."""
+    size = f"{evaluation.name}: {len(evaluation.frames)} frames, {evaluation.num_atoms} atoms"
+    if not evaluation.errors:
+        return [(size, [["", "frames"], ["predicted", str(len(evaluation.frames))]])]
+    units = evaluation.units()
+    overall = [["quantity", "unit", "MAE", "RMSE", "max", "bias", "frames"]]
+    for name, errors in evaluation.errors.items():
+        samples = evaluation.samples[name]
+        scalar = samples.reference.shape[1] == 1  # the mean over components of vectors says nothing
+        numbers = map(number, (errors.mae, errors.rmse, errors.max))
+        bias = number(errors.bias) if scalar else ""
+        overall.append([spoken(name), units[name], *numbers, bias, str(samples.labelled)])
+    result = [(size, overall)]
+    for kind, title in PARTS.items():
+        parts = evaluation.parts.get(kind, {})
+        if len(parts) > 1:
+            result.append((f"{title}: MAE", _part_rows(kind, parts, units)))
+    return result
+
+
+def _part_rows(kind: str, parts: dict[str, dict[str, Errors]], units: dict[str, str]) -> list[Row]:
+    present = [name for name in units if any(name in found for found in parts.values())]
+    rows = [[kind, *(f"{spoken(name)} ({units[name]})" for name in present)]]
+    for part, found in parts.items():
+        rows.append([part, *(number(found[name].mae) if name in found else "" for name in present)])
+    return rows
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where that is readable."""
+    return f"{value:.3g}" if abs(value) < 1000 or not np.isfinite(value) else f"{value:.0f}"
+
+
+def spoken(name: str) -> str:
+    """A name for people: underscores become blanks."""
+    return name.replace("_", " ")
+
+
+def figures(evaluation: Evaluation) -> dict[str, Figure]:
+    """Parity plots and error distributions of everything compared; empty without labels."""
+    samples = evaluation.samples.values()
+    if not samples:
+        return {}
+    errors = [Panel(spoken(s.quantity.name), s.quantity.unit, s.reference, s.predicted, _note(s)) for s in samples]
+    return {
+        "parity": parity([_parity_panel(s, evaluation.frames) for s in samples if not s.quantity.per_atom]),
+        "errors": error_distribution(errors),
+    }
+
+
+def _parity_panel(samples: Samples, frames: Sequence[AtomicData]) -> Panel:
+    """In the field's own unit, which is the one to read absolute values in; energies relative to a fit per element."""
+    row = field_table.field(samples.quantity.field)
+    reference, predicted = samples.reference / samples.quantity.factor, samples.predicted / samples.quantity.factor
+    if row.name != "energy":
+        return Panel(spoken(row.name), row.unit, reference, predicted, _note(samples))
+    baseline = composition_baseline(frames, reference[:, 0])[:, None]
+    title = "energy beyond a fit per element"
+    return Panel(title, row.unit, reference - baseline, predicted - baseline, _note(samples))
+
+
+def composition_baseline(frames: Sequence[AtomicData], energies: np.ndarray) -> np.ndarray:
+    """The part of energies (B,) that a least-squares sum over elements explains, (B,); NaN energies are left out.
+
+    Total energies of different compositions differ by far more than anything of interest; for one composition this is
+    their mean.
+    """
+    elements = sorted({int(z) for frame in frames for z in frame.numbers})
+    counts = np.asarray([[(frame.numbers == z).sum().item() for z in elements] for frame in frames], dtype=float)
+    known = np.isfinite(energies)
+    per_element, *_ = np.linalg.lstsq(counts[known], energies[known], rcond=None)
+    return counts @ per_element
+
+
+def _note(samples: Samples) -> str:
+    errors = samples.errors()
+    return f"MAE {number(errors.mae)} {samples.quantity.unit}\nRMSE {number(errors.rmse)} {samples.quantity.unit}"
+
+
+def write_report(evaluation: Evaluation, folder: str | Path, *, predictions: bool = True) -> dict[str, Path]:
+    """Writes ``NAME.json``, ``NAME.md``, ``NAME_parity.png``, ``NAME_errors.png`` and ``NAME_predictions.extxyz``.
+
+    Args:
+        evaluation: What to write.
+        folder: Is made.
+        predictions: Whether to write the structures too.
+
+    Returns:
+        What was written, by kind.
+    """
+    folder = Path(folder)
+    files = {"json": folder / f"{evaluation.name}.json", "markdown": folder / f"{evaluation.name}.md"}
+    texts = {"json": json.dumps(to_dict(evaluation), indent=1, ensure_ascii=False), "markdown": markdown(evaluation)}
+    for kind, path in files.items():
+        with replacing(path) as temporary:
+            temporary.write_text(texts[kind], encoding="utf-8")
+    for kind, figure in figures(evaluation).items():
+        files[kind] = save_figure(figure, folder / f"{evaluation.name}_{kind}.png")
+    if predictions:
+        path = folder / f"{evaluation.name}_predictions.extxyz"
+        files["predictions"] = write_predictions(path, evaluation.frames, evaluation.predictions)
+    return files
+
+
+def write_predictions(path: str | Path, frames: Sequence[AtomicData], predictions: Sequence[Prediction]) -> Path:
+    """Structures as extxyz: labels under their plain names as before, predictions with ``predicted_`` before them."""
+    images = [predicted_atoms(frame, prediction) for frame, prediction in zip(frames, predictions, strict=True)]
+    with replacing(path) as temporary:
+        write(temporary, images, format="extxyz")
+    return Path(path)
+
+
+def predicted_atoms(frame: AtomicData, prediction: Prediction) -> Atoms:
+    """One structure with its labels and the predictions."""
+    atoms = to_atoms(frame)
+    for name, value in prediction.labels.items():
+        if field_table.field(name).level == "atom":
+            atoms.arrays[PREFIX + name] = np.asarray(value)
+        else:
+            atoms.info[PREFIX + name] = value if np.ndim(value) else float(value)
+    atoms.info.update({f"{PREFIX}energy_{name}": value for name, value in prediction.terms.items()})
+    return atoms
