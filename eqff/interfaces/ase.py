@@ -1,0 +1,183 @@
+"""eqff models as ASE calculators: for molecular dynamics, relaxations and everything else that ASE drives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.outputs import Properties, all_outputs
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+
+from eqff.data import fields as table
+from eqff.data.atomic_data import AtomicData
+from eqff.data.atoms import from_atoms
+from eqff.data.batching import collate
+from eqff.data.convert import Multiplicity
+from eqff.data.graph import graph_from_batch
+from eqff.data.keys import recognise
+from eqff.data.neighbours import add_neighbours
+from eqff.errors import ModelError
+from eqff.evaluation.states import state_name, unseen_states
+from eqff.potential import Potential
+
+TERMS = "energies_per_term"
+_STATE = ("total_charge", "multiplicity")
+_DERIVATIVES = ("energy", "forces", "stress", "virial")
+_MAGMOMS = "magmoms"
+
+
+class EqffCalculator(Calculator):
+    """An ASE calculator.
+
+    Total charge and multiplicity (2S+1) come from ``atoms.info`` (``total_charge`` or ``charge``, ``multiplicity`` or
+    ``spin``), or from the arguments here for all structures; nothing is guessed. ASE's initial charges and magnetic
+    moments are not read.
+
+    ``implemented_properties`` depends on the model: energy, free_energy (the same), forces and stress; charges, dipole
+    and every other field it predicts; spin charges also as ``magmoms``, their name in ASE; and ``energies_per_term``, a
+    dict of the energy of each term in eV. Each calculation gives all of these at once, stress on demand.
+
+    Args:
+        potential: A model, which is moved where the other arguments say, or where to find one (see `eqff.load`).
+        total_charge: e.
+        multiplicity: 2S+1, or "lowest": the lowest that the electron count allows, where ``info`` gives none.
+        device: Where to compute; by default where the potential is.
+        dtype: Precision; by default that of the potential.
+
+    Raises:
+        DataError: On calculation: charge or multiplicity are nowhere given, or impossible.
+        ModelError: On calculation: an element that the model does not cover; charge or multiplicity given here and,
+            with another value, in ``info``.
+        PropertyNotImplementedError: On asking for the stress of atoms without three lattice vectors.
+    """
+
+    # what is never read can't make a result stale
+    ignored_changes = {"initial_charges", "initial_magmoms"}
+
+    def __init__(
+        self,
+        potential: Potential | str | Path,
+        *,
+        total_charge: float | None = None,
+        multiplicity: Multiplicity | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.potential = _as_potential(potential, device, dtype)
+        self.total_charge = total_charge
+        self.multiplicity = multiplicity
+        self.fields = tuple(name for name in self.potential.predicts if name not in _DERIVATIVES)
+        self.implemented_properties = ["energy", "free_energy", "forces", "stress", TERMS, *self.fields]
+        if "spin_charges" in self.fields:
+            self.implemented_properties.append(_MAGMOMS)
+        self._computed: tuple[Any, ...] | None = None
+        self._warned: set[tuple[int, int]] = set()
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation, ``"state"`` for total charge and multiplicity."""
+        changes = list(super().check_state(atoms, tol))
+        return changes if self._stated(atoms) == self._computed else [*changes, "state"]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fills ``results``."""
+        super().calculate(atoms, properties, system_changes)
+        data = self.structure(self.atoms)
+        stress = "stress" in properties
+        graph = graph_from_batch(
+            collate([add_neighbours(data, self.potential.neighbour_lists)]).to(self._device), self.potential.dtype
+        )
+        prediction = self.potential(graph, forces=True, stress=stress, create_graph=False)
+        self.results = self._results(prediction)
+        if stress:
+            self.results["stress"] = self._stress(prediction["virial"][0])
+        self._computed = self._stated(self.atoms)
+
+    def structure(self, atoms: Atoms) -> AtomicData:
+        """What the model is given for ``atoms``, total charge and multiplicity settled and checked."""
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=self._stated_info(atoms))
+        data = from_atoms(bare, total_charge=self.total_charge, multiplicity=self.multiplicity, labels=())
+        for name, given in zip(_STATE, (self.total_charge, self.multiplicity), strict=True):
+            if given is not None and given != "lowest" and float(given) != float(data[name]):
+                raise ModelError(
+                    f"The calculator was given {name}={given}, but atoms.info says {float(data[name]):g}. Give it in "
+                    "one place only."
+                )
+        self._warn_of_state(data)
+        return data
+
+    def export_properties(self) -> Properties:
+        """Those of the results that ASE has a name for."""
+        return Properties({name: value for name, value in self.results.items() if name in all_outputs})
+
+    @property
+    def _device(self) -> torch.device:
+        return self.potential.known_elements.device
+
+    @staticmethod
+    def _stated_info(atoms: Atoms) -> dict[str, Any]:
+        return {key: value for key, value in atoms.info.items() if recognise(key, "structure") in _STATE}
+
+    def _stated(self, atoms: Atoms) -> tuple[Any, ...]:
+        """All that is said about charge and spin, to notice when it changes."""
+        info = tuple(sorted((key, str(value)) for key, value in self._stated_info(atoms).items()))
+        return (*info, self.total_charge, self.multiplicity)
+
+    def _results(self, prediction: dict[str, Tensor]) -> dict[str, Any]:
+        energy = float(prediction["energy"])
+        results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": _array(prediction["forces"])}
+        results[TERMS] = {name: float(prediction[f"energy_{name}"]) for name in self.potential.terms}
+        for name in self.fields:
+            value = _array(prediction[name])
+            results[name] = value if table.field(name).level == "atom" else value[0]
+        if _MAGMOMS in self.implemented_properties:
+            results[_MAGMOMS] = results["spin_charges"]
+        return results
+
+    def _stress(self, virial: Tensor) -> np.ndarray:
+        """ASE's stress in Voigt order, eV/Å³: per volume of the whole cell, vacuum of a slab included."""
+        if self.atoms.cell.rank < 3:
+            raise PropertyNotImplementedError(
+                "Stress is energy per volume, and a cell with fewer than three lattice vectors has none. Give the "
+                "atoms a cell (for a slab or wire, with the vacuum that you want to count), or ask for no stress."
+            )
+        return full_3x3_to_voigt_6_stress(-_array(virial) / self.atoms.cell.volume)
+
+    def _warn_of_state(self, data: AtomicData) -> None:
+        metadata = self.potential.metadata
+        for state in unseen_states([data], metadata.training if metadata else {}):
+            if state not in self._warned:
+                self._warned.add(state)
+                seen = ", ".join(
+                    state_name((row["total_charge"], row["multiplicity"])) for row in metadata.training["states"]
+                )
+                warnings.warn(
+                    f"The model was not trained on the state {state_name(state)}, only on {seen}: extrapolating.",
+                    stacklevel=4,
+                )
+
+
+def _as_potential(
+    potential: Potential | str | Path, device: str | torch.device | None, dtype: torch.dtype | None
+) -> Potential:
+    if isinstance(potential, (str, Path)):
+        from eqff.checkpoints import load_model
+
+        potential = load_model(potential, dtype=dtype)
+    return potential.to(device=device, dtype=dtype).eval()
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy()

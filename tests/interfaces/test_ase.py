@@ -1,0 +1,209 @@
+"""The ASE calculator: the model's numbers, ASE's conventions, and never a stale or guessed result."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.io import read, write
+
+from eqff.build import ModelContext, build_potential
+from eqff.checkpoints import load_model, save_model
+from eqff.data.atoms import from_atoms
+from eqff.errors import DataError, ModelError
+from eqff.evaluation.predict import predict
+from eqff.interfaces.ase import TERMS, EqffCalculator
+from eqff.testing.structures import crystal, molecule, slab
+
+CONFIG = {
+    "backbone": {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 4, "num_passes": 2, "cutoff": 3.0},
+    "heads": {
+        "charges": {"_target_": "eqff.heads.charges.Charges", "hidden": 4},
+        "dipole": {"_target_": "eqff.heads.dipole.Dipole"},
+    },
+    "terms": {
+        "local": {"_target_": "eqff.terms.local.LocalEnergy", "hidden": 4},
+        "zbl": {"_target_": "eqff.terms.zbl.ZBLRepulsion", "inner": 0.8, "outer": 1.6},
+    },
+}
+CONTEXT = ModelContext((1, 6, 7, 8), {1: -13.6, 6: -1030.0, 7: -1486.0, 8: -2042.0})
+
+
+@pytest.fixture
+def potential():
+    torch.manual_seed(0)
+    return build_potential(CONFIG, CONTEXT, torch.float64)
+
+
+@pytest.fixture
+def cation(potential):
+    atoms = molecule(2, 6, total_charge=1)
+    atoms.calc = potential.calculator()
+    return atoms
+
+
+def test_results_are_those_of_the_model(potential, cation):
+    cation.get_forces()
+    results = cation.calc.results
+    expected = predict(potential, [from_atoms(cation, labels=())], labels=potential.predicts)[0]
+    assert cation.get_potential_energy() == pytest.approx(float(expected.labels["energy"]), rel=1e-14)
+    for name in ("forces", "charges", "dipole"):
+        np.testing.assert_allclose(results[name], expected.labels[name], atol=1e-12)
+    assert results[TERMS] == pytest.approx(expected.terms)
+    assert sum(results[TERMS].values()) == pytest.approx(results["energy"])
+    assert cation.get_charges().sum() == pytest.approx(1.0)
+    assert cation.get_dipole_moment().shape == (3,)
+
+
+def test_one_calculation_gives_everything(cation, monkeypatch):
+    cation.get_potential_energy()
+    monkeypatch.setattr(cation.calc, "calculate", None)
+    for name in ("energy", "free_energy", "forces", "charges", "dipole", TERMS):
+        assert cation.calc.get_property(name, cation) is not None
+
+
+@pytest.mark.parametrize("make", [molecule, slab, crystal])
+def test_forces_are_derivatives(potential, make):
+    atoms = make(1)
+    atoms.calc = EqffCalculator(potential)
+    np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, eps=1e-5), atol=2e-7, rtol=1e-6)
+
+
+def test_stress_is_a_derivative(potential):
+    atoms = crystal(1)
+    atoms.calc = EqffCalculator(potential)
+    np.testing.assert_allclose(atoms.get_stress(), calculate_numerical_stress(atoms, eps=1e-6), atol=1e-6)
+
+
+def test_stress_of_a_slab_counts_the_vacuum_given(potential):
+    atoms = slab(1)
+    atoms.calc = EqffCalculator(potential)
+    with pytest.raises(PropertyNotImplementedError, match="three lattice vectors"):
+        atoms.get_stress()
+    atoms.center(vacuum=4.0, axis=2)
+    once = atoms.get_stress()
+    # all lattice vectors strained together, whether periodic or not
+    np.testing.assert_allclose(once[:2], calculate_numerical_stress(atoms, eps=1e-6)[:2], atol=1e-6)
+    atoms.cell[2] *= 2
+    np.testing.assert_allclose(atoms.get_stress(), once / 2, atol=1e-10)
+
+
+@pytest.mark.parametrize("change", [{"total_charge": -1}, {"multiplicity": 3}])
+def test_cache_notices_a_changed_state(potential, cation, change):
+    before = cation.get_potential_energy()
+    cation.info.update(change)
+    after = cation.get_potential_energy()
+    fresh = cation.copy()
+    fresh.calc = EqffCalculator(potential)
+    assert after != before and after == fresh.get_potential_energy()
+
+
+def test_cache_notices_changed_arguments(potential):
+    atoms = molecule(2, 6)
+    atoms.info.clear()
+    odd = int(atoms.numbers.sum()) % 2
+    atoms.calc = EqffCalculator(potential, total_charge=0, multiplicity=1 + odd)
+    before = atoms.get_potential_energy()
+    atoms.calc.multiplicity = 3 + odd
+    assert atoms.get_potential_energy() != before
+
+
+def test_cache_keeps_what_did_not_change(cation, monkeypatch):
+    before = cation.get_forces()
+    monkeypatch.setattr(cation.calc, "calculate", None)
+    cation.info["comment"] = "nothing that matters"
+    cation.set_initial_charges([0.1] * len(cation))
+    assert np.array_equal(cation.get_forces(), before)
+
+
+@pytest.mark.parametrize("what", ["positions", "numbers", "cell"])
+def test_cache_notices_geometry(potential, what):
+    atoms = crystal(1)
+    atoms.calc = EqffCalculator(potential)
+    before = atoms.get_potential_energy()
+    if what == "positions":
+        atoms.positions[0] += 0.01
+    elif what == "numbers":
+        atoms.numbers[0] = {1: 7, 6: 8, 7: 1, 8: 6}[atoms.numbers[0]]
+    else:
+        atoms.cell[0, 0] += 0.01
+    assert atoms.get_potential_energy() != before
+
+
+def test_charge_and_multiplicity_are_never_guessed(potential):
+    atoms = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], calculator=EqffCalculator(potential))
+    with pytest.raises(DataError, match="total charge is nowhere given"):
+        atoms.get_potential_energy()
+    atoms.calc = EqffCalculator(potential, total_charge=0)
+    with pytest.raises(DataError, match="multiplicity"):
+        atoms.get_potential_energy()
+    atoms.calc = EqffCalculator(potential, total_charge=0, multiplicity=2)
+    with pytest.raises(DataError, match="impossible for 10 electrons"):
+        atoms.get_potential_energy()
+    atoms.calc = EqffCalculator(potential, total_charge=0, multiplicity="lowest")
+    named = atoms.copy()
+    named.info.update(charge=0, spin=1)
+    named.calc = EqffCalculator(potential)
+    assert named.get_potential_energy() == atoms.get_potential_energy()
+
+
+def test_two_different_charges_are_refused(potential):
+    atoms = molecule(2, 6, total_charge=1)
+    atoms.calc = EqffCalculator(potential, total_charge=-1)
+    with pytest.raises(ModelError, match="total_charge=-1, but atoms.info says 1"):
+        atoms.get_potential_energy()
+
+
+def test_unknown_element(potential):
+    atoms = Atoms("HCl", [[0, 0, 0], [1.27, 0, 0]], info={"total_charge": 0, "multiplicity": 1})
+    atoms.calc = EqffCalculator(potential)
+    with pytest.raises(ModelError, match=r"Cl \(Z=17\)"):
+        atoms.get_potential_energy()
+    assert not atoms.calc.results
+
+
+def test_properties_depend_on_the_model(potential):
+    config = {key: CONFIG[key] for key in ("backbone", "terms")}
+    bare = EqffCalculator(build_potential(config, CONTEXT))
+    assert not {"charges", "dipole"} & set(bare.implemented_properties)
+    assert {"charges", "dipole", "energy", "forces", "stress"} <= set(EqffCalculator(potential).implemented_properties)
+    atoms = molecule(1)
+    atoms.calc = bare
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_charges()
+
+
+def test_from_a_file_with_another_precision(potential, tmp_path):
+    path = save_model(tmp_path / "m.safetensors", potential, model_config=CONFIG, context=CONTEXT)
+    atoms = molecule(1)
+    atoms.calc = EqffCalculator(path, dtype=torch.float32)
+    assert atoms.calc.potential.dtype == torch.float32
+    energy = atoms.get_potential_energy()
+    atoms.calc = EqffCalculator(potential)
+    assert energy == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
+
+
+def test_state_outside_of_training_warns_once(potential, tmp_path):
+    states = {"states": [{"total_charge": 0, "multiplicity": 1, "frames": 9}]}
+    path = save_model(tmp_path / "m.safetensors", potential, model_config=CONFIG, context=CONTEXT, metadata=states)
+    atoms = molecule(2, 6, total_charge=1)
+    atoms.calc = load_model(path).calculator()
+    with pytest.warns(UserWarning, match=r"not trained on the state \+1 .*, only on 0 singlet"):
+        atoms.get_potential_energy()
+    atoms.rattle(0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()
+
+
+def test_ase_files_keep_the_results(cation, tmp_path):
+    cation.get_forces()
+    for name in ("a.extxyz", "a.traj"):
+        write(tmp_path / name, cation)
+        again = read(tmp_path / name)
+        np.testing.assert_allclose(again.get_forces(), cation.get_forces(), atol=1e-7)
+        assert again.info["total_charge"] == 1
+
