@@ -22,6 +22,10 @@ class ModelError(EqffError):
     """A model can't be built, loaded, or asked for this structure."""
 
 
+class TrainingError(EqffError):
+    """Training can't go on: the loss is no number, or there is nothing to resume."""
+
+
 class ConvergenceError(EqffError):
     """An iterative solver did not reach its tolerance."""
 

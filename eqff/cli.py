@@ -1,0 +1,142 @@
+"""What the commands share: reading the config, and errors as one message without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from eqff.config import config_directory
+from eqff.errors import ConfigError, EqffError, did_you_mean
+
+HYDRA_VERSION_BASE = "1.3"
+
+
+def run_command(task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str] | None = None) -> None:
+    """Runs a command: composes its config from the command line and hands it to ``task``.
+
+    An `EqffError`, a wrong override or a missing value ends the process with exit code 1 and one message on stderr.
+    Anything else is a bug and keeps its traceback, as everything does with ``HYDRA_FULL_ERROR=1``.
+
+    Args:
+        task: Gets the composed config.
+        config_name: Of the primary config in `eqff.config.config_directory`, without suffix.
+        argv: Arguments; by default those of the process.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        _hydra_main(task, config_name, argv)
+        return
+    try:
+        check_command_line(config_name, argv)
+        _hydra_main(lambda cfg: _task_without_traceback(task, cfg), config_name, argv)
+    except EqffError as error:
+        _leave(str(error))
+
+
+def check_command_line(config_name: str, argv: Sequence[str]) -> None:
+    """Composes the config once, so that a wrong override is explained before anything starts.
+
+    Raises:
+        ConfigError: An override names no setting or no option of a group; the message suggests the nearest one.
+    """
+    arguments = get_args_parser().parse_args(list(argv))
+    if arguments.multirun or arguments.hydra_help or arguments.shell_completion:
+        return  # sweeps are lists of values, which only the sweeper understands
+    overrides = list(arguments.overrides)
+    if arguments.config_dir:
+        overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
+    with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(config_directory())):
+        try:
+            hydra.compose(arguments.config_name or config_name, overrides=overrides)
+        except OverrideParseException as error:
+            raise ConfigError(f"'{error.override}' is not KEY=VALUE as Hydra reads it: {error.message}") from error
+        except (ConfigCompositionException, HydraException) as error:
+            raise ConfigError(_explain(arguments.config_name or config_name, overrides, error)) from error
+
+
+def _explain(config_name: str, overrides: Sequence[str], error: Exception) -> str:
+    """The message for overrides that don't compose: the first key that doesn't exist, and the nearest that does."""
+    groups = [text for text in overrides if _names_group(text)]
+    try:
+        known = hydra.compose(config_name, overrides=groups)
+    except HydraException as wrong_group:
+        return _first_lines(wrong_group)
+    for override in OverridesParser.create().parse_overrides([text for text in overrides if text not in groups]):
+        key = override.key_or_group
+        if override.is_add() or key.startswith("hydra"):
+            continue
+        if not _exists(known, key):
+            return f"There is no setting '{key}'.{_suggest(known, key)} To add a new key on purpose, write +{key}=..."
+    return _first_lines(error)
+
+
+def _names_group(text: str) -> bool:
+    key = text.split("=")[0].lstrip("+~").split("@")[0]
+    return (config_directory() / key).is_dir()
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    node: Any = config
+    for part in key.split("."):
+        if not OmegaConf.is_dict(node) or part not in node:
+            return False
+        node = node._get_node(part)
+    return True
+
+
+def _suggest(config: DictConfig, key: str) -> str:
+    leaves = sorted(_paths(config))
+    same_name = [path for path in leaves if path.split(".")[-1] == key.split(".")[-1]]
+    close = difflib.get_close_matches(key, same_name, n=1, cutoff=0.3) or difflib.get_close_matches(key, leaves, n=1)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    parent, _, name = key.rpartition(".")
+    siblings = OmegaConf.select(config, parent) if parent else config
+    return did_you_mean(name, map(str, siblings)) if OmegaConf.is_dict(siblings) else did_you_mean(key, config)
+
+
+def _paths(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        path = f"{prefix}{key}"
+        yield path
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
+            yield from _paths(node, path + ".")
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def _hydra_main(task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str]) -> None:
+    sys.argv = [sys.argv[0], *argv]  # the only way in which Hydra takes them
+    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(config_directory()), config_name=config_name)(task)()
+
+
+def _task_without_traceback(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    try:
+        return task(cfg)
+    except EqffError as error:
+        return _leave(str(error))
+    except MissingMandatoryValue as error:
+        return _leave(f"{error.full_key} is missing: give it as {error.full_key}=...")
+    except OmegaConfBaseException as error:
+        return _leave(_first_lines(error))
+    except KeyboardInterrupt:
+        return _leave("Stopped.", code=130)
+
+
+def _leave(message: str, code: int = 1) -> None:
+    print(f"eqff: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,0 +1,100 @@
+"""Everything that follows the budget: learning rate, second stage, when to validate, when to stop."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from eqff.training.budget import Budget, Limit
+from eqff.training.schedules import Schedule
+
+_NEVER = 2**31
+
+
+class Pacing(Callback):
+    """Drives a training by the share of its budget that is used.
+
+    Args:
+        budget: Its limits in seconds; those in epochs and steps are added from the trainer.
+        schedule: Learning rate over the budget; each group keeps its own base rate.
+        second_stage: Share of the budget after which the losses' second weights hold; None for never.
+        validations: How many validations are spread over the budget, the one at its end included. They fall on ends of
+            epochs, so there are fewer when there are fewer epochs; within long epochs ``trainer.val_check_interval``
+            rules.
+    """
+
+    def __init__(self, budget: Budget, schedule: Schedule, second_stage: float | None = None, validations: int = 20):
+        self.budget = budget
+        self.schedule = schedule
+        self.second_stage = second_stage
+        self.validations = validations
+        self._base_rates: list[float] = []
+        self._validated = 0.0
+        self._step_seconds = 0.0
+        self._step_started = 0.0
+        self._epoch_share = 0.0
+        self._epoch_began = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the limits in epochs and steps."""
+        timed = [limit for limit in self.budget.limits if limit.timed]
+        steps = []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            per_epoch = -(-trainer.num_training_batches // trainer.accumulate_grad_batches)
+            total = trainer.max_epochs * per_epoch
+            steps.append(Limit("epochs", trainer.max_epochs, lambda: trainer.max_epochs * trainer.global_step / total))
+        if trainer.max_steps > 0:
+            steps.append(Limit("steps", trainer.max_steps, lambda: trainer.global_step))
+        self.budget.limits = timed + steps
+        if not self._base_rates:
+            self._base_rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Decides whether this epoch ends with a validation."""
+        fraction = self.budget.fraction
+        self._epoch_share = max(fraction - self._epoch_began, 0.0)
+        self._epoch_began = fraction
+        due = fraction + self._epoch_share - self._validated >= (1.0 - 1e-6) / self.validations
+        last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+        first = trainer.current_epoch == 0  # an early number, and how long an epoch takes is not known yet
+        trainer.check_val_every_n_epoch = 1 if due or last or first else _NEVER
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Sets the learning rates and the stage of this step."""
+        fraction = self.budget.fraction
+        factor = self.schedule.factor(fraction)
+        for group, rate in zip(trainer.optimizers[0].param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+        pl_module.second_stage = self.second_stage is not None and fraction >= self.second_stage
+        self._step_started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stops when no further step fits into the budget."""
+        seconds = time.perf_counter() - self._step_started
+        # the mean follows slowly and starts at the second step: the first one compiles
+        self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
+        if self.budget.spent(self._step_seconds):
+            self.stop(trainer)
+
+    def stop(self, trainer: Trainer) -> None:
+        """Ends the training after this step, with a validation."""
+        trainer.should_stop = True
+        trainer.check_val_every_n_epoch = 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes where in the budget it was."""
+        self._validated = self.budget.fraction
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training must know."""
+        return {"used": self.budget.state_dict(), "base_rates": self._base_rates, "validated": self._validated}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Counts on from where the checkpoint was written."""
+        self.budget.load_state_dict(state_dict["used"])
+        self._base_rates = list(state_dict["base_rates"])
+        self._validated = state_dict["validated"]

@@ -1,0 +1,182 @@
+"""Losses: for each field a function of the differences and a weight for each stage; unknown labels are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eqff.config import settings
+from eqff.data import fields as table
+from eqff.errors import ConfigError, did_you_mean
+
+DERIVATIVES = ("forces", "stress", "virial")
+"""Fields that need the energy differentiated."""
+
+
+def squared(difference: Tensor, delta: float) -> Tensor:
+    """Mean square over the components of each row."""
+    return difference.square().mean(dim=1)
+
+
+def absolute(difference: Tensor, delta: float) -> Tensor:
+    """Mean absolute value over the components of each row."""
+    return difference.abs().mean(dim=1)
+
+
+def huber(difference: Tensor, delta: float) -> Tensor:
+    """Quadratic below ``delta``, linear above [Huber, Ann. Math. Stat. 35, 73 (1964)].
+
+    Divided by ``delta``, so that it tends to the absolute value as delta goes to 0.
+    """
+    errors = nn.functional.huber_loss(difference, torch.zeros_like(difference), reduction="none", delta=delta)
+    return errors.mean(dim=1) / delta
+
+
+def norm(difference: Tensor, delta: float) -> Tensor:
+    """Euclidean length of each row: for vectors the same in every frame of reference."""
+    return torch.linalg.vector_norm(difference, dim=1)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "mse": squared,
+    "mae": absolute,
+    "huber": huber,
+    "l2": norm,
+}
+"""From differences (M, components) to one error for each row (M,)."""
+
+
+@dataclass(frozen=True)
+class FieldLoss:
+    """The loss of one field.
+
+    Attributes:
+        field: Name in the fields table.
+        function: One of `FUNCTIONS`: mse, mae, huber (of components) or l2 (length of vectors).
+        weight: Factor in the total loss.
+        second_weight: Factor in the second stage; None for the same.
+        per_atom: Divide differences of a structure's property by its number of atoms.
+        delta: Where huber turns linear, in the unit of the (per-atom) field.
+    """
+
+    field: str
+    function: str = "mse"
+    weight: float = 1.0
+    second_weight: float | None = None
+    per_atom: bool = False
+    delta: float = 0.01
+
+    def __post_init__(self) -> None:
+        row = table.field(self.field)
+        place = f"training.losses.{self.field}"
+        if row.role != "label":
+            raise ConfigError(f"{place}: '{self.field}' is no label but {row.role}; a loss needs a label.")
+        if self.function not in FUNCTIONS:
+            raise ConfigError(f"{place}.function: no '{self.function}'.{did_you_mean(self.function, FUNCTIONS)}")
+        if self.per_atom and row.level != "structure":
+            raise ConfigError(f"{place}.per_atom: {self.field} is a property of each {row.level} already.")
+        if self.delta <= 0 or min(self.weights) < 0 or max(self.weights) == 0:
+            raise ConfigError(f"{place}: weights must not be negative or all zero, and delta must be positive.")
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """The factors in the first and the second stage."""
+        return self.weight, self.weight if self.second_weight is None else self.second_weight
+
+    def __call__(self, prediction: Tensor, label: Tensor, atoms: Tensor) -> Tensor:
+        """The mean over all rows whose label is known, a scalar; zero where none is.
+
+        Args:
+            prediction: (M, ...).
+            label: (M, ...); rows with a NaN are left out.
+            atoms: Number of atoms of each structure, (B,).
+        """
+        difference, known = masked_difference(prediction, label)
+        if self.per_atom:
+            difference = difference / atoms[:, None]
+        return FUNCTIONS[self.function](difference, self.delta).sum() / known.sum().clamp(min=1)
+
+
+def masked_difference(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Prediction minus label as rows (M, components), zero where a label is unknown, and which are known (M,)."""
+    label = label.to(prediction.dtype).reshape(label.shape[0], -1)
+    known = ~torch.isnan(label).any(dim=1)
+    difference = torch.where(known[:, None], prediction.reshape(label.shape) - label, 0.0)
+    return difference, known
+
+
+class Losses:
+    """The weighted sum of the losses of several fields.
+
+    Args:
+        terms: One for each field.
+
+    Raises:
+        ConfigError: There is none.
+    """
+
+    def __init__(self, terms: Sequence[FieldLoss]):
+        if not terms:
+            raise ConfigError("training.losses is empty: give at least one field, for example training.losses.energy.")
+        self.terms = tuple(terms)
+        self.derivatives = any(term.field in DERIVATIVES for term in terms)
+        self.stress = any(term.field in ("stress", "virial") for term in terms)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Mapping[str, Any] | None]) -> Losses:
+        """From ``training.losses``: settings of `FieldLoss` by field; a field set to null is left out."""
+        terms = [
+            settings(FieldLoss, {"field": name, **values}, f"training.losses.{name}")
+            for name, values in config.items()
+            if values is not None
+        ]
+        return cls(terms)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that have a loss."""
+        return tuple(term.field for term in self.terms)
+
+    def __call__(
+        self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor, second_stage: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total loss and the unweighted loss of each field.
+
+        Args:
+            prediction: What the potential gave.
+            batch: Holds the labels under the same names.
+            atoms: Number of atoms of each structure, (B,).
+            second_stage: Whether the weights of the second stage hold.
+        """
+        parts = {term.field: term(prediction[term.field], batch[term.field], atoms) for term in self.terms}
+        total = sum(term.weights[second_stage] * parts[term.field] for term in self.terms)
+        return total, parts
+
+    def check_model(self, predicts: Sequence[str]) -> None:
+        """Raises ConfigError when a loss asks for a field that the model doesn't predict."""
+        for name in self.fields:
+            if name not in predicts:
+                raise ConfigError(
+                    f"training.losses.{name}: the model has no part that predicts '{name}'; it predicts "
+                    f"{', '.join(predicts)}. Add a head that writes it, or leave it out: training.losses.{name}=null"
+                )
+
+    def check_labels(self, counts: Mapping[str, int], frames: int) -> None:
+        """Raises ConfigError when a loss asks for a label that no training frame has.
+
+        Args:
+            counts: On how many training frames each label is known.
+            frames: How many there are.
+        """
+        for name in self.fields:
+            if not counts.get(name):
+                found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()) if count) or "none"
+                raise ConfigError(
+                    f"training.losses.{name}: none of the {frames} training frames has '{name}'. Labels found, and on "
+                    f"how many frames: {found}. If the file has it under another name, give +data.keys.THAT_NAME={name}"
+                    f"; if not, leave the loss out: training.losses.{name}=null"
+                )

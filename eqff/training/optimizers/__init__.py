@@ -1,0 +1,60 @@
+"""Optimizers from config: any of torch.optim by its name, or one of eqff's own by its path."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from eqff.build import locate
+from eqff.errors import ConfigError, did_you_mean
+from eqff.training.optimizers.groups import parameter_groups
+
+PLACE = "training.optimizer"
+
+
+def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
+    """The class of this name in torch.optim, or at this path in eqff or a package that the user allowed.
+
+    Raises:
+        ConfigError: There is none; the message suggests the nearest name.
+    """
+    if "." in name:
+        return locate(name, torch.optim.Optimizer)
+    known = {key: value for key, value in vars(torch.optim).items() if _is_optimizer(value)}
+    if name not in known:
+        raise ConfigError(f"{PLACE}.name: torch.optim has no '{name}'.{did_you_mean(name, known)}")
+    return known[name]
+
+
+def build_optimizer(config: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+    """An optimizer with every trainable parameter of a model in exactly one group.
+
+    Args:
+        config: ``name``, ``no_decay``, ``groups`` (see `parameter_groups`) and the arguments of the class; those set to
+            null keep the class's defaults.
+        model: Its parameters.
+
+    Raises:
+        ConfigError: An unknown class, argument or group.
+    """
+    arguments = {key: value for key, value in config.items() if value is not None}
+    kind = optimizer_class(arguments.pop("name"))
+    patterns, no_decay = arguments.pop("groups", {}), arguments.pop("no_decay", [])
+    accepted = [name for name in inspect.signature(kind).parameters if name != "params"]
+    for key in arguments:
+        if key not in accepted:
+            raise ConfigError(f"{PLACE}.{key} is not an argument of {kind.__name__}.{did_you_mean(key, accepted)}")
+    options = getattr(kind, "group_options", None)
+    groups = parameter_groups(model, patterns, no_decay, options, decays="weight_decay" in accepted)
+    try:
+        return kind(groups, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{PLACE} ({kind.__name__}): {error}") from error
+
+
+def _is_optimizer(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer

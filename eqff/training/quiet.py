@@ -1,0 +1,24 @@
+"""Silences what libraries say during a training that a user can do nothing about."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+_MESSAGES = (
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*exists and is not empty.*",
+    ".*Found .* in eval mode.*",
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*torch.jit.script.*",
+    ".*check_val_every_n_epoch.*",
+)
+
+
+def quiet_libraries() -> None:
+    """For commands: a program that calls eqff keeps its own settings."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning_utilities"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in _MESSAGES:
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,116 @@
+"""The report of a run in markdown: what was trained on what, how, at what cost, and how good it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eqff.evaluation.evaluation import Evaluation
+from eqff.evaluation.report import markdown, number
+from eqff.training.budget import Budget
+from eqff.training.run import Preparation, describe_model
+
+_SUMMARY = ("energy_per_atom", "energy", "forces", "dipole", "charges")
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What goes into the report.
+
+    Attributes:
+        prepared: The run.
+        budget: As it was used.
+        kept: Which weights became the model: "best" or "last".
+        interrupted: Whether the run was told to stop.
+        metrics: Of the kept weights.
+        evaluations: By test set.
+        figures: Of the training, by name.
+        simulation: What a molecular dynamics said about itself; empty if there was none.
+    """
+
+    prepared: Preparation
+    budget: Budget
+    kept: str
+    interrupted: bool
+    metrics: Mapping[str, float]
+    evaluations: Mapping[str, Evaluation]
+    figures: Mapping[str, Path]
+    simulation: Mapping[str, Any]
+
+
+def run_report(content: ReportContent) -> str:
+    """The text."""
+    folder = content.prepared.folder.path
+    parts = [f"# {content.prepared.cfg['name']}", _state(content), "## Result", _summary(content)]
+    parts += ["## Training", _training(content)]
+    parts += [_image(name, path, folder) for name, path in content.figures.items()]
+    for name, evaluation in content.evaluations.items():
+        parts += [f"## Test set {name}", markdown(evaluation).strip()]
+        files = sorted((folder / "evaluation").glob(f"{name}_*.png"))
+        wanted = (f"{name}_parity", f"{name}_errors")
+        parts += [_image(path.stem, path, folder) for path in files if path.stem in wanted]
+    if content.simulation:
+        parts += ["## Molecular dynamics", _simulation(content, folder)]
+    parts += ["## Use", _use(content)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _state(content: ReportContent) -> str:
+    if content.interrupted:
+        resume = f"python -m eqff.train resume={content.prepared.folder.path}"
+        return f"Stopped before its budget ended. To go on: `{resume}`"
+    return ""
+
+
+def _summary(content: ReportContent) -> str:
+    """Mean absolute errors, a row per set."""
+    units = {name: unit for e in content.evaluations.values() for name, unit in e.units().items()}
+    for name, unit in content.prepared.module.validation_errors.units.items():
+        units.setdefault(name.removesuffix("_mae").removesuffix("_rmse"), unit)
+    sets = ["val", *content.evaluations]
+    columns = [name for name in _SUMMARY if any(f"{s}/{name}_mae" in content.metrics for s in sets)]
+    if not columns:
+        return "No errors were measured: there is neither a validation nor a test set."
+    heads = [f"{name.replace('_', ' ')} ({units[name]})" for name in columns]
+    lines = [f"| MAE of | {' | '.join(heads)} |", "|---" + "|---:" * len(columns) + "|"]
+    for name in sets:
+        values = [content.metrics.get(f"{name}/{column}_mae") for column in columns]
+        if any(value is not None for value in values):
+            lines.append(f"| {name} | {' | '.join('' if v is None else number(v) for v in values)} |")
+    return "\n".join(lines)
+
+
+def _training(content: ReportContent) -> str:
+    prepared = content.prepared
+    frames = ", ".join(f"{name} {len(found)}" for name, found in prepared.data.frames.items() if found)
+    used = "; ".join(f"{v['used']:.5g} of {v['total']:.5g} {name}" for name, v in content.budget.describe().items())
+    states = [
+        f"- {describe_model(prepared.module.potential)}",
+        f"- Frames: {frames}; data hash `{prepared.data.data_hash[:16]}`",
+        f"- Used: {used}",
+        f"- Weights kept: {content.kept}" + (" (moving average)" if prepared.cfg["training"]["ema"] else ""),
+        "- Everything else: `config.yaml`, `data_report.txt`, `run.json`; all metrics: `metrics.csv`",
+    ]
+    return "\n".join(states)
+
+
+def _simulation(content: ReportContent, folder: Path) -> str:
+    lines = [f"- {key.replace('_', ' ')}: {value}" for key, value in content.simulation.items()]
+    images = [_image(path.stem, path, folder) for path in sorted((folder / "simulation").glob("*.png"))]
+    return "\n".join(lines) + "\n\n" + "\n\n".join(images)
+
+
+def _image(name: str, path: Path, folder: Path) -> str:
+    return f"![{name.replace('_', ' ')}]({os.path.relpath(path, folder)})"
+
+
+def _use(content: ReportContent) -> str:
+    model = content.prepared.folder.path
+    return (
+        f"```python\nimport eqff\n\nmodel = eqff.load({str(model)!r})\n"
+        "atoms.calc = model.calculator(total_charge=0, multiplicity=1)\n```\n\n"
+        f"`python -m eqff.evaluate model={model} data.path=FILE output=FOLDER`"
+    )
