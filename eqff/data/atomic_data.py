@@ -30,11 +30,13 @@ class AtomicData(Data):
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the labels that are present; all their numbers may still be NaN."""
-        return tuple(name for name in table.names("label") if name in self)
+        stored = self.to_dict()
+        return tuple(name for name in table.names("label") if name in stored)
 
     def has(self, name: str) -> bool:
         """Whether this structure has the label and it is known here, not filled up with NaN."""
-        return name in self and not bool(torch.isnan(self[name]).all())
+        value = self.to_dict().get(name)
+        return value is not None and not bool(torch.isnan(value).all())
 
     @property
     def place(self) -> str:
@@ -51,12 +53,11 @@ def fill_missing_labels(frames: Iterable[AtomicData]) -> tuple[str, ...]:
     frames = list(frames)
     present = {name for frame in frames for name in frame.labels}
     labels = tuple(name for name in table.names("label") if name in present)
-    shapes = {name: next(frame[name].shape[1:] for frame in frames if name in frame) for name in labels}
+    shapes = {name: next(frame[name].shape[1:] for frame in frames if name in frame.labels) for name in labels}
     for frame in frames:
-        for name in labels:
-            if name not in frame:
-                rows = frame.num_nodes if table.field(name).level == "atom" else 1
-                frame[name] = torch.full((rows, *shapes[name]), torch.nan, dtype=torch.float64)
+        for name in sorted(set(labels).difference(frame.labels)):
+            rows = frame.num_nodes if table.field(name).level == "atom" else 1
+            frame[name] = torch.full((rows, *shapes[name]), torch.nan, dtype=torch.float64)
     return labels
 
 

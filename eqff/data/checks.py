@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.spatial.distance import pdist
 
 from eqff.data.atomic_data import AtomicData, known_rows
 from eqff.data.neighbours import neighbour_pairs
-from eqff.errors import DataError, did_you_mean
+from eqff.errors import DataError
 
 _SEARCH_RADIUS = 1.0  # Å; images are looked for this far away, which every bond but none of the errors exceeds
 _LARGE = 1000  # atoms from which on all distances cost more than a neighbour search
@@ -29,20 +29,18 @@ def check_frame(frame: AtomicData, min_distance: float = 0.1) -> None:
     check_distances(frame, min_distance)
 
 
-def check_set(frames: Sequence[AtomicData], require: Sequence[str] = ()) -> list[str]:
+def check_set(frames: Sequence[AtomicData]) -> list[str]:
     """Checks structures that were read together.
 
     Args:
         frames: With labels filled up by `fill_missing_labels`.
-        require: Labels that at least one frame must have.
 
     Returns:
         Lines on what is odd but possible.
 
     Raises:
-        DataError: Labels that are missing, or zero throughout.
+        DataError: A label is zero throughout.
     """
-    check_required(frames, require)
     return [*check_zeros(frames), *check_sums(frames)]
 
 
@@ -90,18 +88,22 @@ def shortest_distance(frame: AtomicData) -> tuple[float, int, int]:
     return float(lengths[pair]), int(receiver[pair]), int(sender[pair])
 
 
-def check_required(frames: Sequence[AtomicData], require: Sequence[str]) -> None:
-    """Raises DataError if a label that is needed is on none of the frames."""
-    present = {name for frame in frames for name in frame.labels}
+def check_required(frames: Sequence[AtomicData], require: Sequence[str], unread: Iterable[str] = ()) -> None:
+    """Raises DataError if a label that is needed is on none of the frames; ``unread`` are the keys not read so far."""
+    present = {name for frame in frames for name in frame.labels if frame.has(name)}
     for name in require:
         if name in present:
             continue
         files = ", ".join(sorted({frame.source for frame in frames}))
         raise DataError(
-            f"None of the {len(frames)} frames of {files} has '{name}'. If it is there under another key, name it: "
-            f"data.keys={{KEY: {name}}}; to train without it, leave it out of data.require and of the losses. Labels "
-            f"found:{did_you_mean(name, present).removeprefix(' Known:') if present else ' none.'}"
+            f"None of the {len(frames)} frames of {files} has '{name}'. Labels found: {_listed(present)}; keys not "
+            f"read: {_listed(unread)}. If it is under one of these, name it: data.keys={{KEY: {name}}}; to train "
+            "without it, leave it out of data.require and of the losses."
         )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)) or "none"
 
 
 def check_zeros(frames: Sequence[AtomicData]) -> list[str]:

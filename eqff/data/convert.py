@@ -13,10 +13,10 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.electrons import check_state, lowest_multiplicity
-from eqff.data.keys import DERIVED, KeyMap, level_of
+from eqff.data.keys import DERIVED, KeyMap
 from eqff.data.neighbours import check_cell
 from eqff.data.records import Record
-from eqff.data.units import conversion
+from eqff.data.units import conversion, parse_unit
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Multiplicity = float | Literal["lowest"]
@@ -33,10 +33,13 @@ class Converter:
         total_charge: For frames that state none.
         multiplicity: The same; ``"lowest"`` is the lowest one that the electron count allows.
         labels: The only labels to take; all by default.
+        synonyms: Keys that the format uses for fields.
+        units_known: Whether values are in eqff's units where nothing else is said; if not, saying nothing is an error.
 
     Attributes:
         used: How often each (key, field) was read.
         unused: How often each key was seen and not read.
+        notes: By key, what was left out and why.
     """
 
     def __init__(
@@ -46,8 +49,12 @@ class Converter:
         total_charge: float | None = None,
         multiplicity: Multiplicity | None = None,
         labels: tuple[str, ...] | None = None,
+        *,
+        synonyms: Mapping[str, str] | None = None,
+        units_known: bool = True,
     ):
-        self.key_map = KeyMap(keys, labels)
+        self.key_map = KeyMap(keys, labels, synonyms)
+        self.units_known = units_known
         self.units = dict(units or {})
         for name, unit in self.units.items():
             conversion(unit, table.field(name).unit, f"'{name}'")
@@ -57,6 +64,7 @@ class Converter:
         self.multiplicity = multiplicity
         self.used: Counter[tuple[str, str]] = Counter()
         self.unused: Counter[str] = Counter()
+        self.notes: dict[str, str] = {}
 
     def __call__(self, record: Record) -> AtomicData:
         """One structure.
@@ -68,6 +76,9 @@ class Converter:
         lengths = self._factor(record, "positions", "positions")
         cell = self._cell(record, lengths)
         charge, multiplicity = self._state(record, values)
+        if "stress" in values and not np.any(record.pbc):
+            self.notes.setdefault("stress", f"left out: stress of structures without a cell ({record.place})")
+            del values["stress"]
         tensors = {name: _shaped(name, value, record) for name, value in values.items() if name in table.FIELDS}
         return AtomicData(
             num_nodes=len(record.numbers),
@@ -90,7 +101,7 @@ class Converter:
         taken = set()
         for target in self.key_map.candidates(record):
             key = self.key_map.choose(record, target)
-            raw = (record.structure if level_of(target) == "structure" else record.atoms)[key]
+            raw = record.value(key)
             taken.add(key)
             self.used[key, target] += 1
             field_name = DERIVED.get(target, target)
@@ -98,13 +109,37 @@ class Converter:
                 values[target] = raw
                 continue
             numeric = _numeric(raw, key, record) * self._factor(record, field_name, key)
-            values[field_name] = _DERIVE.get(target, lambda value: value)(numeric)
+            if target == "quadrupole" and self._has_trace(numeric, key, record):
+                continue
+            values[field_name] = _DERIVE[target](numeric) if target in _DERIVE else numeric
         self.unused.update(key for key in (*record.structure, *record.atoms) if key not in taken)
         return values
 
+    def _has_trace(self, matrix: np.ndarray, key: str, record: Record) -> bool:
+        """Whether a quadrupole is a second moment: then left out with a note, or refused if the user named it."""
+        trace = float(np.trace(matrix.reshape(3, 3))) if matrix.size == 9 else 0.0
+        if abs(trace) <= 1e-3 * max(1.0, float(np.abs(matrix).max())):
+            return False
+        text = (
+            f"'{key}' has a trace ({trace:.4g} e·Å² in frame {record.frame} of {record.source}), but the field "
+            f"quadrupole is traceless; if it is the second moment sum q r r, say so: keys={{{key}: second_moment}}"
+        )
+        if key in self.key_map.keys:
+            raise DataError(f"{record.place}: {text}.")
+        self.notes.setdefault(key, f"left out: {text}")
+        return True
+
     def _factor(self, record: Record, name: str, key: str) -> float:
         unit = self.units.get(name) or record.units.get(key)
-        return 1.0 if unit is None else conversion(unit, table.field(name).unit, f"'{key}' ({record.place})")
+        own = table.field(name).unit
+        if unit is not None:
+            return conversion(unit, own, f"'{key}' ({record.place})")
+        if not self.units_known and parse_unit(own or "1")[1][:2] != (0, 0):
+            raise DataError(
+                f"{record.place}: the unit of '{key}' is nowhere stated, and files of this kind have no usual one. "
+                f"Say it: units={{{name}: {own}}} if it is {own} (a leading minus turns the sign, for gradients)."
+            )
+        return 1.0
 
     def _cell(self, record: Record, lengths: float) -> np.ndarray:
         cell = np.asarray(record.cell, dtype=np.float64).reshape(3, 3)

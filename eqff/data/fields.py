@@ -74,7 +74,7 @@ def field(name: str) -> Field:
 
 def names(role: str) -> tuple[str, ...]:
     """All field names with the given role ("input", "label" or "internal")."""
-    return tuple(row.name for row in _TABLE if row.role == role)
+    return tuple(row.name for row in FIELDS.values() if row.role == role)
 
 
 def declare(row: Field) -> Field:

@@ -69,12 +69,19 @@ class KeyMap:
         keys: What the user says: key of the file to field (or ``group``, ``config_type``, ``unpaired_electrons``,
             ``second_moment``), or to None to leave the key alone.
         labels: If given, the only labels to take.
+        synonyms: Keys that the format uses for fields.
 
     Raises:
         ConfigError: A target that does not exist.
     """
 
-    def __init__(self, keys: Mapping[str, str | None] | None = None, labels: tuple[str, ...] | None = None):
+    def __init__(
+        self,
+        keys: Mapping[str, str | None] | None = None,
+        labels: tuple[str, ...] | None = None,
+        synonyms: Mapping[str, str] | None = None,
+    ):
+        self.synonyms = dict(synonyms or {})
         self.keys = dict(keys or {})
         for key, target in self.keys.items():
             if target is not None and target not in targets():
@@ -99,14 +106,12 @@ class KeyMap:
         if key in self.keys:
             target = self.keys[key]
         else:
-            target = recognise(key, level)
+            target = self.synonyms.get(key) or recognise(key, level)
             if target in self.keys.values():
                 return  # the user said where this one is
         wanted = self.labels is None or target not in table.names("label") or target in self.labels
         if target is None or not wanted:
             return
-        if level_of(target) != level:
-            raise DataError(f"keys: '{key}' is per {level}, but '{target}' is per {level_of(target)}.")
         found.setdefault(target, []).append(key)
 
     def choose(self, record: Record, target: str) -> str:
@@ -116,13 +121,13 @@ class KeyMap:
             DataError: They differ, so the user has to say which one is meant.
         """
         names = self.candidates(record)[target]
-        values = record.structure if level_of(target) == "structure" else record.atoms
-        first = values[names[0]]
+        first = record.value(names[0])
         for other in names[1:]:
-            if not _same(first, values[other]):
+            if not _same(first, record.value(other)):
                 raise DataError(
                     f"{record.place}: {' and '.join(names)} may both be the {target}, and they differ (for example "
-                    f"{_sample(first)} and {_sample(values[other])}). Say which one: keys={{{names[0]}: {target}}}."
+                    f"{_sample(first)} and {_sample(record.value(other))}). Say which one: "
+                    f"keys={{{names[0]}: {target}}}."
                 )
         return names[0]
 

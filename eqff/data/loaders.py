@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
@@ -26,6 +27,7 @@ class EpochShuffle(Sampler[int]):
         self.data = data
         self.seed = seed
         self.epoch = 0
+        self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """The next iteration is that of this epoch."""
@@ -33,11 +35,38 @@ class EpochShuffle(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        self.epoch += 1
-        yield from torch.randperm(len(self.data), generator=generator).tolist()
+        order = torch.randperm(len(self.data), generator=generator).tolist()
+        order, self.epoch, self.skip = order[self.skip :], self.epoch + 1, 0
+        yield from order
 
     def __len__(self) -> int:
         return len(self.data)
+
+
+class ResumableLoader(DataLoader):
+    """A loader over an `EpochShuffle` that can go on within an epoch.
+
+    Lightning keeps `state_dict` in its checkpoints and gives it back before the first epoch of a resumed training.
+    """
+
+    batches_done = 0
+    batches_to_skip = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        # all of this happens at the first batch, after Lightning has told the sampler which epoch it is
+        self.batches_done, self.batches_to_skip = self.batches_to_skip, 0
+        self.sampler.skip = self.batches_done * self.batch_size
+        for batch in super().__iter__():
+            self.batches_done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of this epoch were handed out."""
+        return {"batches_done": self.batches_done}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """The next epoch starts after the batches that were handed out before; a finished epoch has none left over."""
+        self.batches_to_skip = state_dict["batches_done"] % len(self)
 
 
 def make_loader(
@@ -60,7 +89,8 @@ def make_loader(
             faster.
         drop_last: Leave out a last batch that is not full (never the only one).
     """
-    return DataLoader(
+    kind = ResumableLoader if shuffle else DataLoader
+    return kind(
         list(frames),
         batch_size=batch_size,
         sampler=EpochShuffle(frames, seed) if shuffle else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from eqff.build import ModelContext
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
-from eqff.data.checks import check_set
+from eqff.data.checks import check_required, check_set
 from eqff.data.convert import Multiplicity
 from eqff.data.loaders import make_loader
 from eqff.data.neighbours import add_neighbours
@@ -107,7 +106,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         self.report: dict[str, DatasetReport] = {}
         self.indices: Split = {}
         self._lists: dict[str, float] = {}
-        self._unused: dict[str, Counter[str]] = {}
+        self._sets: dict[str, FrameSet] = {}
 
     # ------------------------------------------------------------------ files to structures
 
@@ -120,7 +119,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         source = self._read(self.path)
         self.indices = self._split(source.frames)
         self.frames = {name: [source.frames[i] for i in self.indices[name]] for name in ("train", "val")}
-        self._unused = {"train": source.unused}
+        self._sets = {"train": source}
         if self.val is not None:
             self._take("val", self.val)
         if self.indices["test"]:
@@ -129,15 +128,9 @@ class AtomicDataModule(lightning.LightningDataModule):
             self._take(name, path)
         fill_missing_labels([frame for frames in self.frames.values() for frame in frames])
         self._check_elements()
-        notes = {name: check_set(frames) for name, frames in self.frames.items() if frames}
-        check_set(self.frames["train"], self.require)
-        notes["train"] += self._overlaps()
         train = self.frames["train"]
-        self.report = {
-            name: make_report(name, frames, notes=notes[name], unused=self._unused.get(name))
-            for name, frames in self.frames.items()
-            if frames
-        }
+        check_required(train, self.require, source.unused)
+        self.report = {name: self._report(name, frames) for name, frames in self.frames.items() if frames}
         reading = {key: self.reading[key] for key in ("keys", "units")}
         self.reference: ReferenceSet = reference_energies(self.reference_choice, train, **reading)
         self.statistics: DataStatistics = compute_statistics(train, self.reference.energies)
@@ -151,8 +144,8 @@ class AtomicDataModule(lightning.LightningDataModule):
     def _take(self, name: str, path: Paths) -> None:
         if self.frames.get(name):
             raise DataError(f"There are two '{name}' sets: one of its own, and one split off data.path (split.{name}).")
-        read = self._read(path)
-        self.frames[name], self._unused[name] = read.frames, read.unused
+        self._sets[name] = self._read(path)
+        self.frames[name] = self._sets[name].frames
 
     def _split(self, frames: Sequence[AtomicData]) -> Split:
         settings = dict(self.split)
@@ -175,14 +168,14 @@ class AtomicDataModule(lightning.LightningDataModule):
                         "can't know them. Leave such frames out, or put some into the training set."
                     )
 
-    def _overlaps(self) -> list[str]:
-        train = {geometry_hash(frame) for frame in self.frames["train"]}
-        counts = {
-            name: sum(geometry_hash(frame) in train for frame in frames)
-            for name, frames in self.frames.items()
-            if name != "train"
-        }
-        return [f"{n} frames of '{name}' are in the training set too" for name, n in counts.items() if n]
+    def _report(self, name: str, frames: list[AtomicData]) -> DatasetReport:
+        source = self._sets.get(name, FrameSet())
+        notes = [*source.notes, *check_set(frames)]
+        if name != "train":
+            train = {geometry_hash(frame) for frame in self.frames["train"]}
+            common = sum(geometry_hash(frame) in train for frame in frames)
+            notes += [f"{common} of these structures are in the training set too"] if common else []
+        return make_report(name, frames, notes=notes, unused=source.unused)
 
     # ------------------------------------------------------------------ for the model
 

@@ -35,12 +35,14 @@ class FrameSet:
         files: The files.
         used: How often each (key, field) was read.
         unused: How often each key was seen and not read.
+        notes: What was left out and why.
     """
 
     frames: list[AtomicData] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     used: Counter[tuple[str, str]] = field(default_factory=Counter)
     unused: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_frames(
@@ -95,7 +97,15 @@ def read_set(
     result = FrameSet()
     for file, part in resolve_paths(path):
         reader = reader_for(file)
-        converter = Converter({**reader.keys, **(keys or {})}, units, total_charge, multiplicity, wanted)
+        converter = Converter(
+            keys,
+            units,
+            total_charge,
+            multiplicity,
+            wanted,
+            synonyms=reader.synonyms,
+            units_known=reader.has_units,
+        )
         before = len(result.frames)
         for record in take(guarded(reader.records(file), file), part):
             frame = converter(record)
@@ -106,6 +116,7 @@ def read_set(
         result.files.append(file)
         result.used += converter.used
         result.unused += converter.unused
+        result.notes += converter.notes.values()
     check_keys(keys or {}, result)
     fill_missing_labels(result.frames)
     return result
@@ -171,10 +182,11 @@ def take(records: Iterator[Record], part: str) -> Iterable[Record]:
 
 
 def guarded(records: Iterator[Record], file: Path) -> Iterator[Record]:
-    """The same records, with what goes wrong in reading told as a `DataError` with file and frame."""
+    """The same records with their place; what goes wrong in reading is told as a `DataError` with file and frame."""
     count = 0
     try:
         for record in records:
+            record.source, record.frame = "/".join(file.parts[-2:]), count
             yield record
             count += 1
     except (OSError, EOFError, ValueError, KeyError, IndexError, XYZError) as error:

@@ -44,13 +44,17 @@ class Record:
         """For messages."""
         return f"{self.source or 'structure'}, frame {self.frame}"
 
+    def value(self, key: str) -> Any:
+        """What stands under a key, per structure or per atom."""
+        return self.structure[key] if key in self.structure else self.atoms[key]
+
     def keys_text(self) -> str:
         """All keys of the frame, for messages."""
         per_structure = ", ".join(sorted(self.structure)) or "none"
         return f"keys per structure: {per_structure}; per atom: {', '.join(sorted(self.atoms)) or 'none'}"
 
 
-def record_from_ase(atoms: Atoms, source: str = "", frame: int = 0) -> Record:
+def record_from_ase(atoms: Atoms) -> Record:
     """A record of an ASE structure: ``info``, ``arrays`` and the results of an attached single-point calculator."""
     structure = dict(atoms.info)
     per_atom = {key: value for key, value in atoms.arrays.items() if key not in _STRUCTURE_OF_ASE}
@@ -65,6 +69,4 @@ def record_from_ase(atoms: Atoms, source: str = "", frame: int = 0) -> Record:
         pbc=np.asarray(atoms.pbc),
         structure=structure,
         atoms=per_atom,
-        source=source,
-        frame=frame,
     )

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eqff.data.readers.arrays import SYNONYMS
+from eqff.data.readers.ase_db import read_ase_db
 from eqff.data.readers.extxyz import read_extxyz
+from eqff.data.readers.hdf5 import read_hdf5
+from eqff.data.readers.npz import read_npz
 from eqff.data.records import Record
 from eqff.errors import DataError
 
@@ -18,15 +22,22 @@ class Reader:
     Attributes:
         records: From a path to the frames of the file, one after the other.
         suffixes: Ends of file names.
-        keys: Keys that this format uses for fields, besides those common to all formats.
+        synonyms: Keys that this format uses for fields, besides those common to all formats.
+        has_units: Whether the format comes with units, ASE's; if not, they have to be stated.
     """
 
     records: Callable[[Path], Iterator[Record]]
     suffixes: tuple[str, ...]
-    keys: Mapping[str, str] = field(default_factory=dict)
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    has_units: bool = True
 
 
-READERS = (Reader(read_extxyz, (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")),)
+READERS = (
+    Reader(read_extxyz, (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")),
+    Reader(read_ase_db, (".db", ".aselmdb")),
+    Reader(read_hdf5, (".h5", ".hdf5"), SYNONYMS, has_units=False),
+    Reader(read_npz, (".npz",), SYNONYMS, has_units=False),
+)
 
 
 def reader_for(path: Path) -> Reader:

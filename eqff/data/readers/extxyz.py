@@ -20,5 +20,5 @@ def read_extxyz(path: Path) -> Iterator[Record]:
     """
     raw = path.read_bytes()
     text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
-    for frame, atoms in enumerate(read_xyz(io.StringIO(text), index=slice(None))):
-        yield record_from_ase(atoms, source=path.name, frame=frame)
+    for atoms in read_xyz(io.StringIO(text), index=slice(None)):
+        yield record_from_ase(atoms)
