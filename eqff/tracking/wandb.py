@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,24 +54,24 @@ def wandb_logger(settings: TrackingSettings, folder: Path, name: str, config: Ma
     """
     if settings.mode == "disabled":
         return None
-    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    logger = WandbLogger(
+    run = wandb.init(
         name=name,
-        save_dir=str(folder),
+        dir=str(folder),
         id=_run_id(folder),
         project=settings.project,
-        offline=settings.mode == "offline",
+        mode=settings.mode,
         entity=settings.entity,
         group=settings.group,
         tags=list(settings.tags) or None,
         notes=settings.notes,
         resume="allow",
-        log_model=False,
         config=dict(config),
+        settings=wandb.Settings(silent=True),
     )
-    return logger
+    return WandbLogger(experiment=run, log_model=False)
 
 
 def _run_id(folder: Path) -> str:

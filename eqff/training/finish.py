@@ -39,7 +39,7 @@ def finish(prepared: Preparation, budget: Budget, interrupted: bool) -> RunResul
     if evaluations:
         save(prepared, metrics)
     simulation = {} if interrupted or not prepared.cfg["simulate"] else simulate(prepared)
-    figures = training_figures(rows, prepared.module.units, folder.figures)
+    figures = training_figures(rows, prepared.module.units, folder.figures) if prepared.cfg["figures"] else {}
     content = ReportContent(prepared, budget, kept, interrupted, metrics, evaluations, figures, simulation)
     folder.report.write_text(run_report(content), encoding="utf-8")
     result = {"kept": kept, "interrupted": interrupted, "metrics": metrics, "budget": budget.describe()}

@@ -18,6 +18,8 @@ _MESSAGES = (
 
 def quiet_libraries() -> None:
     """For commands: a program that calls eqff keeps its own settings."""
+    import lightning  # noqa: F401  it sets the levels of its loggers when it is imported
+
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in _MESSAGES:

@@ -34,8 +34,7 @@ class Pacing(Callback):
         self._validated = 0.0
         self._step_seconds = 0.0
         self._step_started = 0.0
-        self._epoch_share = 0.0
-        self._epoch_began = 0.0
+        self._epoch_began: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the limits in epochs and steps."""
@@ -48,18 +47,19 @@ class Pacing(Callback):
         if trainer.max_steps > 0:
             steps.append(Limit("steps", trainer.max_steps, lambda: trainer.global_step))
         self.budget.limits = timed + steps
+        self._validated = min(self._validated, self.budget.fraction)  # on resume the budget may have grown
         if not self._base_rates:
             self._base_rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Decides whether this epoch ends with a validation."""
         fraction = self.budget.fraction
-        self._epoch_share = max(fraction - self._epoch_began, 0.0)
-        self._epoch_began = fraction
-        due = fraction + self._epoch_share - self._validated >= (1.0 - 1e-6) / self.validations
+        first = self._epoch_began is None  # how long an epoch takes is not known yet, and an early number is welcome
+        epoch = 0.0 if first else fraction - self._epoch_began
+        due = fraction + epoch - self._validated >= (1.0 - 1e-6) / self.validations
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
-        first = trainer.current_epoch == 0  # an early number, and how long an epoch takes is not known yet
-        trainer.check_val_every_n_epoch = 1 if due or last or first else _NEVER
+        trainer.check_val_every_n_epoch = 1 if first or due or last else _NEVER
+        self._epoch_began = fraction
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Sets the learning rates and the stage of this step."""
