@@ -259,6 +259,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         console = console or Console()
         for report in self.report.values():
             console.print(report.table())
+        console.print(f"Reference energies ({self.reference.method})")
         console.print(self.reference.table())
         for note in self.reference.notes:
             console.print(f"  {note}")

@@ -4,7 +4,7 @@ given."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -33,7 +33,7 @@ class ReferenceSet:
 
     def table(self) -> Table:
         """For the terminal."""
-        table = Table("element", "E0 (eV)", title=f"Reference energies: {self.method}", title_justify="left")
+        table = Table("element", "E0 (eV)")
         for number, energy in sorted(self.energies.items()):
             table.add_row(chemical_symbols[number], f"{energy:.6f}")
         return table
@@ -62,8 +62,7 @@ def fit_reference_energies(frames: Sequence[AtomicData]) -> ReferenceSet:
     sizes = counts.sum(axis=1)
     energies = np.array([float(frame.energy) for frame in with_energy])
     solution, _, rank, _ = np.linalg.lstsq(counts / sizes[:, None], energies / sizes, rcond=None)
-    residual = np.sqrt(np.mean(((energies - counts @ solution) / sizes) ** 2))
-    notes = [f"what is left has an RMS of {1e3 * residual:.4g} meV/atom over {len(with_energy)} frames"]
+    notes = []
     if rank < len(elements):
         notes.append(
             f"the compositions determine only {rank} of {len(elements)} energies ({_symbols(elements)}); the values "
@@ -145,10 +144,24 @@ def reference_energies(
         units: For a file: its units.
     """
     if isinstance(choice, Mapping):
-        return given_reference_energies(choice, elements_of(frames))
-    if choice in METHODS:
-        return METHODS[choice](frames)
-    return reference_energies_from_file(choice, elements_of(frames), keys or {}, units or {})
+        found = given_reference_energies(choice, elements_of(frames))
+    elif choice in METHODS:
+        found = METHODS[choice](frames)
+    else:
+        found = reference_energies_from_file(choice, elements_of(frames), keys or {}, units or {})
+    left = energies_above(frames, found.energies)
+    if len(left) == 0:
+        return found
+    text = f"energies lie {left.mean():+.4f} eV/atom above them, with a spread of {left.std():.4f}"
+    return replace(found, notes=(f"{text}, over {len(left)} frames", *found.notes))
+
+
+def energies_above(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> np.ndarray:
+    """Energies per atom above the reference energies (Z to eV) of the frames that have energies, eV, float64."""
+    elements = sorted(reference)
+    values = np.array([reference[number] for number in elements])
+    known = [frame for frame in frames if frame.has("energy")]
+    return np.array([(float(f.energy) - composition(f, elements) @ values) / f.num_nodes for f in known])
 
 
 def elements_of(frames: Sequence[AtomicData]) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ class LabelSummary:
         frames: How many frames have it.
         minimum: Smallest component; for energies per atom.
         maximum: Largest component.
-        rms: Root mean square of the components about zero, or about the mean for energies per atom.
+        rms: Root mean square of the components; for energies, of what composition and total charge do not explain.
         unit: Of these numbers.
     """
 
@@ -124,7 +124,7 @@ def make_report(
         states={f"{charge:+d}, 2S+1 = {multiplicity}": n for (charge, multiplicity), n in sorted(states.items())},
         periodicity={str(k): n for k, n in sorted(Counter(int(frame.pbc.sum()) for frame in frames).items())},
         groups=len({frame.group for frame in frames}),
-        labels=tuple(_summarise(label, frames) for label in frames[0].labels),
+        labels=tuple(_summarise(label, frames, elements) for label in frames[0].labels),
         shortest=float(finite.min()) if len(finite) else None,
         outliers=tuple(_outliers(frames, elements)),
         notes=tuple(notes),
@@ -132,7 +132,7 @@ def make_report(
     )
 
 
-def _summarise(name: str, frames: Sequence[AtomicData]) -> LabelSummary:
+def _summarise(name: str, frames: Sequence[AtomicData], elements: tuple[int, ...]) -> LabelSummary:
     known = [frame for frame in frames if frame.has(name)]
     values = [frame[name].numpy().ravel() / (frame.num_nodes if name == "energy" else 1) for frame in known]
     unit = table.field(name).unit
@@ -140,10 +140,10 @@ def _summarise(name: str, frames: Sequence[AtomicData]) -> LabelSummary:
         return LabelSummary(name, 0, np.nan, np.nan, np.nan, unit)
     every = np.concatenate(values)
     every = every[~np.isnan(every)]
+    spread = every
     if name == "energy":
-        rms, unit = float(np.std(every)), "eV/atom about the mean"
-    else:
-        rms = float(np.sqrt(np.mean(every**2)))
+        spread, unit = unexplained_energies(known, elements), "eV/atom beyond composition and charge"
+    rms = float(np.sqrt(np.mean(spread**2)))
     return LabelSummary(name, len(known), float(every.min()), float(every.max()), rms, unit)
 
 
@@ -166,18 +166,21 @@ def _outliers(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> list[s
     return lines
 
 
+def unexplained_energies(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> np.ndarray:
+    """What is left of the energies per atom after a least-squares fit of composition and total charge, eV, (F,)."""
+    charges = np.array([float(frame.total_charge) for frame in frames])
+    states = (charges[:, None] == np.unique(charges)[1:]).astype(np.float64)
+    counts = np.stack([composition(frame, elements) for frame in frames])
+    sizes = counts.sum(axis=1)
+    matrix = np.concatenate([counts, states], axis=1) / sizes[:, None]
+    energies = np.array([float(frame.energy) for frame in frames]) / sizes
+    return energies - matrix @ np.linalg.lstsq(matrix, energies, rcond=None)[0]
+
+
 def _energies(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> tuple[str, str, list[int], np.ndarray]:
-    """Energies per atom that composition and charge do not explain."""
     indices = [index for index, frame in enumerate(frames) if frame.has("energy") and frame.num_nodes > 1]
-    if not indices:
-        return "energy", "", [], np.empty(0)
-    charges = [float(frames[i].total_charge) for i in indices]
-    rows = [[*composition(frames[i], elements), q == -1, q == 1] for i, q in zip(indices, charges, strict=True)]
-    sizes = np.array([frames[i].num_nodes for i in indices])
-    matrix = np.array(rows) / sizes[:, None]
-    energies = np.array([float(frames[i].energy) for i in indices]) / sizes
-    residual = energies - matrix @ np.linalg.lstsq(matrix, energies, rcond=None)[0]
-    return "energy beyond composition", "eV/atom", indices, residual
+    values = unexplained_energies([frames[i] for i in indices], elements) if indices else np.empty(0)
+    return "energy beyond composition", "eV/atom", indices, values
 
 
 def _largest_forces(frames: Sequence[AtomicData]) -> tuple[str, str, list[int], np.ndarray]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.reference_energies import composition, elements_of
+from eqff.data.reference_energies import elements_of, energies_above
 
 
 @dataclass
@@ -35,18 +35,10 @@ def compute_statistics(frames: Sequence[AtomicData], reference: Mapping[int, flo
 
 def _energy_scale(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> float:
     forces = [frame.forces for frame in frames if frame.has("forces")]
-    values = torch.cat(forces).flatten() if forces else torch.tensor(_residuals(frames, reference), dtype=torch.float64)
+    values = torch.cat(forces).flatten() if forces else torch.from_numpy(energies_above(frames, reference))
     values = values[~torch.isnan(values)]
     scale = float(values.square().mean().sqrt()) if len(values) else 0.0
     return scale if scale > 1e-8 else 1.0
-
-
-def _residuals(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> list[float]:
-    """Energy per atom above the reference energies, eV."""
-    elements = sorted(reference)
-    known = [frame for frame in frames if frame.has("energy")]
-    base = [sum(composition(frame, elements) * [reference[z] for z in elements]) for frame in known]
-    return [(float(frame.energy) - energy) / frame.num_nodes for frame, energy in zip(known, base, strict=True)]
 
 
 def mean_neighbours(frames: Iterable[AtomicData]) -> float:

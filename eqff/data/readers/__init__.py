@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eqff.data.readers.arrays import SYNONYMS
 from eqff.data.readers.ase_db import read_ase_db
+from eqff.data.readers.ase_files import read_ase_file
 from eqff.data.readers.extxyz import read_extxyz
 from eqff.data.readers.hdf5 import read_hdf5
 from eqff.data.readers.npz import read_npz
@@ -36,6 +37,7 @@ READERS = (
     Reader(read_extxyz, (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")),
     Reader(read_ase_db, (".db", ".aselmdb")),
     Reader(read_hdf5, (".h5", ".hdf5"), SYNONYMS, has_units=False),
+    Reader(read_ase_file, (".traj", ".cif", ".pdb", ".vasp", "poscar", "contcar", ".gen", ".mol", ".sdf")),
     Reader(read_npz, (".npz",), SYNONYMS, has_units=False),
 )
 
