@@ -22,7 +22,9 @@ from eqff.errors import ConfigError, EqffError, did_you_mean
 HYDRA_VERSION_BASE = "1.3"
 
 
-def run_command(task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str] | None = None) -> None:
+def run_command(
+    task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str] | None = None, folder: str = ""
+) -> None:
     """Runs a command: composes its config from the command line and hands it to ``task``.
 
     An `EqffError`, a wrong override or a missing value ends the process with exit code 1 and one message on stderr.
@@ -30,22 +32,25 @@ def run_command(task: Callable[[DictConfig], Any], config_name: str, argv: Seque
 
     Args:
         task: Gets the composed config.
-        config_name: Of the primary config in `eqff.config.config_directory`, without suffix.
+        config_name: Of the primary config, without suffix.
         argv: Arguments; by default those of the process.
+        folder: In `eqff.config.config_directory`, of the primary config and the groups it can choose from; a command
+            can't have a plain setting with the name of a group beside its config.
     """
+    directory = config_directory() / folder
     argv = list(sys.argv[1:] if argv is None else argv)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        _hydra_main(task, config_name, argv)
+        _hydra_main(task, directory, config_name, argv)
         return
     try:
-        check_command_line(config_name, argv)
-        _hydra_main(lambda cfg: _task_without_traceback(task, cfg), config_name, argv)
+        check_command_line(directory, config_name, argv)
+        _hydra_main(lambda cfg: _task_without_traceback(task, cfg), directory, config_name, argv)
     except EqffError as error:
         _leave(str(error))
 
 
-def check_command_line(config_name: str, argv: Sequence[str]) -> None:
-    """Composes the config once, so that a wrong override is explained before anything starts.
+def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -> None:
+    """Composes the config in a directory once, so that a wrong override is explained before anything starts.
 
     Raises:
         ConfigError: An override names no setting or no option of a group; the message suggests the nearest one.
@@ -56,18 +61,18 @@ def check_command_line(config_name: str, argv: Sequence[str]) -> None:
     overrides = list(arguments.overrides)
     if arguments.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
-    with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(config_directory())):
+    with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
         try:
             hydra.compose(arguments.config_name or config_name, overrides=overrides)
         except OverrideParseException as error:
             raise ConfigError(f"'{error.override}' is not KEY=VALUE as Hydra reads it: {error.message}") from error
         except (ConfigCompositionException, HydraException) as error:
-            raise ConfigError(_explain(arguments.config_name or config_name, overrides, error)) from error
+            raise ConfigError(_explain(directory, arguments.config_name or config_name, overrides, error)) from error
 
 
-def _explain(config_name: str, overrides: Sequence[str], error: Exception) -> str:
+def _explain(directory: Path, config_name: str, overrides: Sequence[str], error: Exception) -> str:
     """The message for overrides that don't compose: the first key that doesn't exist, and the nearest that does."""
-    groups = [text for text in overrides if _names_group(text)]
+    groups = [text for text in overrides if _names_group(directory, text)]
     try:
         known = hydra.compose(config_name, overrides=groups)
     except HydraException as wrong_group:
@@ -81,15 +86,15 @@ def _explain(config_name: str, overrides: Sequence[str], error: Exception) -> st
     return _first_lines(error)
 
 
-def _names_group(text: str) -> bool:
+def _names_group(directory: Path, text: str) -> bool:
     key = text.split("=")[0].lstrip("+~").split("@")[0]
-    return (config_directory() / key).is_dir()
+    return (directory / key).is_dir()
 
 
 def _exists(config: DictConfig, key: str) -> bool:
     node: Any = config
     for part in key.split("."):
-        if not OmegaConf.is_dict(node) or part not in node:
+        if not OmegaConf.is_dict(node) or part not in node.keys():  # `in node` denies keys whose value is ???
             return False
         node = node._get_node(part)
     return True
@@ -119,9 +124,9 @@ def _first_lines(error: Exception) -> str:
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
-def _hydra_main(task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str]) -> None:
+def _hydra_main(task: Callable[[DictConfig], Any], directory: Path, config_name: str, argv: Sequence[str]) -> None:
     sys.argv = [sys.argv[0], *argv]  # the only way in which Hydra takes them
-    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(config_directory()), config_name=config_name)(task)()
+    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(directory), config_name=config_name)(task)()
 
 
 def _task_without_traceback(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:

@@ -1,0 +1,72 @@
+"""The command that evaluates a model: ``python -m eqff.evaluate model=RUN data.path=FILE`` or ``eqff-evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from eqff.evaluation import Evaluation
+
+
+def evaluate(cfg: DictConfig) -> Evaluation:
+    """Evaluates as the config says and writes the report.
+
+    Args:
+        cfg: As composed from ``conf/commands/evaluate.yaml``.
+
+    Raises:
+        EqffError: Config, model or data can't be used as they are.
+    """
+    from eqff.commands import load_for_command, progress_bar
+    from eqff.data.reading import read_frames
+    from eqff.evaluation import evaluate_potential, write_report
+
+    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    potential = load_for_command(values)
+    frames = read_frames(**values["data"])
+    with progress_bar("structures", len(frames)) as progress:
+        evaluation = evaluate_potential(
+            potential,
+            frames,
+            name=set_name(values),
+            labels=values["data"]["labels"],
+            batch_size=values["batch_size"],
+            progress=progress,
+        )
+    write_report(evaluation, values["output"], predictions=values["predictions"])
+    return evaluation
+
+
+def set_name(values: Mapping[str, Any]) -> str:
+    """The name of the evaluated set: as given, else that of its file or folder without suffixes and slice."""
+    if values["name"]:
+        return str(values["name"])
+    path = values["data"]["path"]
+    first = path if isinstance(path, str) else path[0]
+    return Path(first.partition("@")[0]).name.partition(".")[0] or "evaluation"
+
+
+def _from_command_line(cfg: DictConfig) -> None:
+    from rich.console import Console
+
+    from eqff.evaluation import rich_report
+
+    evaluation = evaluate(cfg)
+    console = Console()
+    console.print(rich_report(evaluation))
+    console.print(f"Tables, figures and predictions: {cfg.output}", soft_wrap=True, highlight=False)
+
+
+def main() -> None:
+    """The command."""
+    from eqff.cli import run_command
+
+    run_command(_from_command_line, "evaluate", folder="commands")
+
+
+if __name__ == "__main__":
+    main()

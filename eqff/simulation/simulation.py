@@ -1,0 +1,209 @@
+"""Molecular dynamics with a model: relaxation, velocities, steps with a watch on them, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.optimize import LBFGS
+
+from eqff.data.atoms import to_atoms
+from eqff.data.reading import read_frames
+from eqff.errors import DataError
+from eqff.interfaces.ase import EqffCalculator
+from eqff.potential import Potential
+from eqff.simulation.ensembles import Ensemble, find_ensemble, give_velocities, kinetic_temperature
+from eqff.simulation.recorder import Recorder
+from eqff.simulation.settings import SimulationSettings
+from eqff.tracking.plots import energy_drift, linear_drift, save_figure, temperature
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a molecular dynamics left.
+
+    Attributes:
+        completed: Whether all steps were done.
+        message: One sentence: that all went well, or why it was stopped.
+        steps: Steps done.
+        simulated: fs.
+        drift: Of the total energy, meV/atom/ps, by a linear fit; meaningful for a closed system (NVE).
+        fluctuation: Standard deviation of the total energy around that line, meV/atom.
+        mean_temperature: K.
+        seconds: Wall time of the steps.
+        log: Column to values, as in the log file.
+        files: What was written, by kind.
+    """
+
+    completed: bool
+    message: str
+    steps: int
+    simulated: float
+    drift: float
+    fluctuation: float
+    mean_temperature: float
+    seconds: float
+    log: dict[str, np.ndarray]
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers with their units in their names, for JSON and reports."""
+        return {
+            "completed": self.completed,
+            "message": self.message,
+            "steps": self.steps,
+            "simulated_ps": self.simulated / 1000,
+            "drift_meV_per_atom_per_ps": self.drift,
+            "total_energy_fluctuation_meV_per_atom": self.fluctuation,
+            "mean_temperature_K": self.mean_temperature,
+            "steps_per_second": self.steps / self.seconds if self.seconds else 0.0,
+        }
+
+
+def read_structure(settings: SimulationSettings) -> Atoms:
+    """The structure to start from, with charge and spin state in its ``info``.
+
+    Raises:
+        DataError: There is none, or its charge or multiplicity are nowhere given.
+    """
+    path = settings.structure if "@" in Path(settings.structure).name else f"{settings.structure}@0"
+    frames = read_frames(path, total_charge=settings.total_charge, multiplicity=settings.multiplicity, labels=())
+    if len(frames) != 1:
+        raise DataError(f"structure: '{path}' names {len(frames)} frames; a simulation starts from one, e.g. FILE@0.")
+    return to_atoms(frames[0])
+
+
+def run_simulation(
+    potential: Potential,
+    atoms: Atoms,
+    settings: SimulationSettings,
+    folder: str | Path,
+    *,
+    progress: Progress | None = None,
+) -> SimulationResult:
+    """Runs molecular dynamics and writes ``log.csv``, the trajectory, ``energy_drift.png`` and ``temperature.png``.
+
+    A run that leaves what a model can describe (a force or temperature beyond the settings' limits, or numbers that are
+    not finite) is stopped and says so in its result; all up to then is on disk.
+
+    Args:
+        potential: The model.
+        atoms: Start; not changed. ``info`` gives charge and spin state where the settings don't.
+        settings: How.
+        folder: Where everything goes.
+        progress: Is told the number of steps done since it was last called.
+
+    Raises:
+        ConfigError: A setting that can't be.
+        EqffError: The model can't describe the structure at all.
+    """
+    folder, rng = Path(folder), np.random.default_rng(settings.seed)
+    atoms = atoms.copy()
+    atoms.calc = EqffCalculator(potential, total_charge=settings.total_charge, multiplicity=settings.multiplicity)
+    structure = atoms.calc.structure(atoms)
+    # so that the trajectory says for itself what it is of
+    atoms.info.update({name: round(float(structure[name])) for name in ("total_charge", "multiplicity")})
+    ensemble = find_ensemble(settings.ensemble)
+    with Recorder(folder, settings.trajectory, tuple(potential.terms)) as recorder:
+        start, steps, trouble = time.perf_counter(), 0, relax(atoms, settings)
+        if not trouble:
+            give_velocities(atoms, settings.temperature, ensemble, rng)
+            start = time.perf_counter()
+            steps, trouble = _integrate(atoms, settings, ensemble, rng, recorder, progress)
+        seconds = time.perf_counter() - start
+        log = recorder.columns()
+    files = {"log": recorder.log}
+    if len(log["step"]):
+        files |= {"trajectory": recorder.trajectory} | _figures(log, settings, len(atoms), folder)
+    done = f"All {steps} steps done: {steps * settings.timestep / 1000:g} ps of {settings.ensemble.upper()}."
+    return SimulationResult(
+        completed=not trouble,
+        message=trouble or done,
+        steps=steps,
+        simulated=steps * settings.timestep,
+        seconds=seconds,
+        log=log,
+        files=files,
+        **_averages(log, len(atoms)),
+    )
+
+
+def relax(atoms: Atoms, settings: SimulationSettings) -> str:
+    """Relaxes positions if the settings ask for it; returns what went wrong, else an empty text."""
+    if settings.relax_steps:
+        LBFGS(atoms, logfile=None).run(fmax=settings.relax_fmax, steps=settings.relax_steps)
+    return _trouble(atoms, settings, 0.0, "at the start")
+
+
+def _integrate(
+    atoms: Atoms,
+    settings: SimulationSettings,
+    ensemble: Ensemble,
+    rng: np.random.Generator,
+    recorder: Recorder,
+    progress: Progress | None,
+) -> tuple[int, str]:
+    """All steps, or those up to trouble; how many, and what the trouble was."""
+    degrees = ensemble.degrees_of_freedom(atoms)
+    dynamics = ensemble.integrator(atoms, settings, rng)
+    recorder.row(0, 0.0, atoms, kinetic_temperature(atoms, degrees))
+    recorder.frame(atoms)
+    for step in range(1, settings.steps + 1):
+        dynamics.run(1)
+        kelvin = kinetic_temperature(atoms, degrees)
+        trouble = _trouble(atoms, settings, kelvin, f"at step {step} ({step * settings.timestep:g} fs)")
+        if step % settings.log_every == 0 or trouble:
+            recorder.row(step, step * settings.timestep, atoms, kelvin)
+        if step % settings.trajectory_every == 0 or trouble:
+            recorder.frame(atoms)
+        if progress is not None:
+            progress(1)
+        if trouble:
+            return step, f"{trouble} See the last frames of {recorder.trajectory.name}."
+    return settings.steps, ""
+
+
+def _trouble(atoms: Atoms, settings: SimulationSettings, kelvin: float, when: str) -> str:
+    """Why the run can't go on, else an empty text."""
+    remedy = "The model is most likely beyond what it was trained on, or the timestep is too long."
+    forces = np.linalg.norm(atoms.get_forces(), axis=1)
+    if not (np.isfinite(forces).all() and np.isfinite(atoms.get_potential_energy())):
+        return f"Stopped {when}: energy or forces are not finite. {remedy}"
+    worst = int(forces.argmax())
+    if forces[worst] > settings.max_force:
+        return (
+            f"Stopped {when}: the force on atom {worst} ({atoms[worst].symbol}) is {forces[worst]:.4g} eV/Å, above "
+            f"max_force={settings.max_force:g}. {remedy}"
+        )
+    if kelvin > settings.hottest:
+        return f"Stopped {when}: the temperature is {kelvin:.5g} K, above {settings.hottest:g} K. {remedy}"
+    return ""
+
+
+def _figures(log: dict[str, np.ndarray], settings: SimulationSettings, num_atoms: int, folder: Path) -> dict[str, Path]:
+    fs, thermostat = log["time_fs"], settings.temperature if find_ensemble(settings.ensemble).thermostat else None
+    drift = energy_drift(fs, log["total_energy_eV"], log["potential_energy_eV"], num_atoms)
+    return {
+        "energy_drift": save_figure(drift, folder / "energy_drift.png"),
+        "temperature": save_figure(temperature(fs, log["temperature_K"], thermostat), folder / "temperature.png"),
+    }
+
+
+def _averages(log: dict[str, np.ndarray], num_atoms: int) -> dict[str, float]:
+    total, fs = log["total_energy_eV"], log["time_fs"]
+    if not len(fs):
+        return {"drift": 0.0, "fluctuation": 0.0, "mean_temperature": 0.0}
+    slope, offset = linear_drift(fs, total, num_atoms)
+    around = 1000 * (total - total[0]) / num_atoms - offset - slope * fs / 1000
+    return {
+        "drift": slope,
+        "fluctuation": float(around.std()),
+        "mean_temperature": float(log["temperature_K"].mean()),
+    }
