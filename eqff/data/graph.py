@@ -22,6 +22,8 @@ class Edges:
         shift: Whole lattice translations of the sender, (E, 3).
         vectors: r_j - r_i + shift · cell in Å, (E, 3).
         lengths: Their norms in Å, (E,).
+        slots: The same list as a table with a row for each receiver: the edge in each place, E where the row has ended,
+            (N, K) with K the largest number of neighbours. Sums over neighbours become batched matrix products on it.
     """
 
     sender: Tensor
@@ -29,6 +31,7 @@ class Edges:
     shift: Tensor
     vectors: Tensor
     lengths: Tensor
+    slots: Tensor
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,26 @@ class AtomicGraph:
             cell = cell + cell @ symmetric
             positions = positions + (positions[:, None, :] @ symmetric[self.batch])[:, 0, :]
         edges = {
-            name: _edges(old.sender, old.receiver, old.shift, positions, cell, self.batch)
+            name: _edges(old.sender, old.receiver, old.shift, old.slots, positions, cell, self.batch)
             for name, old in self.edges.items()
         }
         return replace(self, positions=positions, cell=cell, edges=edges)
 
 
-def _edges(sender: Tensor, receiver: Tensor, shift: Tensor, positions: Tensor, cell: Tensor, batch: Tensor) -> Edges:
+def _edges(
+    sender: Tensor, receiver: Tensor, shift: Tensor, slots: Tensor, positions: Tensor, cell: Tensor, batch: Tensor
+) -> Edges:
     translation = (shift[:, None, :] @ cell[batch[receiver]])[:, 0, :]
     vectors = positions[sender] - positions[receiver] + translation
-    return Edges(sender, receiver, shift, vectors, torch.linalg.vector_norm(vectors, dim=-1))
+    return Edges(sender, receiver, shift, vectors, torch.linalg.vector_norm(vectors, dim=-1), slots)
+
+
+def edge_slots(receiver: Tensor, num_atoms: int) -> Tensor:
+    """The table `Edges.slots` of a list sorted by receiver, (N, K) int64."""
+    counts = torch.bincount(receiver, minlength=num_atoms)
+    places = torch.arange(int(counts.max()) if num_atoms else 0, device=receiver.device)
+    first = counts.cumsum(0) - counts
+    return torch.where(places < counts[:, None], first[:, None] + places, receiver.shape[0])
 
 
 def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> AtomicGraph:
@@ -119,7 +132,8 @@ def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Ato
             name = key.removeprefix("edge_index").removeprefix("_") or LOCAL
             sender, receiver = tensors[key][0], tensors[key][1]
             shift = tensors[key.replace("edge_index", "edge_shift")].to(dtype)
-            edges[name] = _edges(sender, receiver, shift, positions, cell, batch)
+            slots = edge_slots(receiver, positions.shape[0])
+            edges[name] = _edges(sender, receiver, shift, slots, positions, cell, batch)
     return AtomicGraph(
         numbers=tensors["numbers"],
         positions=positions,

@@ -1,0 +1,220 @@
+"""The flagship: E(3)-equivariant message passing with many-body products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ConfigError
+from eqff.nn.gate import Gate
+from eqff.nn.linear import DegreeLinear
+from eqff.nn.many_body import ManyBodyProduct
+from eqff.nn.radial import BASES, polynomial_cutoff, radial_network
+from eqff.nn.species import SpeciesIndex
+from eqff.nn.spherical import SphericalHarmonics, num_components
+from eqff.nn.state import ChargeSpinEmbedding
+from eqff.nn.tensor_product import NeighbourTensorProduct
+from eqff.parts import Backbone
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """What all passes read of the geometry; K places for neighbours a row, empty ones with zero ``envelope``.
+
+    Attributes:
+        species: Element index of each atom, (N,).
+        sender: Neighbour in each place, (N, K).
+        basis: Radial basis, (N, K, size).
+        envelope: Smooth cutoff over the mean number of neighbours, (N, K, 1).
+        harmonics: Spherical harmonics, (N, K, (degree + 1)²).
+    """
+
+    species: Tensor
+    sender: Tensor
+    basis: Tensor
+    envelope: Tensor
+    harmonics: Tensor
+
+
+class InteractionPass(nn.Module):
+    """One pass: message, sum over neighbours, many-body product, residual, gate.
+
+    Degrees: h comes with ``degree_in`` and leaves with ``degree_out``; the sum over neighbours has ``degree``, as far as
+    something reads it.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_species: int,
+        degrees: tuple[int, int, int],
+        order: int,
+        radial: tuple[int, int],
+        strictly_local: bool,
+    ):
+        super().__init__()
+        degree_in, degree, degree_out = degrees
+        summed = degree if order > 1 else degree_out
+        self.channels, self.strictly_local = channels, strictly_local
+        self.up = DegreeLinear(degree_in, channels, channels)
+        self.product = NeighbourTensorProduct(degree_in, degree, summed)
+        self.num_paths = len(self.product.paths)
+        self.radial = radial_network(*radial, channels + self.num_paths)
+        self.path_bias = nn.Parameter(torch.ones(self.num_paths)) if self.num_paths else None
+        self.many_body = ManyBodyProduct(summed, degree_out, channels, order, num_species)
+        self.residual_degree = min(degree_in, degree_out)
+        self.residual = DegreeLinear(self.residual_degree, channels, channels)
+        self.residual_species = nn.Parameter(torch.ones(num_species, channels))
+        self.gate = Gate(degree_out, channels)
+        self.sender_species = nn.Parameter(torch.randn(num_species, channels)) if strictly_local else None
+
+    def forward(self, features: Tensor, near: Neighbourhoods) -> Tensor:
+        """From (N, (degree_in + 1)², C) to (N, (degree_out + 1)², C)."""
+        mixed = self.up(features)
+        if self.strictly_local:  # messages carry the receiver's own features, so nothing beyond the cutoff comes in
+            sent = mixed[:, None] * self.sender_species[near.species[near.sender]][:, :, None]
+        else:
+            sent = mixed[near.sender]
+        radial = self.radial(near.basis)
+        channel_weights = radial[..., : self.channels] * near.envelope
+        path_weights = radial[..., self.channels :] + self.path_bias if self.num_paths else None
+        summed = self.product(sent, near.harmonics, channel_weights, path_weights)
+        updated = self.gate(self.many_body(summed, near.species))
+        kept = features[:, : num_components(self.residual_degree)] * self.residual_species[near.species][:, None]
+        return _add(updated, self.residual(kept))
+
+
+class EquivariantMessagePassing(Backbone):
+    """E(3)-equivariant message passing with many-body products, the flagship.
+
+    Ideas from NequIP (tensor products with learned radial weights), ACE and MACE (many-body products of neighbour
+    sums), SpookyNet (charge and spin as input). Only degrees that something reads are computed: the first pass sees
+    scalars, the last gives ``out_degree``.
+
+    Args:
+        elements: Atomic numbers covered (offered by the data).
+        mean_neighbours: Mean number of neighbours within the cutoff (offered by the data).
+        out_degree: Highest degree that heads and terms read (offered by them).
+        channels: Channels of each degree.
+        num_passes: Passes.
+        cutoff: Å.
+        degree: Highest degree L of the spherical harmonics and neighbour sums, 0 to 4.
+        hidden_degree: Highest degree of the features between passes, 0 to L.
+        order: Factors of the many-body products, 1 to 3.
+        radial_basis: "bessel" or "gaussian".
+        radial_size: Basis functions.
+        radial_hidden: Width of the radial networks; 0 for linear combinations of the basis.
+        charge_and_spin: Whether total charge and multiplicity enter; neutral singlets are the same either way.
+        strictly_local: Whether an atom's features depend on nothing beyond one cutoff.
+
+    Raises:
+        ConfigError: A setting out of its range.
+    """
+
+    reads = ("numbers", "positions", "total_charge", "multiplicity")
+
+    def __init__(
+        self,
+        elements: Sequence[int],
+        mean_neighbours: float,
+        out_degree: int = 0,
+        channels: int = 64,
+        num_passes: int = 2,
+        cutoff: float = 5.0,
+        degree: int = 2,
+        hidden_degree: int = 1,
+        order: int = 3,
+        radial_basis: Literal["bessel", "gaussian"] = "bessel",
+        radial_size: int = 8,
+        radial_hidden: int = 32,
+        charge_and_spin: bool = True,
+        strictly_local: bool = False,
+    ):
+        super().__init__()
+        _check(degree, hidden_degree, out_degree, order, num_passes, cutoff, radial_basis)
+        self.channels, self.num_passes, self.cutoff = channels, num_passes, cutoff
+        self.mean_neighbours = max(float(mean_neighbours), 1.0)
+        self.species = SpeciesIndex(elements)
+        self.embedding = nn.Parameter(torch.randn(len(elements), channels))
+        self.states = None
+        if charge_and_spin:
+            self.states = nn.ModuleList(ChargeSpinEmbedding(channels) for _ in range(num_passes))
+        self.basis = BASES[radial_basis](cutoff, radial_size)
+        self.harmonics = SphericalHarmonics(degree)
+        between = [0] + [hidden_degree] * (num_passes - 1) + [out_degree]
+        self.passes = nn.ModuleList(
+            InteractionPass(
+                channels,
+                len(elements),
+                (degree_in, degree, degree_out),
+                order,
+                (radial_size, radial_hidden),
+                strictly_local,
+            )
+            for degree_in, degree_out in zip(between[:-1], between[1:], strict=True)
+        )
+
+    def prepare(self, graph: AtomicGraph) -> Neighbourhoods:
+        """Radial basis and spherical harmonics of every neighbour, in a table with a row for each atom."""
+        edges, last = graph.local, graph.local.sender.shape[0] - 1
+        filled = (edges.slots <= last)[..., None]
+        slots = edges.slots.clamp(max=last)
+        beyond = torch.tensor([self.cutoff, 0.0, 0.0], dtype=graph.positions.dtype, device=graph.positions.device)
+        vectors = torch.where(filled, edges.vectors[slots], beyond)
+        lengths = torch.linalg.vector_norm(vectors, dim=-1)
+        envelope = torch.where(filled, polynomial_cutoff(lengths, self.cutoff)[..., None], 0.0)
+        return Neighbourhoods(
+            species=self.species(graph.numbers),
+            sender=edges.sender[slots],
+            basis=self.basis(lengths),
+            envelope=envelope / self.mean_neighbours,
+            harmonics=self.harmonics(vectors / lengths[..., None]),
+        )
+
+    def embed(self, graph: AtomicGraph) -> Tensor:
+        """The elements' learned vectors, with the charge and spin of the structure, (N, 1, channels)."""
+        return self._with_state(0, self.embedding[self.species(graph.numbers)][:, None], graph)
+
+    def interact(self, index: int, features: Tensor, graph: AtomicGraph, prepared: Neighbourhoods) -> Tensor:
+        """Features after pass ``index``."""
+        if index:
+            features = self._with_state(index, features, graph)
+        return self.passes[index](features, prepared)
+
+    def _with_state(self, index: int, features: Tensor, graph: AtomicGraph) -> Tensor:
+        if self.states is None:
+            return features
+        state = self.states[index](features[:, 0], graph.total_charge, graph.multiplicity, graph.batch)
+        return _add(features, state[:, None])
+
+
+def _add(features: Tensor, lower: Tensor) -> Tensor:
+    """Adds features of a lower degree to the first components."""
+    count = lower.shape[1]
+    if count == features.shape[1]:
+        return features + lower
+    return torch.cat([features[:, :count] + lower, features[:, count:]], dim=1)
+
+
+def _check(
+    degree: int, hidden_degree: int, out_degree: int, order: int, num_passes: int, cutoff: float, radial_basis: str
+) -> None:
+    ranges = {
+        "degree": (degree, 0, 4),
+        "hidden_degree": (hidden_degree, 0, degree),
+        "out_degree": (out_degree, 0, degree),
+        "order": (order, 1, 3),
+        "num_passes": (num_passes, 1, 20),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high:
+            raise ConfigError(f"backbone.{name} is {value}; it can be {low} to {high} here.")
+    if cutoff <= 0:
+        raise ConfigError(f"backbone.cutoff is {cutoff} Å; it must be positive.")
+    if radial_basis not in BASES:
+        raise ConfigError(f"backbone.radial_basis is '{radial_basis}'; there are {', '.join(BASES)}.")

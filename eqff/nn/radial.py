@@ -1,0 +1,72 @@
+"""Functions of distance: bases, the smooth end at the cutoff, and learned radial weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def polynomial_cutoff(lengths: Tensor, cutoff: float, power: int = 6) -> Tensor:
+    """1 at zero, 0 from the cutoff on, with two continuous derivatives [Gasteiger et al., ICLR 2020, eq. 8].
+
+    Args:
+        lengths: Å, any shape.
+        cutoff: Å.
+        power: p; higher stays near 1 for longer.
+    """
+    x = (lengths / cutoff).clamp(max=1.0)
+    p = power
+    outer = 1.0 - x**p * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + p * (p + 1) / 2 * x**2)
+    return torch.where(lengths < cutoff, outer, 0.0)
+
+
+class BesselBasis(nn.Module):
+    """√(2/r_c) sin(n π r / r_c) / r for n = 1 ... size [Gasteiger et al., ICLR 2020, eq. 7]; unit variance over the ball.
+
+    Args:
+        cutoff: Å.
+        size: Number of functions.
+    """
+
+    def __init__(self, cutoff: float, size: int = 8):
+        super().__init__()
+        self.cutoff, self.size = cutoff, size
+        frequencies = torch.arange(1, size + 1, dtype=torch.float64) * (math.pi / cutoff)
+        self.register_buffer("frequencies", frequencies.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """From lengths (...) in Å to (..., size)."""
+        r = lengths[..., None]
+        return math.sqrt(2.0 / self.cutoff) * torch.sin(r * self.frequencies) / r
+
+
+class GaussianBasis(nn.Module):
+    """Gaussians at even distances between zero and the cutoff [SchNet].
+
+    Args:
+        cutoff: Å.
+        size: Number of functions.
+    """
+
+    def __init__(self, cutoff: float, size: int = 16):
+        super().__init__()
+        self.size = size
+        centres = torch.linspace(0.0, cutoff, size, dtype=torch.float64)
+        self.width = cutoff / (size - 1)
+        self.register_buffer("centres", centres.to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """From lengths (...) in Å to (..., size)."""
+        return torch.exp(-0.5 * ((lengths[..., None] - self.centres) / self.width) ** 2)
+
+
+BASES = {"bessel": BesselBasis, "gaussian": GaussianBasis}
+
+
+def radial_network(size: int, hidden: int, outputs: int) -> nn.Module:
+    """Learned radial functions on top of a basis: one hidden layer, or a linear combination where ``hidden`` is 0."""
+    if not hidden:
+        return nn.Linear(size, outputs, bias=False)
+    return nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, outputs, bias=False))
