@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
-import torch
+import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
 from eqff.data.atomic_data import AtomicData
@@ -13,8 +13,7 @@ from eqff.data.batching import collate
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation per epoch, a function of seed and epoch only, so that a resumed run sees the order it would have
-    seen.
+    """A permutation per epoch, a function of seed and epoch only: a resumed run sees the order it would have seen.
 
     Lightning calls `set_epoch` before every epoch; without it, epochs are counted here.
 
@@ -34,8 +33,7 @@ class EpochShuffle(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        order = torch.randperm(len(self.data), generator=generator).tolist()
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.data)).tolist()
         order, self.epoch, self.skip = order[self.skip :], self.epoch + 1, 0
         yield from order
 

@@ -51,7 +51,7 @@ def split_indices(
         ends = np.cumsum([sizes["val"], sizes["test"], sizes["train"]])
         parts = {"val": order[: ends[0]], "test": order[ends[0] : ends[1]], "train": order[ends[1] : ends[2]]}
     else:
-        parts = _by_group(groups, sizes, generator)
+        parts = _by_group(groups, sizes, train is None, generator)
     return {name: sorted(int(index) for index in parts[name]) for name in NAMES}
 
 
@@ -61,7 +61,9 @@ def _count(name: str, size: float, number: int) -> int:
     return int(size) if size >= 1 else round(size * number)
 
 
-def _by_group(groups: Sequence[str], sizes: Mapping[str, int], generator: np.random.Generator) -> dict[str, list[int]]:
+def _by_group(
+    groups: Sequence[str], sizes: Mapping[str, int], all_to_train: bool, generator: np.random.Generator
+) -> dict[str, list[int]]:
     members: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(group, []).append(index)
@@ -71,17 +73,27 @@ def _by_group(groups: Sequence[str], sizes: Mapping[str, int], generator: np.ran
             f"Can't split {len(members)} group(s) into {len(wanted)} parts without tearing one apart. Split otherwise "
             "(data.split.by=null), or name the key that tells groups apart (data.keys={KEY: group})."
         )
-    parts: dict[str, list[int]] = {name: [] for name in NAMES}
     left = [members[name] for name in generator.permutation(sorted(members))]
-    for name in wanted:
-        later = len(wanted) - wanted.index(name) - 1  # so many groups have to remain for the other parts
-        while len(left) > later and (not parts[name] or _nearer(len(parts[name]), len(left[0]), sizes[name])):
-            parts[name] += left.pop(0)
+    parts: dict[str, list[int]] = {name: [] for name in NAMES}
+    for place, name in enumerate(wanted):
+        if name == "train" and all_to_train:
+            chosen = left
+        else:
+            chosen = _nearest(left, sizes[name], most=len(left) - (len(wanted) - place - 1))
+        parts[name] = [index for group in chosen for index in group]
+        left = [group for group in left if group not in chosen]
     return parts
 
 
-def _nearer(now: int, more: int, goal: int) -> bool:
-    return abs(now + more - goal) <= abs(now - goal)
+def _nearest(groups: Sequence[list[int]], goal: int, most: int) -> list[list[int]]:
+    """The first groups that each bring the sum of sizes nearer to the goal; at least the smallest, at most ``most``."""
+    chosen: list[list[int]] = []
+    count = 0
+    for group in groups:
+        if len(chosen) < most and abs(count + len(group) - goal) < abs(count - goal):
+            chosen.append(group)
+            count += len(group)
+    return chosen or [min(groups, key=len)]
 
 
 def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:

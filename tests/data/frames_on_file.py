@@ -25,14 +25,16 @@ def waters(number: int, seed: int = 0, **info) -> list[Atoms]:
     """Distorted water molecules."""
     rng = np.random.default_rng(seed)
     base = np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.47], [0.0, -0.76, -0.47]])
-    return [labelled(Atoms("OH2", base + 0.05 * rng.normal(size=(3, 3))), i + 100 * seed, **info) for i in range(number)]
+    structures = [Atoms("OH2", base + 0.05 * rng.normal(size=(3, 3))) for _ in range(number)]
+    return [labelled(atoms, index + 100 * seed, **info) for index, atoms in enumerate(structures)]
 
 
 def methanes(number: int, seed: int = 1, **info) -> list[Atoms]:
     """Distorted methane molecules."""
     rng = np.random.default_rng(seed)
     base = 0.63 * np.array([[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
-    return [labelled(Atoms("CH4", base + 0.05 * rng.normal(size=(5, 3))), i + 100 * seed, **info) for i in range(number)]
+    structures = [Atoms("CH4", base + 0.05 * rng.normal(size=(5, 3))) for _ in range(number)]
+    return [labelled(atoms, index + 100 * seed, **info) for index, atoms in enumerate(structures)]
 
 
 def write_extxyz(path: Path, frames: list[Atoms]) -> Path:

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from frames_on_file import methanes, waters
 from torch_geometric.data import Batch
 
 from eqff.data.atomic_data import fill_missing_labels
@@ -12,7 +13,6 @@ from eqff.data.atoms import from_atoms
 from eqff.data.batching import collate
 from eqff.data.neighbours import add_neighbours
 from eqff.errors import DataError
-from frames_on_file import methanes, waters
 
 
 @pytest.fixture
