@@ -57,6 +57,12 @@ class ForceFieldModule(lightning.LightningModule):
         """Its groups hold each trainable parameter of the potential once."""
         return build_optimizer(self.optimizer_config, self.potential)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves a batch; one that is there already is not walked through tensor by tensor."""
+        if batch.positions.device == device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of one batch.
 
