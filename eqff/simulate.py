@@ -33,14 +33,15 @@ def simulate(cfg: DictConfig) -> SimulationResult:
 
 
 def simulate_potential(potential: Potential, section: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
-    """A simulation with a model that is at hand; what came of it, as numbers with units in their names.
+    """A simulation with a model that is at hand; what came of it, units in the names, numbers rounded for a report.
 
     Args:
         potential: The model.
         section: Settings as in ``conf/commands/simulate.yaml``; those that have a default may be left out.
         folder: For log, trajectory and figures.
     """
-    return _run(potential, section, folder).to_dict()
+    outcome = _run(potential, section, folder).to_dict()
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in outcome.items()}
 
 
 def _run(potential: Potential, section: Mapping[str, Any], folder: str | Path) -> SimulationResult:

@@ -119,11 +119,20 @@ def figures(evaluation: Evaluation) -> dict[str, Figure]:
     samples = evaluation.samples.values()
     if not samples:
         return {}
-    errors = [Panel(spoken(s.quantity.name), s.quantity.unit, s.reference, s.predicted, _note(s)) for s in samples]
+    # a field that is shown as a whole and per atom is one cloud in two units: one panel of each figure is enough
+    per_atom = {s.quantity.field for s in samples if s.quantity.per_atom}
+    whole = {s.quantity.field for s in samples if not s.quantity.per_atom}
+    spread = [s for s in samples if s.quantity.per_atom or s.quantity.field not in per_atom]
+    points = [s for s in samples if not s.quantity.per_atom or s.quantity.field not in whole]
     return {
-        "parity": parity([_parity_panel(s, evaluation.frames) for s in samples if not s.quantity.per_atom]),
-        "errors": error_distribution(errors),
+        "parity": parity([_parity_panel(s, evaluation.frames) for s in points]),
+        "errors": error_distribution([_error_panel(s) for s in spread]),
     }
+
+
+def _error_panel(samples: Samples) -> Panel:
+    quantity = samples.quantity
+    return Panel(spoken(quantity.name), quantity.unit, samples.reference, samples.predicted, _note(samples))
 
 
 def _parity_panel(samples: Samples, frames: Sequence[AtomicData]) -> Panel:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import LBFGS
 
+from eqff.checkpoints.atomic import replacing
+from eqff.checkpoints.metadata import eqff_version
+from eqff.checkpoints.plain import plain
 from eqff.data.atoms import to_atoms
 from eqff.data.reading import read_frames
 from eqff.errors import DataError
@@ -88,7 +92,7 @@ def run_simulation(
     *,
     progress: Progress | None = None,
 ) -> SimulationResult:
-    """Runs molecular dynamics and writes ``log.csv``, the trajectory, ``energy_drift.png`` and ``temperature.png``.
+    """Runs molecular dynamics; writes log, trajectory, ``result.json``, ``energy_drift.png`` and ``temperature.png``.
 
     A run that leaves what a model can describe (a force or temperature beyond the settings' limits, or numbers that are
     not finite) is stopped and says so in its result; all up to then is on disk.
@@ -105,12 +109,8 @@ def run_simulation(
         EqffError: The model can't describe the structure at all.
     """
     folder, rng = Path(folder), np.random.default_rng(settings.seed)
-    atoms = atoms.copy()
-    atoms.calc = EqffCalculator(potential, total_charge=settings.total_charge, multiplicity=settings.multiplicity)
-    structure = atoms.calc.structure(atoms)
-    # so that the trajectory says for itself what it is of
-    atoms.info.update({name: round(float(structure[name])) for name in ("total_charge", "multiplicity")})
     ensemble = find_ensemble(settings.ensemble)
+    atoms = _prepared(atoms, potential, settings)
     with Recorder(folder, settings.trajectory, tuple(potential.terms)) as recorder:
         start, steps, trouble = time.perf_counter(), 0, relax(atoms, settings)
         if not trouble:
@@ -118,10 +118,29 @@ def run_simulation(
             start = time.perf_counter()
             steps, trouble = _integrate(atoms, settings, ensemble, rng, recorder, progress)
         seconds = time.perf_counter() - start
-        log = recorder.columns()
-    files = {"log": recorder.log}
+    result = _result(steps, trouble, seconds, settings, recorder, len(atoms))
+    about = {"settings": asdict(settings), "terms": list(potential.terms), "eqff_version": eqff_version()}
+    with replacing(result.files["result"]) as temporary:
+        temporary.write_text(json.dumps(plain(about | result.to_dict()), indent=1), encoding="utf-8")
+    return result
+
+
+def _prepared(atoms: Atoms, potential: Potential, settings: SimulationSettings) -> Atoms:
+    """A copy with the calculator, and with its charge and spin state in ``info``, so that the trajectory has it."""
+    atoms = atoms.copy()
+    atoms.calc = EqffCalculator(potential, total_charge=settings.total_charge, multiplicity=settings.multiplicity)
+    structure = atoms.calc.structure(atoms)
+    atoms.info.update({name: round(float(structure[name])) for name in ("total_charge", "multiplicity")})
+    return atoms
+
+
+def _result(
+    steps: int, trouble: str, seconds: float, settings: SimulationSettings, recorder: Recorder, num_atoms: int
+) -> SimulationResult:
+    folder, log = recorder.log.parent, recorder.columns()
+    files = {"log": recorder.log, "result": folder / "result.json"}
     if len(log["step"]):
-        files |= {"trajectory": recorder.trajectory} | _figures(log, settings, len(atoms), folder)
+        files |= {"trajectory": recorder.trajectory} | _figures(log, settings, num_atoms, folder)
     done = f"All {steps} steps done: {steps * settings.timestep / 1000:g} ps of {settings.ensemble.upper()}."
     return SimulationResult(
         completed=not trouble,
@@ -131,7 +150,7 @@ def run_simulation(
         seconds=seconds,
         log=log,
         files=files,
-        **_averages(log, len(atoms)),
+        **_averages(log, num_atoms),
     )
 
 

@@ -13,6 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Parameters = ParamSpec("Parameters")
 
@@ -35,7 +36,9 @@ STYLE = {
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.3,
-    "legend.frameon": False,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
     "legend.fontsize": 8.0,
     "savefig.dpi": 150,
 }
@@ -113,6 +116,8 @@ def parity(panels: Sequence[Panel]) -> Figure:
         _scatter(figure, ax, reference, predicted)
         low, high = _limits(reference, predicted)
         ax.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=1)
+        ticks = MaxNLocator(5).tick_values(low, high)
+        ax.set(xticks=ticks, yticks=ticks)
         ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         ax.set(xlabel=f"reference ({panel.unit})", ylabel=f"predicted ({panel.unit})", title=panel.title)
         _note(ax, panel.note)
@@ -129,7 +134,7 @@ def error_distribution(panels: Sequence[Panel]) -> Figure:
         window = _window(errors)
         ax.hist(errors.clip(-window, window), bins=61, range=(-window, window), color=BLUE)
         ax.axvline(0.0, color=GREY, linewidth=0.8, zorder=1)
-        ax.set_ylim(top=1.3 * ax.get_ylim()[1])  # room for the note
+        _leave_room(ax, 0.3)
         ax.set(xlim=(-window, window), xlabel=f"error ({panel.unit})", ylabel="count", title=panel.title)
         outside = int((np.abs(errors) > window).sum())
         _note(ax, f"{panel.note}\n{outside} at the ends lie beyond" if outside else panel.note)
@@ -155,7 +160,7 @@ def learning_curves(curves: Mapping[str, Sequence[Curve]], x_label: str, units: 
         if values.size and values.min() > 0:
             ax.set_yscale("log")
         unit = units.get(title, "")
-        ax.set(xlabel=x_label, ylabel=f"{title} ({unit})" if unit else title, title=title)
+        ax.set(xlabel=x_label, ylabel=unit, title=title)
         if len(lines) > 1:
             ax.legend()
     return figure
@@ -178,7 +183,8 @@ def energy_drift(time: np.ndarray, total: np.ndarray, potential: np.ndarray, num
     axes[0].plot(picoseconds, changed, color=BLUE, label="total energy")
     axes[0].plot(picoseconds, offset + slope * picoseconds, color=VERMILION, linestyle="--", label="linear fit")
     axes[0].set(title=f"drift {slope:+.3g} meV/atom/ps", ylabel="total energy - start (meV/atom)")
-    axes[0].legend()
+    _leave_room(axes[0])
+    axes[0].legend(ncols=2, loc="upper left")
     axes[1].plot(picoseconds, 1000 * (np.asarray(potential) - potential[0]) / num_atoms, color=GREEN)
     axes[1].set(title="potential energy", ylabel="potential energy - start (meV/atom)")
     for ax in axes:
@@ -196,7 +202,8 @@ def temperature(time: np.ndarray, kelvin: np.ndarray, target: float | None = Non
         ax.axhline(target, color=GREY, linestyle=":", label=f"thermostat {target:.0f} K")
     ax.set(xlabel="time (ps)", ylabel="temperature (K)")
     ax.set_ylim(bottom=0)
-    ax.legend()
+    _leave_room(ax)
+    ax.legend(ncols=3, loc="upper left")
     return figure
 
 
@@ -225,6 +232,12 @@ def _grid(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     for unused in axes[count:]:
         unused.set_visible(False)
     return figure, axes[:count]
+
+
+def _leave_room(ax: Axes, share: float = 0.15) -> None:
+    """Widens the range upwards, for a legend or note above the data."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(top=high + share * (high - low))
 
 
 def _cycle(count: int) -> list[str]:

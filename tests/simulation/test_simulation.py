@@ -1,6 +1,7 @@
 """Molecular dynamics: energy is conserved where it should be, and a run that goes wrong says so and keeps its files."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -76,6 +77,9 @@ def test_log_and_trajectory(potential, relaxed, tmp_path):
     assert kelvin == pytest.approx(float(rows[4]["temperature_K"]), rel=1e-5)
     assert all(path.stat().st_size > 0 for path in result.files.values())
     assert {"energy_drift", "temperature"} <= set(result.files)
+    stored = json.loads(result.files["result"].read_text())
+    assert stored["settings"]["log_every"] == 5
+    assert stored["drift_meV_per_atom_per_ps"] == result.drift
 
 
 def test_traj_format_and_reuse_of_a_folder(potential, relaxed, tmp_path):
