@@ -38,9 +38,9 @@ class SimulationResult:
         message: One sentence: that all went well, or why it was stopped.
         steps: Steps done.
         simulated: fs.
-        drift: Of the total energy, meV/atom/ps, by a linear fit; meaningful for a closed system (NVE).
-        fluctuation: Standard deviation of the total energy around that line, meV/atom.
-        mean_temperature: K.
+        drift: Of the total energy, meV/atom/ps, by a linear fit; None with a thermostat, which changes it on purpose.
+        fluctuation: Standard deviation of the total energy around that line, meV/atom; None likewise.
+        mean_temperature: K; None if not a single step could be done.
         seconds: Wall time of the steps.
         log: Column to values, as in the log file.
         files: What was written, by kind.
@@ -50,16 +50,16 @@ class SimulationResult:
     message: str
     steps: int
     simulated: float
-    drift: float
-    fluctuation: float
-    mean_temperature: float
+    drift: float | None
+    fluctuation: float | None
+    mean_temperature: float | None
     seconds: float
     log: dict[str, np.ndarray]
     files: dict[str, Path] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers with their units in their names, for JSON and reports."""
-        return {
+        """The numbers with their units in their names, for JSON and reports; what has no meaning here is left out."""
+        values = {
             "completed": self.completed,
             "message": self.message,
             "steps": self.steps,
@@ -69,6 +69,7 @@ class SimulationResult:
             "mean_temperature_K": self.mean_temperature,
             "steps_per_second": self.steps / self.seconds if self.seconds else 0.0,
         }
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def read_structure(settings: SimulationSettings) -> Atoms:
@@ -150,7 +151,7 @@ def _result(
         seconds=seconds,
         log=log,
         files=files,
-        **_averages(log, num_atoms),
+        **_averages(log, settings, num_atoms),
     )
 
 
@@ -207,22 +208,25 @@ def _trouble(atoms: Atoms, settings: SimulationSettings, kelvin: float, when: st
 
 
 def _figures(log: dict[str, np.ndarray], settings: SimulationSettings, num_atoms: int, folder: Path) -> dict[str, Path]:
-    fs, thermostat = log["time_fs"], settings.temperature if find_ensemble(settings.ensemble).thermostat else None
-    drift = energy_drift(fs, log["total_energy_eV"], log["potential_energy_eV"], num_atoms)
+    fs, held = log["time_fs"], find_ensemble(settings.ensemble).thermostat
+    energies = log["total_energy_eV"], log["potential_energy_eV"]
+    kelvin = temperature(fs, log["temperature_K"], settings.temperature if held else None)
     return {
-        "energy_drift": save_figure(drift, folder / "energy_drift.png"),
-        "temperature": save_figure(temperature(fs, log["temperature_K"], thermostat), folder / "temperature.png"),
+        "energy_drift": save_figure(
+            energy_drift(fs, *energies, num_atoms, conserved=not held), folder / "energy_drift.png"
+        ),
+        "temperature": save_figure(kelvin, folder / "temperature.png"),
     }
 
 
-def _averages(log: dict[str, np.ndarray], num_atoms: int) -> dict[str, float]:
+def _averages(log: dict[str, np.ndarray], settings: SimulationSettings, num_atoms: int) -> dict[str, float | None]:
     total, fs = log["total_energy_eV"], log["time_fs"]
+    averages: dict[str, float | None] = {"drift": None, "fluctuation": None, "mean_temperature": None}
     if not len(fs):
-        return {"drift": 0.0, "fluctuation": 0.0, "mean_temperature": 0.0}
-    slope, offset = linear_drift(fs, total, num_atoms)
-    around = 1000 * (total - total[0]) / num_atoms - offset - slope * fs / 1000
-    return {
-        "drift": slope,
-        "fluctuation": float(around.std()),
-        "mean_temperature": float(log["temperature_K"].mean()),
-    }
+        return averages
+    averages["mean_temperature"] = float(log["temperature_K"].mean())
+    if not find_ensemble(settings.ensemble).thermostat:
+        slope, offset = linear_drift(fs, total, num_atoms)
+        around = 1000 * (total - total[0]) / num_atoms - offset - slope * fs / 1000
+        averages |= {"drift": slope, "fluctuation": float(around.std())}
+    return averages

@@ -167,7 +167,9 @@ def learning_curves(curves: Mapping[str, Sequence[Curve]], x_label: str, units: 
 
 
 @styled
-def energy_drift(time: np.ndarray, total: np.ndarray, potential: np.ndarray, num_atoms: int) -> Figure:
+def energy_drift(
+    time: np.ndarray, total: np.ndarray, potential: np.ndarray, num_atoms: int, *, conserved: bool = True
+) -> Figure:
     """Total and potential energy along a trajectory, each from its start.
 
     Args:
@@ -175,16 +177,19 @@ def energy_drift(time: np.ndarray, total: np.ndarray, potential: np.ndarray, num
         total: eV, (M,).
         potential: eV, (M,).
         num_atoms: Energies are shown per atom.
+        conserved: Whether the total energy should stay; a thermostat changes it, and no drift is shown then.
     """
     figure, axes = _grid(2, (3.9, 2.9))
-    slope, offset = linear_drift(time, total, num_atoms)
     changed = 1000 * (np.asarray(total) - total[0]) / num_atoms
     picoseconds = np.asarray(time) / 1000
     axes[0].plot(picoseconds, changed, color=BLUE, label="total energy")
-    axes[0].plot(picoseconds, offset + slope * picoseconds, color=VERMILION, linestyle="--", label="linear fit")
-    axes[0].set(title=f"drift {slope:+.3g} meV/atom/ps", ylabel="total energy - start (meV/atom)")
-    _leave_room(axes[0])
-    axes[0].legend(ncols=2, loc="upper left")
+    axes[0].set(title="total energy, with a thermostat", ylabel="total energy - start (meV/atom)")
+    if conserved:
+        slope, offset = linear_drift(time, total, num_atoms)
+        axes[0].plot(picoseconds, offset + slope * picoseconds, color=VERMILION, linestyle="--", label="linear fit")
+        axes[0].set_title(f"drift {slope:+.3g} meV/atom/ps")
+        _leave_room(axes[0])
+        axes[0].legend(ncols=2, loc="upper left")
     axes[1].plot(picoseconds, 1000 * (np.asarray(potential) - potential[0]) / num_atoms, color=GREEN)
     axes[1].set(title="potential energy", ylabel="potential energy - start (meV/atom)")
     for ax in axes:
@@ -195,7 +200,7 @@ def energy_drift(time: np.ndarray, total: np.ndarray, potential: np.ndarray, num
 @styled
 def temperature(time: np.ndarray, kelvin: np.ndarray, target: float | None = None) -> Figure:
     """Temperature along a trajectory, (M,) each, time in fs; ``target`` is the thermostat's, None without one."""
-    figure, (ax,) = _grid(1, (4.6, 2.9))
+    figure, (ax,) = _grid(1, (5.6, 2.9))
     ax.plot(np.asarray(time) / 1000, kelvin, color=BLUE, label="instantaneous")
     ax.axhline(float(np.mean(kelvin)), color=VERMILION, linestyle="--", label=f"mean {np.mean(kelvin):.0f} K")
     if target is not None:

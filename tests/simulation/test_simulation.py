@@ -106,6 +106,7 @@ def test_thermostat_heats_to_its_temperature(potential, relaxed, tmp_path):
     # 15 degrees of freedom: one value scatters by a third, and those 20 fs apart are nearly independent
     assert later.mean() == pytest.approx(400, rel=0.25)
     assert result.mean_temperature == pytest.approx(result.log["temperature_K"].mean())
+    assert result.drift is None  # the thermostat changes the energy on purpose
 
 
 @pytest.mark.parametrize("name", ["nve", "nvt"])
