@@ -16,7 +16,7 @@ from eqff.data.electrons import check_state, lowest_multiplicity
 from eqff.data.keys import DERIVED, KeyMap
 from eqff.data.neighbours import check_cell
 from eqff.data.records import Record
-from eqff.data.units import conversion, parse_unit
+from eqff.data.units import conversion, parse_unit, typed
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Multiplicity = float | Literal["lowest"]
@@ -137,7 +137,8 @@ class Converter:
         if not self.units_known and parse_unit(own or "1")[1][:2] != (0, 0):
             raise DataError(
                 f"{record.place}: the unit of '{key}' is nowhere stated, and files of this kind have no usual one. "
-                f"Say it: units={{{name}: {own}}} if it is {own} (a leading minus turns the sign, for gradients)."
+                f"Say it: units={{{name}: {typed(own)}}} if it is {own} (a leading minus turns the sign, for "
+                "gradients)."
             )
         return 1.0
 

@@ -1,4 +1,4 @@
-"""The one table of fields: name, level, shape, unit and meaning of everything that readers, parts, losses and outputs share."""
+"""The one table of fields: name, level, shape, unit and meaning of all that readers, parts and outputs share."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ _TABLE = (
     Field("quadrupole", "structure", (3, 3), "2e", "e·Å²", "traceless quadrupole 1/2 sum q (3 r r - r²)"),
     Field("polarizability", "structure", (3, 3), "0e+2e", "Å³", "dipole polarizability"),
     # what lives between a model's parts
-    Field("features", "atom", None, "", "", "spherical features (N, (degree+1)², channels) after the last pass", "internal"),
-    Field("pass_scalars", "atom", None, "", "", "the scalar features after each pass (N, passes, channels)", "internal"),
+    Field("features", "atom", None, "", "", "features (N, (degree+1)², channels) after the last pass", "internal"),
+    Field("pass_scalars", "atom", None, "", "", "scalar features after each pass (N, passes, channels)", "internal"),
 )
 
 FIELDS: dict[str, Field] = {field.name: field for field in _TABLE}

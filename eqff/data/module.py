@@ -21,7 +21,7 @@ from eqff.data.loaders import make_loader
 from eqff.data.neighbours import add_neighbours
 from eqff.data.reading import FrameSet, PathLike, read_set
 from eqff.data.reference_energies import ReferenceSet, elements_of, reference_energies
-from eqff.data.report import DatasetReport, make_report
+from eqff.data.report import DatasetReport, make_report, overview
 from eqff.data.splits import Split, read_split, split_indices, write_split
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, geometry_hash, mean_neighbours
 from eqff.errors import DataError, did_you_mean
@@ -255,10 +255,10 @@ class AtomicDataModule(lightning.LightningDataModule):
     # ------------------------------------------------------------------ for people
 
     def print_report(self, console: Console | None = None) -> None:
-        """Tables of every split and of the reference energies."""
+        """The sets side by side, and the reference energies."""
         console = console or Console()
-        for report in self.report.values():
-            console.print(report.table())
+        for item in overview(self.report):
+            console.print(item)
         console.print(f"Reference energies ({self.reference.method})")
         console.print(self.reference.table())
         for note in self.reference.notes:
@@ -275,7 +275,10 @@ class AtomicDataModule(lightning.LightningDataModule):
         }
         (folder / "data_report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         with (folder / "data_report.txt").open("w") as file:
-            self.print_report(Console(file=file, width=120))
+            console = Console(file=file, width=120)
+            self.print_report(console)
+            for report in self.report.values():
+                console.print(report.table())
         write_split(folder / "splits.json", self.indices, source=str(self.path), data_hash=self.data_hash)
 
 

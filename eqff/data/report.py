@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
+from rich import box
 from rich.table import Table
 
 from eqff.data import fields as table
@@ -18,6 +19,8 @@ from eqff.data.reference_energies import composition, elements_of
 
 _OUTLIER = 12.0  # robust standard deviations
 _SHOWN = 5
+_SPINS = {1: "singlet", 2: "doublet", 3: "triplet", 4: "quartet", 5: "quintet"}
+_ENERGY_FOOTNOTE = "* RMS of what composition and total charge do not explain"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class DatasetReport:
         frames: How many.
         atoms: Smallest and largest number in a structure.
         elements: How many atoms of each, by symbol.
-        states: How many frames of each charge and multiplicity, by "+1, 2S+1 = 2".
+        states: How many frames of each charge and multiplicity, by "+1 doublet".
         periodicity: How many frames are periodic in 0, 1, 2, 3 directions.
         groups: How many groups there are.
         labels: What is known.
@@ -80,9 +83,7 @@ class DatasetReport:
     def table(self) -> Table:
         """For the terminal."""
         out = Table(title=f"Data: {self.name}", show_header=False, title_justify="left")
-        low, high = self.atoms
-        sizes = f"{low}" if low == high else f"{low} to {high}"
-        out.add_row("frames", f"{self.frames} with {sizes} atoms, {self.groups} group(s)")
+        out.add_row("frames", f"{self.frames} with {_span(self.atoms)} atoms, {self.groups} group(s)")
         out.add_row("elements", ", ".join(f"{symbol} {count}" for symbol, count in self.elements.items()))
         out.add_row("charge, multiplicity", "; ".join(f"{state}: {count}" for state, count in self.states.items()))
         out.add_row("periodic directions", ", ".join(f"{key}: {count}" for key, count in self.periodicity.items()))
@@ -91,12 +92,57 @@ class DatasetReport:
         for label in self.labels:
             text = f"on {label.frames}, {label.minimum:.5g} to {label.maximum:.5g}, RMS {label.rms:.4g} {label.unit}"
             out.add_row(label.name, text)
+        if any(label.name == "energy" for label in self.labels):
+            out.caption, out.caption_justify = _ENERGY_FOOTNOTE, "left"
         for title, lines in (("outlier", self.outliers), ("mind", self.notes)):
             for line in lines:
                 out.add_row(title, line)
         if self.unused:
             out.add_row("keys not read", ", ".join(f"{key} ({count})" for key, count in self.unused.items()))
         return out
+
+
+def overview(reports: Mapping[str, DatasetReport]) -> list[Table | str]:
+    """All sets of a run side by side: a table of structures, a table of labels, and lines on what is odd."""
+    structures, labels = Table(box=box.SIMPLE_HEAD), Table(box=box.SIMPLE_HEAD)
+    for heading in ("set", "frames", "atoms", "groups", "elements", "charge and spin", "shortest (Å)"):
+        structures.add_column(heading, no_wrap=heading == "charge and spin", overflow="fold")
+    for heading in ("RMS (frames, if not all)", "unit", *reports):
+        labels.add_column(heading, overflow="fold")
+    for name, report in reports.items():
+        structures.add_row(
+            name,
+            str(report.frames),
+            _span(report.atoms),
+            str(report.groups),
+            " ".join(report.elements),
+            "\n".join(f"{state}: {count}" for state, count in report.states.items()),
+            "" if report.shortest is None else f"{report.shortest:.3f}",
+        )
+    units = {label.name: label.unit for report in reports.values() for label in report.labels}
+    for label, unit in units.items():
+        found = [next((row for row in report.labels if row.name == label), None) for report in reports.values()]
+        labels.add_row(label, unit, *map(_cell, found, reports.values()))
+    lines = [f"{name}: {line}" for name, report in reports.items() for line in (*report.outliers, *report.notes)]
+    unused = sorted({key for report in reports.values() for key in report.unused})
+    labels.caption, labels.caption_justify = _ENERGY_FOOTNOTE if "energy" in units else None, "left"
+    return [structures, labels, *lines, *([f"Keys not read: {', '.join(unused)}"] if unused else [])]
+
+
+def state_name(charge: int, multiplicity: int) -> str:
+    """A charge and spin state as people say it: "+1 doublet"."""
+    return f"{charge:+d} {_SPINS.get(multiplicity, f'2S+1 = {multiplicity}')}".replace("+0", "0")
+
+
+def _cell(label: LabelSummary | None, report: DatasetReport) -> str:
+    if label is None or label.frames == 0:
+        return "-"
+    return f"{label.rms:.3g}" + (f" ({label.frames})" if label.frames < report.frames else "")
+
+
+def _span(sizes: tuple[int, int]) -> str:
+    low, high = sizes
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def make_report(
@@ -121,7 +167,7 @@ def make_report(
         frames=len(frames),
         atoms=(min(sizes), max(sizes)),
         elements={chemical_symbols[z]: int(count) for z, count in zip(elements, counts, strict=True)},
-        states={f"{charge:+d}, 2S+1 = {multiplicity}": n for (charge, multiplicity), n in sorted(states.items())},
+        states={state_name(*state): count for state, count in sorted(states.items())},
         periodicity={str(k): n for k, n in sorted(Counter(int(frame.pbc.sum()) for frame in frames).items())},
         groups=len({frame.group for frame in frames}),
         labels=tuple(_summarise(label, frames, elements) for label in frames[0].labels),
@@ -142,7 +188,7 @@ def _summarise(name: str, frames: Sequence[AtomicData], elements: tuple[int, ...
     every = every[~np.isnan(every)]
     spread = every
     if name == "energy":
-        spread, unit = unexplained_energies(known, elements), "eV/atom beyond composition and charge"
+        spread, unit = unexplained_energies(known, elements), "eV/atom*"
     rms = float(np.sqrt(np.mean(spread**2)))
     return LabelSummary(name, len(known), float(every.min()), float(every.max()), rms, unit)
 

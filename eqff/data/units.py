@@ -43,13 +43,18 @@ _TABLE: dict[str, tuple[float, Dimension]] = {
 _TOKEN = re.compile(r"\s*([*/·]?)\s*(a0|[A-Za-zÅ]+|1)(?:(?:\^|\*\*)?(-?\d+))?\s*")
 
 
+def typed(unit: str) -> str:
+    """A unit in letters that any keyboard and Hydra's command line take: Å as Ang, ² as 2."""
+    return unit.replace("Å", "Ang").replace("²", "2").replace("³", "3").replace("·", "*")
+
+
 @lru_cache
 def parse_unit(expression: str) -> tuple[float, Dimension]:
     """The value of a unit in eqff's units (Å, eV, e), and its dimension.
 
     Args:
-        expression: For example ``"kcal/mol/Å"``, ``"hartree/bohr"``, ``"e*bohr^2"``, ``"GPa"``. A leading minus
-            turns the sign, so that gradients can be read as forces: ``"-hartree/bohr"``.
+        expression: For example ``"kcal/mol/Å"`` or ``"kcal/mol/Ang"``, ``"hartree/bohr"``, ``"e*bohr^2"``,
+            ``"GPa"``. A leading minus turns the sign, so that gradients can be read as forces: ``"-hartree/bohr"``.
 
     Raises:
         ConfigError: A unit that is not in the table.
@@ -59,7 +64,8 @@ def parse_unit(expression: str) -> tuple[float, Dimension]:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise ConfigError(f"Can't read the unit '{expression}' from '{text[position:]}' on; write e.g. kcal/mol/Å.")
+            rest = text[position:]
+            raise ConfigError(f"Can't read the unit '{expression}' from '{rest}' on; write e.g. kcal/mol/Ang.")
         operator, name, power = match[1], match[2].lower(), int(match[3] or 1)
         if name not in _TABLE:
             raise ConfigError(f"'{match[2]}' in the unit '{expression}' is unknown.{did_you_mean(name, _TABLE)}")

@@ -3,7 +3,7 @@
 import pytest
 
 from eqff.data import fields as table
-from eqff.data.units import conversion, parse_unit
+from eqff.data.units import conversion, parse_unit, typed
 from eqff.errors import ConfigError
 
 # CODATA 2018
@@ -36,6 +36,12 @@ def test_values(expression, target, factor):
 def test_every_unit_of_the_fields_table_is_eqffs_own():
     for name in table.FIELDS:
         assert parse_unit(table.field(name).unit or "1")[0] == 1.0
+
+
+@pytest.mark.parametrize("unit", sorted({row.unit for row in table.FIELDS.values()}))
+def test_units_can_be_typed_on_any_keyboard(unit):
+    assert typed(unit).isascii()
+    assert parse_unit(typed(unit) or "1") == parse_unit(unit or "1")
 
 
 def test_wrong_dimension_is_refused():

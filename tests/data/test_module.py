@@ -162,12 +162,12 @@ def test_report_counts_states_and_prints():
     atoms = [*waters(2), *methanes(1)]
     atoms[0].info.update(total_charge=1, multiplicity=2)
     report = make_report("train", [from_atoms(one) for one in atoms])
-    assert report.states == {"+0, 2S+1 = 1": 2, "+1, 2S+1 = 2": 1}
+    assert report.states == {"0 singlet": 2, "+1 doublet": 1}
     assert report.elements == {"H": 8, "C": 1, "O": 2} and report.atoms == (3, 5)
     console = Console(record=True, width=120)
     with console.capture() as text:
         console.print(report.table())
-    assert "+1, 2S+1 = 2: 1" in text.get() and "eV/Å" in text.get()
+    assert "+1 doublet: 1" in text.get() and "eV/Å" in text.get()
     json.dumps(report.to_dict())
 
 

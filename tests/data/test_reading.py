@@ -217,3 +217,10 @@ def test_errors_name_file_and_frame(tmp_path):
     frames[2].info["multiplicity"] = 2
     with pytest.raises(DataError, match=r"/a.extxyz, frame 2: multiplicity 2 is impossible for 10 electrons"):
         read_frames(write_extxyz(tmp_path / "a.extxyz", frames))
+
+
+def test_shipped_sets_are_found_wherever_eqff_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "toy").mkdir()
+    write_extxyz(tmp_path / "toy" / "train.extxyz", waters(3))
+    monkeypatch.setattr("eqff.data.reading.SHIPPED", tmp_path)
+    assert len(read_frames("shipped:toy/train.extxyz@:2")) == 2
