@@ -14,6 +14,7 @@ from eqff.potential import Potential
 from eqff.testing.base import Battery, comparable
 from eqff.testing.compare import assert_close
 from eqff.testing.tolerances import COMPILED
+from eqff.training.optimizers.groups import parameter_groups
 
 
 class LearningChecks(Battery):
@@ -43,6 +44,12 @@ class LearningChecks(Battery):
         broken = [n for n in names if not bool(parameters[n].grad.isfinite().all())]
         assert not broken, f"the gradient of {', '.join(broken)} is not finite"
 
+    def test_every_parameter_is_optimized_once(self) -> None:
+        """Each trainable parameter is in exactly one group of the optimizer."""
+        potential = self.potential()
+        grouped = [id(p) for group in parameter_groups(potential) for p in group["params"]]
+        assert sorted(grouped) == sorted(id(p) for p in potential.parameters() if p.requires_grad)
+
     def test_file_keeps_every_number(self, tmp_path: Path) -> None:
         """A model file gives back the same predictions to the last digit."""
         if self.model is None:
@@ -59,6 +66,7 @@ class LearningChecks(Battery):
     @pytest.mark.slow
     def test_compiled_equals_eager(self) -> None:
         """The compiled training step has the same predictions and parameter gradients; takes a minute."""
+        torch._dynamo.reset()  # what other tests compiled counts towards the limit of recompilations
         eager, compiled = self.potential().train(), self.potential().train()
         compiled.compile_training_step()
         graph = self.graph(eager, list(self.structures().values()))
