@@ -8,12 +8,12 @@ from typing import Any
 
 from eqff.config import settings
 from eqff.evaluation.evaluation import Evaluation, evaluate_potential
-from eqff.evaluation.report import rich_report, write_report
+from eqff.evaluation.report import write_report
 from eqff.tracking.metric_files import read_metrics, write_csv
 from eqff.tracking.training_figures import training_figures
 from eqff.tracking.wandb import TrackingSettings, finish_tracking
 from eqff.training.budget import Budget
-from eqff.training.report import ReportContent, run_report
+from eqff.training.report import ReportContent, run_report, summary_table
 from eqff.training.run import Preparation, RunResult, elapsed, keep_weights, save
 
 
@@ -41,6 +41,7 @@ def finish(prepared: Preparation, budget: Budget, interrupted: bool) -> RunResul
     simulation = {} if interrupted or not prepared.cfg["simulate"] else simulate(prepared)
     figures = training_figures(rows, prepared.module.units, folder.figures) if prepared.cfg["figures"] else {}
     content = ReportContent(prepared, budget, kept, interrupted, metrics, evaluations, figures, simulation)
+    prepared.console.print(summary_table(content))
     folder.report.write_text(run_report(content), encoding="utf-8")
     result = {"kept": kept, "interrupted": interrupted, "metrics": metrics, "budget": budget.describe()}
     folder.write_json("result.json", result)
@@ -62,14 +63,13 @@ def kept_validation(rows: list[dict[str, Any]], kept: str, monitor: str) -> dict
 
 
 def evaluate_tests(prepared: Preparation) -> dict[str, Evaluation]:
-    """Every test set: tables on the terminal; JSON, figures and predictions in ``evaluation/``."""
+    """Every test set: tables, JSON, figures and predictions in ``evaluation/``."""
     evaluations = {}
     for name, frames in prepared.data.frames.items():
         if name in ("train", "val") or not frames:
             continue
         evaluation = evaluate_potential(prepared.module.potential, frames, name=name)
         write_report(evaluation, prepared.folder.path / "evaluation")
-        prepared.console.print(rich_report(evaluation))
         evaluations[name] = evaluation
     return evaluations
 

@@ -13,6 +13,7 @@ _MESSAGES = (
     ".*isinstance.treespec, LeafSpec.*",
     ".*torch.jit.script.*",
     ".*check_val_every_n_epoch.*",
+    ".*You have overridden `transfer_batch_to_device`.*",
 )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.report import markdown, number
 from eqff.training.budget import Budget
@@ -65,22 +67,36 @@ def _state(content: ReportContent) -> str:
     return ""
 
 
-def _summary(content: ReportContent) -> str:
-    """Mean absolute errors, a row per set."""
+def summary_rows(content: ReportContent) -> list[list[str]]:
+    """Mean absolute errors, a row per set, the first row being the heads; empty if none were measured."""
     units = {name: unit for e in content.evaluations.values() for name, unit in e.units().items()}
     for name, unit in content.prepared.module.validation_errors.units.items():
         units.setdefault(name.removesuffix("_mae").removesuffix("_rmse"), unit)
     sets = ["val", *content.evaluations]
     columns = [name for name in _SUMMARY if any(f"{s}/{name}_mae" in content.metrics for s in sets)]
-    if not columns:
-        return "No errors were measured: there is neither a validation nor a test set."
-    heads = [f"{name.replace('_', ' ')} ({units[name]})" for name in columns]
-    lines = [f"| MAE of | {' | '.join(heads)} |", "|---" + "|---:" * len(columns) + "|"]
+    rows = [["mean absolute error", *(f"{name.replace('_', ' ')} ({units[name]})" for name in columns)]]
     for name in sets:
         values = [content.metrics.get(f"{name}/{column}_mae") for column in columns]
         if any(value is not None for value in values):
-            lines.append(f"| {name} | {' | '.join('' if v is None else number(v) for v in values)} |")
-    return "\n".join(lines)
+            rows.append([name, *("" if value is None else number(value) for value in values)])
+    return rows if columns else []
+
+
+def summary_table(content: ReportContent) -> Table:
+    """The same for the terminal."""
+    rows = summary_rows(content)
+    table = Table(*rows[0]) if rows else Table()
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def _summary(content: ReportContent) -> str:
+    rows = summary_rows(content)
+    if not rows:
+        return "No errors were measured: there is neither a validation nor a test set."
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, "|---" + "|---:" * (len(rows[0]) - 1) + "|", *body])
 
 
 def _training(content: ReportContent) -> str:

@@ -55,14 +55,22 @@ class ProgressReport(Callback):
     ) -> None:
         """Draws anew if it is time."""
         self._structures += batch.num_graphs
-        now = time.perf_counter()
-        if now - self._drawn < _REDRAW_SECONDS:
+        if time.perf_counter() - self._drawn < _REDRAW_SECONDS:
             return
-        self._rate = self._structures / (now - self._drawn)
-        self._drawn, self._structures = now, 0
+        self._measure()
         if self._progress is not None:
             text = f"epoch {trainer.current_epoch + 1} · {self._rate:.0f} structures/s · {self._left()} left"
             self._progress.update(self._task, completed=self.budget.fraction, description=text, refresh=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measures throughput up to here, so that validation isn't in it."""
+        self._measure()
+
+    def _measure(self) -> None:
+        now = time.perf_counter()
+        if self._structures:
+            self._rate = self._structures / (now - self._drawn)
+        self._drawn, self._structures = now, 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints a line of errors."""
