@@ -130,7 +130,8 @@ class AtomicDataModule(lightning.LightningDataModule):
         self._check_elements()
         train = self.frames["train"]
         check_required(train, self.require, source.unused)
-        self.report = {name: self._report(name, frames) for name, frames in self.frames.items() if frames}
+        known = {geometry_hash(frame) for frame in train}
+        self.report = {name: self._report(name, frames, known) for name, frames in self.frames.items() if frames}
         reading = {key: self.reading[key] for key in ("keys", "units")}
         self.reference: ReferenceSet = reference_energies(self.reference_choice, train, **reading)
         self.statistics: DataStatistics = compute_statistics(train, self.reference.energies)
@@ -168,11 +169,10 @@ class AtomicDataModule(lightning.LightningDataModule):
                         "can't know them. Leave such frames out, or put some into the training set."
                     )
 
-    def _report(self, name: str, frames: list[AtomicData]) -> DatasetReport:
+    def _report(self, name: str, frames: list[AtomicData], train: set[bytes]) -> DatasetReport:
         source = self._sets.get(name, FrameSet())
         notes = [*source.notes, *check_set(frames)]
         if name != "train":
-            train = {geometry_hash(frame) for frame in self.frames["train"]}
             common = sum(geometry_hash(frame) in train for frame in frames)
             notes += [f"{common} of these structures are in the training set too"] if common else []
         return make_report(name, frames, notes=notes, unused=source.unused)
