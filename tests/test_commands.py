@@ -16,7 +16,7 @@ from eqff.config import config_directory
 from eqff.data.atoms import from_atoms, to_atoms
 from eqff.evaluate import _from_command_line as evaluate_task
 from eqff.evaluate import evaluate, set_name
-from eqff.evaluation.predict import predict
+from eqff.evaluation.predictions import predict
 from eqff.simulate import _from_command_line as simulate_task
 from eqff.simulate import simulate_potential
 from eqff.testing.structures import molecule

@@ -2,7 +2,7 @@
 
 from eqff.evaluation.evaluation import Evaluation, evaluate_potential
 from eqff.evaluation.metrics import Errors
-from eqff.evaluation.predict import Prediction, predict
+from eqff.evaluation.predictions import Prediction, predict
 from eqff.evaluation.report import figures, markdown, rich_report, to_dict, write_predictions, write_report
 from eqff.evaluation.states import count_states, unseen_states
 

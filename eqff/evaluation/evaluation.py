@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.errors import DataError
 from eqff.evaluation.metrics import Errors, Samples, collect, errors_by
-from eqff.evaluation.predict import Prediction, Progress, predict
+from eqff.evaluation.predictions import Prediction, Progress, predict
 from eqff.evaluation.quantities import Quantity, quantities
 from eqff.evaluation.states import state_name, state_of, unseen_states
 from eqff.potential import Potential

@@ -9,7 +9,7 @@ import numpy as np
 
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
-from eqff.evaluation.predict import Prediction
+from eqff.evaluation.predictions import Prediction
 from eqff.evaluation.quantities import Quantity
 
 

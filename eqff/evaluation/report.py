@@ -22,7 +22,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import to_atoms
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.metrics import Errors, Samples
-from eqff.evaluation.predict import Prediction
+from eqff.evaluation.predictions import Prediction
 from eqff.tracking.plots import Panel, error_distribution, parity, save_figure
 
 PARTS = {"element": "By element", "state": "By charge and spin state", "group": "By group"}

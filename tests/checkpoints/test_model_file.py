@@ -1,8 +1,11 @@
 """Model files: what goes in comes out to the bit, and what is damaged or hostile is refused, nothing of it run."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +16,7 @@ from eqff.checkpoints import MODEL_FILE, model_file, read_metadata, save_model, 
 from eqff.data.graph import graph_from_tensors
 from eqff.errors import ModelError
 
+FIXTURES = Path(__file__).parent / "fixtures"
 CONFIG = {
     "backbone": {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 4, "num_passes": 2},
     "terms": {
@@ -20,13 +24,25 @@ CONFIG = {
         "zbl": {"_target_": "eqff.terms.zbl.ZBLRepulsion", "inner": 0.5, "outer": 1.0},
     },
 }
+FLAGSHIP = CONFIG | {
+    "backbone": {
+        "_target_": "eqff.backbones.equivariant.EquivariantMessagePassing",
+        "channels": 8,
+        "degree": 2,
+        "hidden_degree": 1,
+    },
+    "heads": {
+        "charges": {"_target_": "eqff.heads.charges.Charges"},
+        "dipole": {"_target_": "eqff.heads.dipole.Dipole"},
+    },
+}
 # digits that float32 does not hold
 CONTEXT = ModelContext((1, 8), {1: -13.605693122994, 8: -2041.8396277138}, energy_scale=0.7, mean_neighbours=1.7)
 
 
-def make_potential(dtype=torch.float32):
+def make_potential(dtype=torch.float32, config=CONFIG):
     torch.manual_seed(0)
-    return build_potential(CONFIG, CONTEXT, dtype)
+    return build_potential(config, CONTEXT, dtype)
 
 
 def water(dtype):
@@ -63,16 +79,18 @@ def rewrite(path, change=lambda header: header, tensors=None):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_round_trip_is_bit_exact(tmp_path, dtype):
-    potential = make_potential(dtype).eval()
-    path = save_model(tmp_path / "m.safetensors", potential, model_config=CONFIG, context=CONTEXT)
+@pytest.mark.parametrize("config", [CONFIG, FLAGSHIP], ids=["minimal", "flagship"])
+def test_round_trip_is_bit_exact(tmp_path, dtype, config):
+    potential = make_potential(dtype, config).eval()
+    path = save_model(tmp_path / "m.safetensors", potential, model_config=config, context=CONTEXT)
     loaded = eqff.load(path)
     before, after = potential.state_dict(), loaded.state_dict()
     assert before.keys() == after.keys()
     for name, value in before.items():
         assert value.dtype == after[name].dtype and torch.equal(value, after[name]), name
     first, second = potential(water(dtype)), loaded(water(dtype))
-    for name in ("energy", "forces", "energy_local", "energy_zbl"):
+    assert set(first) == set(second)
+    for name in first:
         assert torch.equal(first[name], second[name]), name
     assert not loaded.training and loaded.neighbour_lists == potential.neighbour_lists
 
@@ -287,3 +305,21 @@ def test_old_versions_go_through_each_upgrade(saved, monkeypatch):
 
 def test_every_past_version_has_an_upgrade():
     assert set(upgrades.UPGRADES) == set(range(1, upgrades.FORMAT_VERSION))
+
+
+def test_files_of_every_version_still_predict_the_same():
+    """Fixtures are never written anew: a file that a user has must keep loading."""
+    versions = sorted(FIXTURES.glob("version*.safetensors"))
+    assert [path.stem for path in versions] == [f"version{number}" for number in range(1, upgrades.FORMAT_VERSION + 1)]
+    for path in versions:
+        expected = json.loads(path.with_suffix(".json").read_text())
+        prediction = eqff.load(path)(water(torch.float64))
+        for name, values in expected.items():
+            np.testing.assert_allclose(prediction[name].numpy(), values, atol=1e-8, err_msg=f"{path.stem} {name}")
+
+
+def test_importing_eqff_waits_for_nothing():
+    code = "import sys, eqff; assert 'torch' not in sys.modules; eqff.load; assert 'torch' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="lod"):
+        _ = eqff.lod

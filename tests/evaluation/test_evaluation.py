@@ -15,7 +15,7 @@ from eqff.data.atoms import from_atoms
 from eqff.data.reading import read_frames
 from eqff.errors import DataError, ModelError
 from eqff.evaluation import count_states, evaluate_potential, figures, markdown, rich_report, to_dict, write_report
-from eqff.evaluation.predict import predict
+from eqff.evaluation.predictions import predict
 from eqff.evaluation.report import composition_baseline
 from eqff.testing.structures import closed_shell, crystal, molecule, one_of_each
 
@@ -119,6 +119,15 @@ def test_batches_do_not_matter(potential, frames):
     for first, second in zip(one, many, strict=True):
         np.testing.assert_allclose(first.labels["forces"], second.labels["forces"], atol=1e-11)
         assert first.terms["local"] == pytest.approx(second.terms["local"], rel=1e-13)
+
+
+def test_large_structures_go_in_smaller_batches(potential, frames, monkeypatch):
+    monkeypatch.setattr("eqff.evaluation.predictions.MAX_ATOMS", 10)
+    told = []
+    results = predict(potential, frames, batch_size=5, progress=told.append)
+    assert len(results) == sum(told) == len(frames) and len(told) > 3
+    for frame, result in zip(frames, results, strict=True):
+        assert result.labels["forces"].shape == (frame.num_nodes, 3)
 
 
 def test_evaluation_leaves_model_and_structures_alone(potential, frames):

@@ -14,8 +14,10 @@ from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import load_model, save_model
 from eqff.data.atoms import from_atoms
 from eqff.errors import DataError, ModelError
-from eqff.evaluation.predict import predict
+from eqff.evaluation.predictions import predict
 from eqff.interfaces.ase import TERMS, EqffCalculator
+from eqff.parts import Head
+from eqff.potential import Potential
 from eqff.testing.structures import crystal, molecule, slab
 
 CONFIG = {
@@ -174,6 +176,20 @@ def test_properties_depend_on_the_model(potential):
     atoms.calc = bare
     with pytest.raises(PropertyNotImplementedError):
         atoms.get_charges()
+
+
+def test_spin_charges_are_also_magnetic_moments(potential):
+    class Alternating(Head):
+        reads, writes = ("numbers",), ("spin_charges",)
+
+        def forward(self, graph, fields):
+            return {"spin_charges": 0.1 * graph.numbers.to(torch.float64)}
+
+    spins = Potential(potential.backbone, dict(potential.terms), {"spins": Alternating()}, elements=potential.elements)
+    atoms = molecule(1)
+    atoms.calc = spins.calculator()
+    np.testing.assert_allclose(atoms.get_magnetic_moments(), 0.1 * atoms.numbers)
+    np.testing.assert_allclose(atoms.calc.results["spin_charges"], 0.1 * atoms.numbers)
 
 
 def test_from_a_file_with_another_precision(potential, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
@@ -20,6 +19,9 @@ from eqff.errors import ModelError
 from eqff.potential import Potential
 
 Progress = Callable[[int], None]
+
+MAX_ATOMS = 2000
+"""In one batch: enough to keep a processor busy, few enough for the memory of a small machine."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def predict(
         potential: In whatever mode it is; it is evaluated in evaluation mode, on the device it is on.
         frames: Neighbour lists are made anew for this model.
         labels: Fields to return; stress and virial are computed only on demand.
-        batch_size: Structures at a time.
+        batch_size: Structures at a time; fewer where they are large.
         progress: Is told the number of structures done after each batch.
 
     Raises:
@@ -101,8 +103,16 @@ def _first(places: list[str], count: int = 3) -> str:
 
 
 def _parts(frames: Sequence[AtomicData], size: int) -> Iterator[list[AtomicData]]:
-    rest = iter(frames)
-    while part := list(islice(rest, size)):
+    """The frames in order, in parts of at most ``size`` structures and (except a single one) `MAX_ATOMS` atoms."""
+    part: list[AtomicData] = []
+    atoms = 0
+    for frame in frames:
+        if part and (len(part) == size or atoms + frame.num_nodes > MAX_ATOMS):
+            yield part
+            part, atoms = [], 0
+        part.append(frame)
+        atoms += frame.num_nodes
+    if part:
         yield part
 
 
