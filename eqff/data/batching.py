@@ -38,7 +38,8 @@ def collate(frames: Sequence[AtomicData]) -> Batch:
     bounds = _Bounds()
     ptr = bounds(sizes)
     batch = Batch(_base_cls=type(frames[0]))
-    slices, increments = {}, {}
+    slices: dict[str, Tensor] = {}
+    increments: dict[str, Tensor | None] = {}
     for name in names:
         values = [column[name] for column in columns]
         increments[name] = None

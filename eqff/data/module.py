@@ -14,6 +14,7 @@ from rich.progress import track
 from torch.utils.data import DataLoader
 
 from eqff.build import ModelContext
+from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.data.checks import check_required, check_set
 from eqff.data.convert import Multiplicity
@@ -22,9 +23,9 @@ from eqff.data.neighbours import add_neighbours
 from eqff.data.reading import FrameSet, PathLike, read_set
 from eqff.data.reference_energies import ReferenceSet, elements_of, reference_energies
 from eqff.data.report import DatasetReport, make_report, overview
-from eqff.data.splits import Split, read_split, split_indices, write_split
+from eqff.data.splits import Split, check_settings, read_split, split_indices, write_split
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, geometry_hash, mean_neighbours
-from eqff.errors import DataError, did_you_mean
+from eqff.errors import ConfigError, DataError, did_you_mean
 
 Paths = PathLike | Sequence[PathLike]
 _LONG = 20_000  # atoms from which on building neighbour lists is worth a progress bar
@@ -89,6 +90,9 @@ class AtomicDataModule(lightning.LightningDataModule):
         super().__init__()
         self.path, self.val, self.test = _plain(path), _plain(val), dict(_plain(test) or {})
         self.split = dict(_plain(split) or {})
+        check_settings(self.split)
+        if {"train", "val"} & set(self.test):
+            raise ConfigError("A test set can't be called 'train' or 'val': those are data.path and data.val.")
         self.reading = {
             "keys": dict(_plain(keys) or {}),
             "units": dict(_plain(units) or {}),
@@ -97,7 +101,7 @@ class AtomicDataModule(lightning.LightningDataModule):
             "labels": _plain(labels),
             "min_distance": min_distance,
         }
-        self.require = tuple(_plain(require) or ())
+        self.require = tuple(table.field(name).name for name in _plain(require) or ())
         self.reference_choice = _plain(reference_energies)
         self.energy_scale = energy_scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size

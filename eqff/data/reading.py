@@ -161,7 +161,8 @@ def _nearby(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f" There is no folder {folder} either (working folder: {Path.cwd()})."
-    names = [file.name for file in folder.iterdir() if file.is_dir() or is_readable(file)]
+    seen = [file for file in folder.iterdir() if not file.name.startswith(".")]
+    names = [file.name for file in seen if file.is_dir() or is_readable(file)]
     if not names:
         return f" The folder {folder} holds no data files."
     return did_you_mean(path.name, names).replace("Known:", f"In {folder} are:")

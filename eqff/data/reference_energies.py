@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
@@ -148,6 +149,8 @@ def reference_energies(
     elif choice in METHODS:
         found = METHODS[choice](frames)
     else:
+        if not Path(choice).suffix:  # a misspelt method rather than a file
+            raise ConfigError(f"reference_energies can't be '{choice}'.{did_you_mean(choice, METHODS)} Or a file.")
         found = reference_energies_from_file(choice, elements_of(frames), keys or {}, units or {})
     left = energies_above(frames, found.energies)
     if len(left) == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,12 +48,12 @@ def split_indices(
         raise DataError(f"Can't split {number} frames into {sizes}: nothing would be left, or too much is asked for.")
     generator = np.random.default_rng(seed)
     if groups is None:
-        order = generator.permutation(number)
-        ends = np.cumsum([sizes["val"], sizes["test"], sizes["train"]])
-        parts = {"val": order[: ends[0]], "test": order[ends[0] : ends[1]], "train": order[ends[1] : ends[2]]}
+        order = generator.permutation(number).tolist()
+        first, second = sizes["val"], sizes["val"] + sizes["test"]
+        parts = {"val": order[:first], "test": order[first:second], "train": order[second : second + sizes["train"]]}
     else:
         parts = _by_group(groups, sizes, train is None, generator)
-    return {name: sorted(int(index) for index in parts[name]) for name in NAMES}
+    return {name: sorted(parts[name]) for name in NAMES}
 
 
 def _count(name: str, size: float, number: int) -> int:
@@ -107,6 +108,7 @@ def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:
     Raises:
         DataError: An index is out of range, twice there, or in two parts.
     """
+    raw: Mapping[str, Any]
     if isinstance(path, Mapping):
         raw = {name: np.loadtxt(file, dtype=np.int64, ndmin=1) for name, file in path.items()}
     else:
@@ -122,7 +124,7 @@ def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:
     return parts
 
 
-def _load(path: Path) -> dict[str, Sequence[int]]:
+def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such split file.")
     if path.suffix == ".npz":
@@ -137,6 +139,14 @@ def _load(path: Path) -> dict[str, Sequence[int]]:
 def _part_name(key: str) -> str | None:
     words = key.lower().replace("-", "_").split("_")
     return next((name for name, spellings in _SPELLINGS.items() if spellings & set(words)), None)
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError if ``split`` has a setting that does not exist."""
+    known = ("train", "val", "test", "seed", "by", "file")
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"split.{key} is not a setting.{did_you_mean(key, known)}")
 
 
 def check_split(parts: Split, number: int, where: str) -> None:

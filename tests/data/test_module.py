@@ -15,7 +15,7 @@ from eqff.data.loaders import EpochShuffle
 from eqff.data.module import AtomicDataModule, grouping
 from eqff.data.report import make_report
 from eqff.data.statistics import content_hash
-from eqff.errors import DataError
+from eqff.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "data"
 
@@ -84,6 +84,23 @@ def test_split_by_group(path, tmp_path):
         grouping(module.frames["train"], "config_type")
     with pytest.raises(DataError, match="split.by can't be 'grup'.*Did you mean 'group'"):
         grouping(module.frames["train"], "grup")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": {"vall": 0.1}}, "split.vall is not a setting.*Did you mean 'val'"),
+        ({"require": ["enrgy"]}, "no field 'enrgy'.*Did you mean 'energy'"),
+        ({"labels": ["froces"]}, "no field 'froces'.*Did you mean 'forces'"),
+        ({"units": {"energi": "eV"}}, "no field 'energi'"),
+        ({"multiplicity": "lowset"}, "Did you mean 'lowest'"),
+        ({"reference_energies": "least_sqares"}, "Did you mean 'least_squares'"),
+        ({"test": {"val": "x.extxyz"}}, "test set can't be called"),
+    ],
+)
+def test_misspelt_settings(path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        read(path, **settings)
 
 
 def test_a_file_without_forces(tmp_path):

@@ -45,9 +45,9 @@ def records_from_arrays(
     positions = positions[None] if positions.ndim == 2 else positions
     frames, size = positions.shape[:2]
     numbers = _atomic_numbers(np.asarray(arrays[number_key]))
-    numbers = np.broadcast_to(numbers, (frames, size)) if numbers.shape in ((size,), (frames, size)) else None
-    if numbers is None or positions.shape[2:] != (3,):
-        raise ValueError(f"'{position_key}' {positions.shape} and '{number_key}' don't fit together")
+    if numbers.shape not in ((size,), (frames, size)) or positions.shape[2:] != (3,):
+        raise ValueError(f"'{position_key}' {positions.shape} and '{number_key}' {numbers.shape} don't fit together")
+    numbers = np.broadcast_to(numbers, (frames, size))
     cell, pbc = _cells(arrays, frames)
     others = {key: np.asarray(arrays[key]) for key in arrays if key not in (position_key, number_key, "cell", "pbc")}
     stated = dict(units) | ({"positions": units[position_key]} if position_key in units else {})
