@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,6 +16,15 @@ from eqff.checkpoints.metadata import DTYPES
 from eqff.devices import choose_device
 from eqff.errors import ConfigError, did_you_mean
 from eqff.potential import Potential
+
+
+def plain_settings(cfg: DictConfig) -> dict[str, Any]:
+    """A composed config as plain values, interpolations resolved.
+
+    Raises:
+        MissingMandatoryValue: Something that must be given is not.
+    """
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def load_for_command(values: Mapping[str, Any]) -> Potential:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from eqff.evaluation import Evaluation
@@ -21,11 +21,11 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     Raises:
         EqffError: Config, model or data can't be used as they are.
     """
-    from eqff.commands import load_for_command, progress_bar
+    from eqff.commands import load_for_command, plain_settings, progress_bar
     from eqff.data.reading import read_frames
     from eqff.evaluation import evaluate_potential, write_report
 
-    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    values = plain_settings(cfg)
     potential = load_for_command(values)
     frames = read_frames(**values["data"])
     with progress_bar("structures", len(frames)) as progress:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from eqff.potential import Potential
@@ -24,9 +24,9 @@ def simulate(cfg: DictConfig) -> SimulationResult:
     Raises:
         EqffError: Config, model or structure can't be used as they are.
     """
-    from eqff.commands import load_for_command
+    from eqff.commands import load_for_command, plain_settings
 
-    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    values = plain_settings(cfg)
     potential = load_for_command(values)
     section = {name: value for name, value in values.items() if name not in _OF_THE_COMMAND}
     return _run(potential, section, values["output"])

@@ -77,7 +77,7 @@ def test_set_name(path, name):
 
 def test_simulate_writes_its_files(run, tmp_path, capsys):
     argv = [f"model={run}", f"structure={run}/data.extxyz@1", f"output={tmp_path}", "device=cpu", "steps=20",
-            "trajectory_every=10", "timestep=0.1", "max_force=1e5", "max_temperature=1e9"]
+            "ensemble=nve", "trajectory_every=10", "timestep=0.1", "max_force=1e5", "max_temperature=1e9"]
     run_command(simulate_task, "simulate", argv, "commands")
     assert len(read(tmp_path / "trajectory.extxyz", index=":")) == 3
     assert "drift meV per atom per ps" in capsys.readouterr().out

@@ -160,8 +160,8 @@ def composition_baseline(frames: Sequence[AtomicData], energies: np.ndarray) -> 
 
 
 def _note(samples: Samples) -> str:
-    errors = samples.errors()
-    return f"MAE {number(errors.mae)} {samples.quantity.unit}\nRMSE {number(errors.rmse)} {samples.quantity.unit}"
+    errors, unit = samples.errors(), samples.quantity.unit
+    return f"MAE {number(errors.mae)} {unit}\nRMSE {number(errors.rmse)} {unit}" if errors else ""
 
 
 def write_report(evaluation: Evaluation, folder: str | Path, *, predictions: bool = True) -> dict[str, Path]:

@@ -124,7 +124,7 @@ class EqffCalculator(Calculator):
 
     @property
     def _device(self) -> torch.device:
-        return self.potential.known_elements.device
+        return next(self.potential.buffers()).device
 
     @staticmethod
     def _stated_info(atoms: Atoms) -> dict[str, Any]:
@@ -156,13 +156,11 @@ class EqffCalculator(Calculator):
         return full_3x3_to_voigt_6_stress(-_array(virial) / self.atoms.cell.volume)
 
     def _warn_of_state(self, data: AtomicData) -> None:
-        metadata = self.potential.metadata
-        for state in unseen_states([data], metadata.training if metadata else {}):
+        training = self.potential.metadata.training if self.potential.metadata else {}
+        for state in unseen_states([data], training):
             if state not in self._warned:
                 self._warned.add(state)
-                seen = ", ".join(
-                    state_name((row["total_charge"], row["multiplicity"])) for row in metadata.training["states"]
-                )
+                seen = ", ".join(state_name((row["total_charge"], row["multiplicity"])) for row in training["states"])
                 warnings.warn(
                     f"The model was not trained on the state {state_name(state)}, only on {seen}: extrapolating.",
                     stacklevel=4,
