@@ -17,10 +17,8 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +49,7 @@ TRAIN_REACH = 6.0  # Å, largest closest contact of a training pair
 START_MD = 2.0  # Å, closest contact from which dynamics of a pair may start
 FAR = (7.0, 12.0)  # Å, closest contacts of the far test
 LEAK_BEYOND, LEAK = 4.0, 0.03  # Å, e: charge or spin on the wrong fragment beyond this distance
-TAIL_BEYOND, TAIL = 5.0, 0.15  # Å, eV: deviation from charges and dipoles beyond this distance
+TAIL_BEYOND, TAIL = 5.0, 0.3  # Å, eV: deviation from charges and dipoles beyond this distance
 MAX_ENERGY, MAX_FORCE = 12.0, 20.0  # eV above the lowest of the same group and state, eV/Å
 
 
@@ -73,7 +71,7 @@ SEEN_SPLITS = {
 }
 UNSEEN_COUNTS = Counts(md=6, modes=3, rattled=1, scan=12, pair_md=2)
 FAR_COUNT = 10
-DFT_COUNTS = {"train": (6, 12), "val": (1, 1), "test": (2, 3)}  # frames per state, per pair
+DFT_COUNTS = {"train": (3, 6), "val": (1, 1), "test": (1, 2)}  # frames per state, per pair
 
 
 @dataclass
@@ -323,7 +321,7 @@ def sample_pair(
         apart = [atoms for atoms in frames if atoms.info["pair_distance"] > START_MD] or frames
         start = min(apart, key=lambda atoms: atoms.info["pair_distance"])
         frames += pair_dynamics(start, counts.pair_md, rng)
-    return [_finish(atoms) for atoms in frames]
+    return [_finish(atoms) for atoms in frames if atoms.info["pair_distance"] <= span[1]]  # ions of like charge part
 
 
 # ---------------------------------------------------------------------------------------------- checks of labels
@@ -369,26 +367,24 @@ def leak(atoms: Atoms) -> float:
     return float(max(abs(charge), abs(spin)))
 
 
-def fault(atoms: Atoms, lowest: dict[tuple, float], settings: labels.Settings) -> str | None:
-    """Return why a labelled frame is left out, or None."""
+def fault(atoms: Atoms, lowest: dict[tuple, float], settings: labels.Settings) -> tuple[str | None, float | None]:
+    """Return why a labelled frame is left out, or None, and its :func:`tail_deviation` (eV) where that is looked at."""
     info, results = atoms.info, atoms.calc.results
     if results["energy"] - lowest[state_of(atoms)] > MAX_ENERGY:
-        return f"energy more than {MAX_ENERGY} eV above the lowest of its group and state"
+        return f"energy more than {MAX_ENERGY} eV above the lowest of its group and state", None
     if np.linalg.norm(results["forces"], axis=1).max() > MAX_FORCE:
-        return f"force above {MAX_FORCE} eV/Å"
-    if "pair_distance" not in info:
-        return None
-    if info["pair_distance"] > LEAK_BEYOND and leak(atoms) > LEAK:
-        return f"charge or spin above {LEAK} e on the wrong fragment beyond {LEAK_BEYOND} Å"
-    if info["pair_distance"] > TAIL_BEYOND:
-        try:
-            deviation = tail_deviation(atoms, results["energy"], settings)
-        except labels.LabelError as error:
-            return f"fragment fails alone: {error}"
-        atoms.info["tail_deviation"] = deviation
-        if abs(deviation) > TAIL:
-            return f"interaction more than {TAIL} eV from charges and dipoles beyond {TAIL_BEYOND} Å"
-    return None
+        return f"force above {MAX_FORCE} eV/Å", None
+    distance = info.get("pair_distance", 0.0)
+    if distance > LEAK_BEYOND and leak(atoms) > LEAK:
+        return f"charge or spin above {LEAK} e on the wrong fragment beyond {LEAK_BEYOND} Å", None
+    if distance < TAIL_BEYOND:
+        return None, None
+    try:
+        deviation = tail_deviation(atoms, results["energy"], settings)
+    except labels.LabelError as error:
+        return f"fragment fails alone: {error}", None
+    far_off = abs(deviation) > TAIL
+    return (f"more than {TAIL} eV off charges and dipoles beyond {TAIL_BEYOND} Å" if far_off else None), deviation
 
 
 def state_of(atoms: Atoms) -> tuple:
@@ -407,13 +403,13 @@ class Builder:
         self.console = Console(stderr=True)
         self.report: dict[str, Any] = {"seed": seed, "states_left_out": [], "splits": {}}
         self.lowest: dict[tuple, float] = {}
+        self.seen: dict[tuple, str] = {}
         for folder in (output, work):
             folder.mkdir(parents=True, exist_ok=True)
 
     def map(self, title: str, function: Callable, tasks: list[tuple]) -> list:
         """Apply ``function(*task)`` in worker processes, keeping the order."""
-        labels.limit_threads()
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+        with labels.worker_pool(self.workers) as pool:
             jobs = [pool.submit(function, *task) for task in tasks]
             return [job.result() for job in track(jobs, title, console=self.console)]
 
@@ -468,15 +464,33 @@ class Builder:
     def publish(self, name: str, frames: list[Atoms], settings: labels.Settings) -> None:
         """Leave out faulty frames and write one split."""
         check = partial(fault, lowest=self.lowest, settings=settings)
-        reasons = self.map(f"checking {name}", check, [(atoms,) for atoms in frames])
-        left_out = Counter(f"{a.info['group']}: {why}" for a, why in zip(frames, reasons, strict=True) if why)
-        kept = [a for a, why in zip(frames, reasons, strict=True) if not why]
+        found = self.map(f"checking {name}", check, [(atoms,) for atoms in frames])
+        left_out = Counter(f"{a.info['group']}: {why}" for a, (why, _) in zip(frames, found, strict=True) if why)
+        kept = [a for a, (why, _) in zip(frames, found, strict=True) if not why]
         for atoms in kept:
+            self.refuse_duplicate(name, atoms)
             for key in ("fragment_charge", "fragment_spin"):
                 atoms.info.pop(key, None)
         labels.write_frames(self.output / f"{name}.extxyz.gz", kept)
-        self.report["splits"][name].update(written=len(kept), left_out=dict(left_out))
+        tails = np.abs([tail for why, tail in found if not why and tail is not None])
+        summary = {"written": len(kept), "left_out": dict(left_out), "pairs_beyond_5_A": len(tails)}
+        if len(tails):
+            summary |= {"tail_deviation_eV": {"median": float(np.median(tails)), "max": float(tails.max())}}
+        self.report["splits"][name].update(summary)
         self.console.print(f"{name}: {len(kept)} frames, {sum(left_out.values())} left out", highlight=False)
+        self.save_report()
+
+    def refuse_duplicate(self, name: str, atoms: Atoms) -> None:
+        """Raise if the same structure and state is in two splits of one level of theory."""
+        key = (atoms.info["method"], atoms.numbers.tobytes(), atoms.positions.tobytes(), *state_of(atoms))
+        if self.seen.setdefault(key, name) != name:
+            raise labels.LabelError(f"a frame of {atoms.info['group']} is in both {self.seen[key]} and {name}")
+
+    def save_report(self) -> None:
+        """Write provenance and what was left out beside the data."""
+        self.report["command"] = labels.command_line()
+        text = json.dumps(self.report, indent=1, default=str) + "\n"
+        labels.replace_file(self.output / "provenance.json", text.encode())
 
     def note_lowest(self, frames: list[Atoms]) -> None:
         """Remember the lowest energy of each group and state."""
@@ -484,7 +498,7 @@ class Builder:
             key = state_of(atoms)
             self.lowest[key] = min(self.lowest.get(key, np.inf), atoms.calc.results["energy"])
 
-    def main_level(self) -> dict[str, list[Atoms]]:
+    def main_level(self) -> tuple[dict[str, list[Atoms]], dict[str, Minimum]]:
         """Make and publish the GFN2-xTB splits; return the structures and minima for the second level."""
         minima = self.minima()
         structures = self.structures(minima)
@@ -495,12 +509,11 @@ class Builder:
         for name, frames in labelled.items():
             self.publish(name, frames, settings)
         self.isolated("isolated_atoms", tables.ISOLATED_ATOMS, settings)
-        self.second_level(structures, minima)
-        return structures
+        return structures, minima
 
     def second_level(self, structures: dict[str, list[Atoms]], minima: dict[str, Minimum]) -> None:
         """Make and publish the density functional subset: frames of the same splits, and scans of further pairs."""
-        settings = labels.Settings("pyscf", {"xc": "wb97x", "basis": "def2-svp"})
+        settings = labels.Settings("pyscf", {"xc": "wb97x", "basis": "def2-svpd", "population": "iao"})
         self.lowest = {}
         labelled = {}
         for split, (per_state, per_pair) in DFT_COUNTS.items():
@@ -527,6 +540,7 @@ class Builder:
             frames.append(Atoms([atomic_numbers[symbol]], [[0, 0, 0]]))
             frames[-1].info.update(total_charge=0, multiplicity=multiplicity, group=symbol, config_type="IsolatedAtom")
         labels.write_frames(self.output / f"{name}.extxyz", self.label(name, frames, settings))
+        self.save_report()
 
 
 def used(pair: tuple[tables.Fragment, tables.Fragment], minima: dict[str, Minimum]) -> dict[str, Minimum]:
@@ -547,9 +561,8 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--workers", type=int, default=1, help="worker processes of one thread each (default 1)")
     args = p.parse_args(argv)
     builder = Builder(args.output, args.work, args.seed, args.workers)
-    builder.main_level()
-    text = json.dumps(builder.report, indent=1, default=str) + "\n"
-    labels.replace_file(args.output / "provenance.json", text.encode())
+    structures, minima = builder.main_level()
+    builder.second_level(structures, minima)
     return 0
 
 

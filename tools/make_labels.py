@@ -46,6 +46,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ OPTIONS = {
     "pyscf": {"xc": "pbe0", "basis": "def2-svp", "population": "mulliken", "grid_level": 3, "conv_tol": 1e-9},
     "ase": {},
 }
+POPULATIONS = ("mulliken", "lowdin", "iao")
 GFN2_GUESSES = {"sad": (0,), "eeq": (1,), "lowest": (0, 1)}
 
 
@@ -125,10 +127,13 @@ def read_frames(path: Path) -> list[Atoms]:
 
 
 def write_frames(path: Path, frames: list[Atoms]) -> None:
-    """Write extxyz, gzipped if ``path`` ends in .gz, in one step: the old file stays until the new one is whole."""
+    """Write extxyz, gzipped if ``path`` ends in .gz, in one step: the old file stays until the new one is whole.
+
+    ASE names the column of the charges "charge"; here it has the plain key, which ASE reads as well.
+    """
     buffer = io.StringIO()
     ase.io.write(buffer, frames, format="extxyz")
-    data = buffer.getvalue().encode()
+    data = re.sub(r"^(Properties=\S*:)charge:R:1", r"\1charges:R:1", buffer.getvalue(), flags=re.MULTILINE).encode()
     replace_file(path, gzip.compress(data, 9, mtime=0) if path.suffix == ".gz" else data)
 
 
@@ -206,7 +211,7 @@ def label_gfn2(atoms: Atoms, options: dict[str, Any]) -> Label:
 
     ``guess=lowest`` runs the SCF from two starting charges (superposed atoms; electronegativity equilibration) and
     keeps the lower energy, which makes jumps between electronic states rarer. Spin populations are Mulliken's, from
-    the two density matrices. Sources: doi 10.1021/acs.jctc.8b01176 (GFN2-xTB), 10.1039/d2cp04444a (spin terms).
+    the two density matrices. Sources: doi 10.1021/acs.jctc.8b01176 (GFN2-xTB), 10.1002/jcc.27185 (spin terms).
     """
     from tblite.exceptions import TBLiteRuntimeError
 
@@ -256,7 +261,7 @@ def _gfn2_once(atoms: Atoms, guess: int, options: dict[str, Any]) -> Label:
 def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
     """Label with Kohn-Sham theory from PySCF: restricted for singlets, unrestricted for open shells.
 
-    Charges and spin populations are Mulliken's or Löwdin's (``population``). An SCF that does not converge is
+    ``population`` names the scheme of charges and spins (:func:`populations`). An SCF that does not converge is
     repeated with the second-order solver from where it stopped. ``s_squared`` is the expectation value of S².
     """
     from pyscf import dft, gto
@@ -275,8 +280,7 @@ def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
         scf.kernel(scf.mo_coeff, scf.mo_occ)
     if not scf.converged:
         raise LabelError(f"SCF not converged, by the second-order solver either (last: {scf.e_tot:.6f} Hartree)")
-    density = scf.make_rdm1() if spin else np.stack([scf.make_rdm1() / 2] * 2)
-    charges, spins = populations(molecule, density, options["population"])
+    charges, spins = populations(scf, options["population"])
     return {
         "method": f"{options['xc']}/{options['basis']}",
         "energy": scf.e_tot * Hartree,
@@ -288,19 +292,43 @@ def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
     }
 
 
-def populations(molecule: Any, density: np.ndarray, scheme: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return atomic charges (e) and α excess (e) of a PySCF molecule from its (2, n, n) density matrices."""
-    overlap = molecule.intor_symmetric("int1e_ovlp")
-    atom_of = np.array([label[0] for label in molecule.ao_labels(fmt=None)])
-    if scheme == "lowdin":
+def populations(scf: Any, scheme: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return atomic charges (e) and α excess (e) of a converged PySCF calculation.
+
+    ``mulliken`` and ``lowdin`` divide the density in the basis itself and are of little use with diffuse functions;
+    ``iao`` divides it in intrinsic atomic orbitals, nearly independent of the basis (doi 10.1021/ct400687b).
+    """
+    if scheme not in POPULATIONS:
+        raise LabelError(f"unknown population {scheme!r}: use one of {', '.join(POPULATIONS)}")
+    molecule, overlap = scf.mol, scf.get_ovlp()
+    restricted = np.ndim(scf.mo_occ) == 1
+    coefficients = [scf.mo_coeff] * 2 if restricted else scf.mo_coeff
+    occupations = [scf.mo_occ / 2] * 2 if restricted else scf.mo_occ
+    channels = []
+    for c, occupation in zip(coefficients, occupations, strict=True):
+        occupied = c[:, occupation > 0]
+        channels.append(_electrons_per_atom(molecule, occupied, overlap, scheme))
+    return molecule.atom_charges() - channels[0] - channels[1], channels[0] - channels[1]
+
+
+def _electrons_per_atom(molecule: Any, occupied: np.ndarray, overlap: np.ndarray, scheme: str) -> np.ndarray:
+    """Return the electrons of one spin on each atom from the (n, k) orbitals, each holding one electron."""
+    from pyscf import lo
+
+    basis = molecule
+    if occupied.shape[1] == 0:
+        return np.zeros(molecule.natm)
+    if scheme == "iao":
+        orbitals = lo.vec_lowdin(lo.iao.iao(molecule, occupied), overlap)
+        basis = lo.iao.reference_mol(molecule)
+        parts = (orbitals.T @ overlap @ occupied) ** 2
+    elif scheme == "lowdin":
         values, vectors = np.linalg.eigh(overlap)
-        root = (vectors * np.sqrt(values)) @ vectors.T
-        density, overlap = root @ density @ root, np.eye(len(root))
-    elif scheme != "mulliken":
-        raise LabelError(f"unknown population {scheme!r}: use mulliken or lowdin")
-    nothing = np.zeros_like(density[0])
-    electrons = spin_excess(np.stack([density.sum(0), nothing]), overlap, atom_of)
-    return molecule.atom_charges() - electrons, spin_excess(density, overlap, atom_of)
+        parts = ((vectors * np.sqrt(values)) @ vectors.T @ occupied) ** 2
+    else:
+        parts = occupied * (overlap @ occupied)
+    atom_of = [label[0] for label in basis.ao_labels(fmt=None)]
+    return np.bincount(atom_of, weights=parts.sum(1), minlength=molecule.natm)
 
 
 def label_ase(atoms: Atoms, settings: Settings) -> Label:
@@ -404,14 +432,24 @@ def _work(atoms: Atoms, settings: Settings) -> Label:
         return {"error": f"{type(error).__name__}{place}: {error}"}
 
 
-def _ignore_interrupt() -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; frames in progress are finished and kept
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # the parent was killed: there is nobody left to report to
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
-def limit_threads() -> None:
-    """Make worker processes started from now on use one thread each."""
+def worker_pool(workers: int) -> futures.ProcessPoolExecutor:
+    """Return a pool of fresh processes of one thread each, which end with this process however it ends."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+        os.environ[name] = "1"  # read by the workers when they start
+    context = multiprocessing.get_context("spawn")
+    return futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
 
 
 def compute_all(todo: dict[str, Atoms], settings: Settings, workers: int) -> Iterator[tuple[str, Label]]:
@@ -419,9 +457,7 @@ def compute_all(todo: dict[str, Atoms], settings: Settings, workers: int) -> Ite
     if workers == 0:
         yield from ((key, _work(atoms, settings)) for key, atoms in todo.items())
         return
-    limit_threads()
-    context = multiprocessing.get_context("spawn")
-    pool = futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+    pool = worker_pool(workers)
     try:
         names = {pool.submit(_work, atoms, settings): key for key, atoms in todo.items()}
         for done in futures.as_completed(names):
@@ -446,15 +482,19 @@ def attach(atoms: Atoms, label: Label) -> Atoms:
     """Return a copy of the frame that carries the rounded label and is written by ASE under the plain keys."""
     atoms = atoms.copy()
     rounded = {key: np.round(label[key], n) + 0.0 for key, n in LABEL_DECIMALS.items() if key in label}
-    for key in ("charges", "spin_charges"):  # as arrays: ASE would call the column of a calculator's charges "charge"
-        if key in rounded:
-            atoms.arrays[key] = rounded.pop(key)
+    if "spin_charges" in rounded:
+        atoms.arrays["spin_charges"] = rounded.pop("spin_charges")
     atoms.info["method"] = label["method"]
     if "s_squared" in label:
         atoms.info["s_squared"] = round(label["s_squared"], 4)
     rounded["energy"] = float(rounded["energy"])
     atoms.calc = SinglePointCalculator(atoms, **rounded)
     return atoms
+
+
+def command_line() -> str:
+    """Return the command of this process, with absolute paths made relative."""
+    return shlex.join(["python", *[os.path.relpath(a) if os.path.isabs(a) else a for a in sys.argv]])
 
 
 def provenance(settings: Settings) -> dict[str, Any]:
@@ -468,7 +508,7 @@ def provenance(settings: Settings) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not an installed package"
     return {
-        "command": shlex.join(["python", *[os.path.relpath(a) if os.path.isabs(a) else a for a in sys.argv]]),
+        "command": command_line(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "settings": vars(settings),
         "versions": versions,

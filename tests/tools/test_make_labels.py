@@ -1,5 +1,6 @@
 """tools/make_labels.py: states are checked, restarts lose nothing, failures are told, labels mean what they say."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def test_unknown_option_and_method_are_errors(labels):
 def test_round_trip_keeps_every_key(labels, tmp_path):
     output = tmp_path / "a.extxyz.gz"
     labels.label_frames(labels.prepare([frame("H2", -1, 2)]), output, springs(labels), workers=0)
+    assert b":charges:R:1" in gzip.decompress(output.read_bytes()), "plain key, not ASE's 'charge'"
     (read,) = labels.read_frames(output)
     assert read.info["total_charge"] == -1 and read.info["multiplicity"] == 2 and read.info["group"] == "H2"
     results = read.calc.results
