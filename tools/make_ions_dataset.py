@@ -178,7 +178,12 @@ def run_md(start: Atoms, count: int, temperature: float, rng: Rng) -> list[Atoms
     atoms, frames = start.copy(), []
     atoms.calc = Gfn2()
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
-    bath = {"temperature_K": temperature, "friction": FRICTION / ase.units.fs, "rng": rng, "fixcm": False}
+    bath: dict[str, Any] = {
+        "temperature_K": temperature,
+        "friction": FRICTION / ase.units.fs,
+        "rng": rng,
+        "fixcm": False,
+    }
     dynamics = Langevin(atoms, TIMESTEP * ase.units.fs, **bath)
     try:
         for _ in range(count):
@@ -437,7 +442,7 @@ class Builder:
         states += [(unseen, UNSEEN_COUNTS, (n, *s)) for n, entry in tables.UNSEEN.items() for s in entry.states]
         pairs += [(unseen, UNSEEN_COUNTS, (0.0, TRAIN_REACH), p) for p in tables.UNSEEN_PAIRS]
         pairs += [("test_far_pairs", Counts(scan=FAR_COUNT), FAR, p) for p in tables.SEEN_PAIRS]
-        tasks = [
+        tasks: list[tuple[Callable[..., list[Atoms]], tuple]] = [
             (sample_state, (f, minima[name_of(f)], split, counts, self.seed))
             for split, counts, f in states
             if name_of(f) in minima

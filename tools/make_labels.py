@@ -122,8 +122,9 @@ def read_frames(path: Path) -> list[Atoms]:
     if not path.exists():
         raise LabelError(f"{path}: no such file")
     if path.name.endswith((".extxyz.gz", ".xyz.gz")):
-        return ase.io.read(io.StringIO(gzip.open(path, "rt").read()), index=":", format="extxyz")
-    return ase.io.read(path, index=":")
+        with gzip.open(path, "rt") as file:
+            return list(ase.io.iread(io.StringIO(file.read()), index=":", format="extxyz"))
+    return list(ase.io.iread(path, index=":"))
 
 
 def write_frames(path: Path, frames: list[Atoms]) -> None:
@@ -352,9 +353,9 @@ def label_ase(atoms: Atoms, settings: Settings) -> Label:
     return {key: value for key, value in label.items() if value is not None}
 
 
-def load_class(name: str) -> Any:
+def load_class(name: str | None) -> Any:
     """Import "module:Class"."""
-    module, _, attribute = name.partition(":")
+    module, _, attribute = (name or "").partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
@@ -481,7 +482,7 @@ def fill_journal(journal: Journal, todo: dict[str, Atoms], settings: Settings, w
 def attach(atoms: Atoms, label: Label) -> Atoms:
     """Return a copy of the frame that carries the rounded label and is written by ASE under the plain keys."""
     atoms = atoms.copy()
-    rounded = {key: np.round(label[key], n) + 0.0 for key, n in LABEL_DECIMALS.items() if key in label}
+    rounded: dict[str, Any] = {key: np.round(label[key], n) + 0.0 for key, n in LABEL_DECIMALS.items() if key in label}
     if "spin_charges" in rounded:
         atoms.arrays["spin_charges"] = rounded.pop("spin_charges")
     atoms.info["method"] = label["method"]

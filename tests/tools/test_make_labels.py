@@ -180,3 +180,19 @@ def test_pyscf_labels(labels):
     assert sum(label["spin_charges"]) == pytest.approx(1) and label["spin_charges"][0] > 0.9
     assert label["s_squared"] == pytest.approx(0.75, abs=0.02)
     assert label["forces"][0][2] == pytest.approx(-label["forces"][1][2], abs=0.02)
+
+
+def test_shipped_splits_are_consistent_and_disjoint(labels):
+    folder = TOOLS.parent / "eqff" / "datasets" / "ions"
+    seen = set()
+    for name in ("val", "test", "test_far_pairs"):
+        for atoms in labels.read_frames(folder / f"{name}.extxyz.gz"):
+            results, info = atoms.calc.results, atoms.info
+            assert {"energy", "forces", "dipole", "charges"} <= set(results)
+            assert results["charges"].sum() == pytest.approx(info["total_charge"], abs=1e-4)
+            assert atoms.arrays["spin_charges"].sum() == pytest.approx(info["multiplicity"] - 1, abs=1e-4)
+            labels.check_state(atoms.numbers, int(info["total_charge"]), int(info["multiplicity"]), name)
+            assert name != "test_far_pairs" or info["pair_distance"] > 7
+            key = (atoms.numbers.tobytes(), atoms.positions.tobytes(), info["total_charge"], info["multiplicity"])
+            assert key not in seen
+            seen.add(key)
