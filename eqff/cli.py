@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -75,8 +75,10 @@ def _explain(directory: Path, config_name: str, overrides: Sequence[str], error:
     groups = [text for text in overrides if _names_group(directory, text)]
     try:
         known = hydra.compose(config_name, overrides=groups)
-    except HydraException as wrong_group:
-        return _first_lines(wrong_group)
+    except MissingConfigException as error:
+        return _explain_option(error)
+    except HydraException as error:
+        return _first_lines(error)
     for override in OverridesParser.create().parse_overrides([text for text in overrides if text not in groups]):
         key = override.key_or_group
         if override.is_add() or key.startswith("hydra"):
@@ -84,6 +86,14 @@ def _explain(directory: Path, config_name: str, overrides: Sequence[str], error:
         if not _exists(known, key):
             return f"There is no setting '{key}'.{_suggest(known, key)} To add a new key on purpose, write +{key}=..."
     return _first_lines(error)
+
+
+def _explain_option(error: MissingConfigException) -> str:
+    """The message for an option that a group doesn't have."""
+    if not error.options or not error.missing_cfg_file:
+        return _first_lines(error)
+    group, _, option = error.missing_cfg_file.rpartition("/")
+    return f"'{group}' has no option '{option}'.{did_you_mean(option, error.options)}"
 
 
 def _names_group(directory: Path, text: str) -> bool:
@@ -103,7 +113,7 @@ def _exists(config: DictConfig, key: str) -> bool:
 def _suggest(config: DictConfig, key: str) -> str:
     leaves = sorted(_paths(config))
     same_name = [path for path in leaves if path.split(".")[-1] == key.split(".")[-1]]
-    close = difflib.get_close_matches(key, same_name, n=1, cutoff=0.3) or difflib.get_close_matches(key, leaves, n=1)
+    close = difflib.get_close_matches(key, same_name, n=1, cutoff=0.0) or difflib.get_close_matches(key, leaves, n=1)
     if close:
         return f" Did you mean '{close[0]}'?"
     parent, _, name = key.rpartition(".")

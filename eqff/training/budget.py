@@ -76,6 +76,24 @@ def _children_seconds() -> float:
 
 
 @dataclass
+class Clocks:
+    """CPU and wall seconds, for budgets and metrics.
+
+    Attributes:
+        since_process_start: Count from the start of the process; else from when this was made.
+        functions: ``cpu_seconds`` and ``wall_seconds``.
+    """
+
+    since_process_start: bool
+    functions: dict[str, Callable[[], float]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        raw = {"cpu_seconds": CpuClock(), "wall_seconds": wall_seconds}
+        starts = {name: 0.0 if self.since_process_start else clock() for name, clock in raw.items()}
+        self.functions = {name: lambda c=clock, s=starts[name]: c() - s for name, clock in raw.items()}
+
+
+@dataclass
 class Limit:
     """One thing that ends training.
 

@@ -3,54 +3,124 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eqff.config import settings
+import torch
+
+from eqff.checkpoints.model_file import save_model
+from eqff.errors import TrainingError
 from eqff.evaluation.evaluation import Evaluation, evaluate_potential
 from eqff.evaluation.report import write_report
+from eqff.evaluation.states import count_states
+from eqff.potential import Potential
 from eqff.tracking.metric_files import read_metrics, write_csv
 from eqff.tracking.training_figures import training_figures
-from eqff.tracking.wandb import TrackingSettings, finish_tracking
-from eqff.training.budget import Budget
+from eqff.tracking.wandb import finish_tracking
+from eqff.training.callbacks.progress import duration
+from eqff.training.preparation import Preparation
 from eqff.training.report import ReportContent, run_report, summary_table
-from eqff.training.run import Preparation, RunResult, elapsed, keep_weights, save
 
 
-def finish(prepared: Preparation, budget: Budget, interrupted: bool) -> RunResult:
+@dataclass
+class RunResult:
+    """What a training left.
+
+    Attributes:
+        folder: The run folder.
+        potential: The model that was kept, ready for evaluation.
+        metrics: Of the kept model: ``val/...`` and for each test set ``SET/...``, in the units of the report.
+        budget: Total and used of each limit.
+        interrupted: Whether it was told to stop before the budget ended.
+    """
+
+    folder: Path
+    potential: Potential
+    metrics: dict[str, float]
+    budget: dict[str, dict[str, float]]
+    interrupted: bool = False
+
+
+def finish(prepared: Preparation, budget: dict[str, dict[str, float]], interrupted: bool) -> RunResult:
     """All that comes after the last step; it isn't part of the budget.
 
     An interrupted run is saved, but neither evaluated nor simulated: it is going to be resumed, or not wanted.
 
     Args:
         prepared: The run.
-        budget: As it was used.
+        budget: Total and used of each limit.
         interrupted: Whether the run was told to stop.
     """
     started, folder, potential = time.perf_counter(), prepared.folder, prepared.module.potential
     kept = keep_weights(prepared)
     rows = read_metrics(folder.path)
-    metrics = kept_validation(rows, kept, prepared.cfg["training"]["monitor"])
+    metrics = kept_validation(rows, kept, prepared.settings.training.monitor)
     save(prepared, metrics)
-    potential.metadata = None
     evaluations = {} if interrupted or not prepared.cfg["evaluate"] else evaluate_tests(prepared)
     for evaluation in evaluations.values():
         metrics |= evaluation.metrics()
     if evaluations:
-        save(prepared, metrics)
+        save(prepared, metrics)  # once more, now that they are known; a fault in evaluation would not lose the model
     simulation = {} if interrupted or not prepared.cfg["simulate"] else simulate(prepared)
     figures = training_figures(rows, prepared.module.units, folder.figures) if prepared.cfg["figures"] else {}
     content = ReportContent(prepared, budget, kept, interrupted, metrics, evaluations, figures, simulation)
+    write_results(content)
+    finish_tracking(prepared.settings.tracking, metrics, {path.stem: path for path in all_figures(folder.path)})
     prepared.console.print(summary_table(content))
-    folder.report.write_text(run_report(content), encoding="utf-8")
-    result = {"kept": kept, "interrupted": interrupted, "metrics": metrics, "budget": budget.describe()}
-    folder.write_json("result.json", result)
-    write_csv(folder.path)
-    tracking = settings(TrackingSettings, prepared.cfg["tracking"], "tracking")
-    finish_tracking(tracking, metrics, {path.stem: path for path in all_figures(folder.path)})
-    done = f"Model: {folder.model}\nReport: {folder.report} (after training: {elapsed(started)})"
+    after = duration(time.perf_counter() - started)
+    done = f"Model: {folder.model}\nReport: {folder.report} (after training: {after})"
     prepared.console.print(done, highlight=False, soft_wrap=True)
-    return RunResult(folder.path, potential, metrics, budget.describe(), interrupted)
+    return RunResult(folder.path, potential, metrics, budget, interrupted)
+
+
+def write_results(content: ReportContent) -> None:
+    """``report.md``, ``result.json`` and ``metrics.csv``."""
+    folder = content.prepared.folder
+    folder.report.write_text(run_report(content), encoding="utf-8")
+    result = {"kept": content.kept, "interrupted": content.interrupted, "metrics": dict(content.metrics)}
+    folder.write_json("result.json", result | {"budget": content.budget, "simulation": content.simulation})
+    write_csv(folder.path)
+
+
+def keep_weights(prepared: Preparation) -> str:
+    """Puts the weights to keep into the potential, the average where there is one.
+
+    Returns:
+        Which they are: "best" or "last".
+
+    Raises:
+        TrainingError: There are none.
+    """
+    folder = prepared.folder
+    best = prepared.settings.training.keep == "best" and folder.best_checkpoint.is_file()
+    path = folder.best_checkpoint if best else folder.last_checkpoint
+    if not path.is_file():
+        raise TrainingError("Not a single step was done: the budget ended before training began. Give it more.")
+    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix, potential = "potential.", prepared.module.potential
+    potential.load_state_dict({n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)})
+    potential.cpu().eval()
+    return "best" if best else "last"
+
+
+def save(prepared: Preparation, metrics: Mapping[str, float]) -> None:
+    """Writes the model file."""
+    about = {
+        "data_hash": prepared.data.data_hash,
+        "states": count_states(prepared.data.frames["train"]),
+        "metrics": dict(metrics),
+        "units": prepared.module.validation_errors.units,
+        "run": prepared.cfg["name"],
+    }
+    save_model(
+        prepared.folder.model,
+        prepared.module.potential,
+        model_config=prepared.cfg["model"],
+        context=prepared.context,
+        metadata=about,
+    )
 
 
 def kept_validation(rows: list[dict[str, Any]], kept: str, monitor: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ _MESSAGES = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
     ".*exists and is not empty.*",
+    ".*Total length of .* across ranks is zero.*",
     ".*Found .* in eval mode.*",
     ".*isinstance.treespec, LeafSpec.*",
     ".*torch.jit.script.*",

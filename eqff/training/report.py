@@ -12,8 +12,7 @@ from rich.table import Table
 
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.report import markdown, number
-from eqff.training.budget import Budget
-from eqff.training.run import Preparation, describe_model
+from eqff.training.preparation import Preparation, describe_model
 
 _SUMMARY = ("energy_per_atom", "energy", "forces", "dipole", "charges")
 
@@ -24,7 +23,7 @@ class ReportContent:
 
     Attributes:
         prepared: The run.
-        budget: As it was used.
+        budget: Total and used of each limit.
         kept: Which weights became the model: "best" or "last".
         interrupted: Whether the run was told to stop.
         metrics: Of the kept weights.
@@ -34,7 +33,7 @@ class ReportContent:
     """
 
     prepared: Preparation
-    budget: Budget
+    budget: Mapping[str, Mapping[str, float]]
     kept: str
     interrupted: bool
     metrics: Mapping[str, float]
@@ -102,12 +101,12 @@ def _summary(content: ReportContent) -> str:
 def _training(content: ReportContent) -> str:
     prepared = content.prepared
     frames = ", ".join(f"{name} {len(found)}" for name, found in prepared.data.frames.items() if found)
-    used = "; ".join(f"{v['used']:.5g} of {v['total']:.5g} {name}" for name, v in content.budget.describe().items())
+    used = "; ".join(f"{v['used']:.5g} of {v['total']:.5g} {name}" for name, v in content.budget.items())
     states = [
         f"- {describe_model(prepared.module.potential)}",
         f"- Frames: {frames}; data hash `{prepared.data.data_hash[:16]}`",
         f"- Used: {used}",
-        f"- Weights kept: {content.kept}" + (" (moving average)" if prepared.cfg["training"]["ema"] else ""),
+        f"- Weights kept: {content.kept}" + (" (moving average)" if prepared.settings.training.ema else ""),
         "- Everything else: `config.yaml`, `data_report.txt`, `run.json`; all metrics: `metrics.csv`",
     ]
     return "\n".join(states)

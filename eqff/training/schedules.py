@@ -44,7 +44,7 @@ class Schedule:
         """By what the learning rates are multiplied after this fraction (0 to 1) of the budget."""
         fraction = min(max(fraction, 0.0), 1.0)
         if fraction < self.warmup:
-            return max(fraction, 1e-4) / self.warmup
+            return max(fraction / self.warmup, 1e-3)  # never quite nothing: a step at rate 0 would be wasted
         start = max(self.warmup, self.hold)
         x = (fraction - start) / (1.0 - start) if fraction > start else 0.0
         return self.final + (1.0 - self.final) * SHAPES[self.shape](x)

@@ -14,6 +14,7 @@ from eqff.errors import ConfigError, did_you_mean
 from eqff.training.optimizers.groups import parameter_groups
 
 PLACE = "training.optimizer"
+_OWN = ("name", "groups", "no_decay")
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
@@ -30,6 +31,19 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
     return known[name]
 
 
+def check_optimizer(config: Mapping[str, Any]) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+    """The class and its arguments, before there is anything to optimize; see `build_optimizer`."""
+    if not config.get("name"):
+        raise ConfigError(f"{PLACE}.name is missing: a class of torch.optim (AdamW...) or the path of one in eqff.")
+    kind = optimizer_class(config["name"])
+    accepted = [name for name in inspect.signature(kind).parameters if name != "params"]
+    arguments = {key: value for key, value in config.items() if value is not None and key not in _OWN}
+    for key in arguments:
+        if key not in accepted:
+            raise ConfigError(f"{PLACE}.{key} is not an argument of {kind.__name__}.{did_you_mean(key, accepted)}")
+    return kind, arguments
+
+
 def build_optimizer(config: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     """An optimizer with every trainable parameter of a model in exactly one group.
 
@@ -41,15 +55,10 @@ def build_optimizer(config: Mapping[str, Any], model: nn.Module) -> torch.optim.
     Raises:
         ConfigError: An unknown class, argument or group.
     """
-    arguments = {key: value for key, value in config.items() if value is not None}
-    kind = optimizer_class(arguments.pop("name"))
-    patterns, no_decay = arguments.pop("groups", {}), arguments.pop("no_decay", [])
-    accepted = [name for name in inspect.signature(kind).parameters if name != "params"]
-    for key in arguments:
-        if key not in accepted:
-            raise ConfigError(f"{PLACE}.{key} is not an argument of {kind.__name__}.{did_you_mean(key, accepted)}")
+    kind, arguments = check_optimizer(config)
     options = getattr(kind, "group_options", None)
-    groups = parameter_groups(model, patterns, no_decay, options, decays="weight_decay" in accepted)
+    decays = "weight_decay" in inspect.signature(kind).parameters
+    groups = parameter_groups(model, config.get("groups"), config.get("no_decay") or [], options, decays=decays)
     try:
         return kind(groups, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:

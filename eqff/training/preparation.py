@@ -1,0 +1,106 @@
+"""From config to everything that a fit needs: data read, model made, run folder opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from eqff.build import ModelContext, build_potential
+from eqff.data.module import AtomicDataModule
+from eqff.potential import Potential
+from eqff.tracking.run_folder import RunFolder, provenance
+from eqff.training.budget import Clocks
+from eqff.training.module import ForceFieldModule
+from eqff.training.settings import RunSettings
+
+
+@dataclass
+class Preparation:
+    """All that a fit needs.
+
+    Attributes:
+        cfg: The resolved config as plain values.
+        settings: The same, checked.
+        folder: Where everything goes.
+        console: Where people read.
+        data: Read, with neighbour lists.
+        context: What the model took from the data.
+        module: The model with its losses.
+        clocks: Of budgets and metrics.
+    """
+
+    cfg: dict[str, Any]
+    settings: RunSettings
+    folder: RunFolder
+    console: Console
+    data: AtomicDataModule
+    context: ModelContext
+    module: ForceFieldModule
+    clocks: Clocks
+
+
+def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Preparation:
+    """Checks the config, reads the data and builds the model; a folder is made once all of them are known to be right.
+
+    Args:
+        cfg: The resolved config.
+        folder: Of the run that is resumed; None to make a new one.
+        clocks: Of budgets and metrics.
+    """
+    settings, console = RunSettings.from_config(cfg), Console()
+    if cfg["threads"]:
+        torch.set_num_threads(cfg["threads"])
+    lightning.seed_everything(cfg["seed"], workers=True, verbose=False)
+    data = AtomicDataModule(**cfg["data"])
+    data.read()
+    data.print_report(console)
+    labels = {label.name: label.frames for label in data.report["train"].labels}
+    settings.losses.check_labels(labels, len(data.frames["train"]))
+    potential, context = build_model(cfg, settings, data)
+    module = ForceFieldModule(
+        potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics)
+    )
+    folder = folder or RunFolder.create(cfg["output"])
+    write_start(cfg, folder, data, module)
+    text = f"{describe_model(potential)}\nRun folder: {folder.path}"
+    console.print(text, highlight=False, soft_wrap=True)
+    return Preparation(cfg, settings, folder, console, data, context, module, clocks)
+
+
+def write_start(cfg: Mapping[str, Any], folder: RunFolder, data: AtomicDataModule, module: ForceFieldModule) -> None:
+    """What a run folder has from its start: config, versions, units of metrics, and what the data is."""
+    with folder.config.open("w", encoding="utf-8") as file:
+        OmegaConf.save(OmegaConf.create({**cfg, "resume": None, "output": str(folder.path)}), file)
+    folder.write_json("run.json", provenance() | {"data_hash": data.data_hash, "units": module.units})
+    data.save(folder.path)
+
+
+def build_model(
+    cfg: Mapping[str, Any], settings: RunSettings, data: AtomicDataModule
+) -> tuple[Potential, ModelContext]:
+    """The model with fresh weights, made for the data; also gives the data the neighbour lists that the model asks for.
+
+    The model is made twice: which lists it needs is known from the first, how many neighbours atoms have then only from
+    the lists.
+    """
+    data.build_neighbours(build_potential(cfg["model"], data.context(), settings.dtype).neighbour_lists)
+    torch.manual_seed(cfg["seed"])
+    context = data.context()
+    potential = build_potential(cfg["model"], context, settings.dtype)
+    if settings.training.compile:
+        potential.compile_training_step()
+    return potential, context
+
+
+def describe_model(potential: Potential) -> str:
+    """One line: weights of each part, cutoffs."""
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in potential.ordered_parts().items()}
+    parts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    lists = ", ".join(f"{name} {cutoff:g} Å" for name, cutoff in potential.neighbour_lists.items())
+    return f"Model: {sum(counts.values()):,} weights ({parts}); neighbour lists: {lists or 'none'}"

@@ -1,0 +1,93 @@
+"""The command as users meet it: help, and one message instead of a traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from eqff.cli import check_command_line, run_command
+from eqff.config import config_directory, settings
+from eqff.errors import ConfigError, DataError
+
+
+def explain(*argv):
+    with pytest.raises(ConfigError) as caught:
+        check_command_line(config_directory(), "train", argv)
+    return str(caught.value)
+
+
+def test_help_is_quick_and_names_what_is_often_set():
+    command = "import sys; from eqff.train import main; sys.argv = ['eqff-train', '--help']; main()"
+    whole = [sys.executable, "-X", "importtime", "-c", command]
+    result = subprocess.run(whole, capture_output=True, text=True, check=True)
+    for text in ("data.path=my.extxyz", "training: default", "budget", "resume=runs/FOLDER"):
+        assert text in result.stdout
+    assert "torch" not in {line.split("|")[-1].strip() for line in result.stderr.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.optimzer.lr=0.1", "Did you mean 'training.optimizer.lr'"),
+        ("lr=0.1", "Did you mean 'training.optimizer.lr'"),
+        ("max_epochs=5", "Did you mean 'trainer.max_epochs'"),
+        ("data=ion", "'data' has no option 'ion'. Did you mean 'ions'"),
+        ("training/schedule=cosinus", "Did you mean 'cosine'"),
+        ("~training.emma", "Did you mean 'training.ema'"),
+        ("data.path=[a", "is not KEY=VALUE"),
+    ],
+)
+def test_wrong_overrides(override, expected):
+    assert expected in explain(override)
+
+
+@pytest.mark.parametrize("override", ["data.path=x", "+new.key=1", "training/schedule=cosine", "experiment=main_job"])
+def test_right_overrides(override):
+    check_command_line(config_directory(), "train", [override])
+
+
+def test_every_option_of_every_group_composes():
+    parts = ("losses", "optimizer", "schedule")
+    for group in ("data", "tracking", "experiment", "model", *(f"training/{part}" for part in parts)):
+        for option in sorted((config_directory() / group).glob("*.yaml")):
+            check_command_line(config_directory(), "train", [f"{group}={option.stem}"])
+
+
+def test_one_message_and_exit_code(capsys, monkeypatch):
+    def task(cfg):
+        raise DataError("frame 3 has no forces")
+
+    monkeypatch.setattr(sys, "argv", ["eqff-train"])
+    for argv, message in (([], "frame 3 has no forces"), (["trainer.max_epoch=3"], "Did you mean")):
+        with pytest.raises(SystemExit) as left:
+            run_command(task, "train", argv)
+        captured = capsys.readouterr()
+        assert left.value.code == 1
+        assert message in captured.err
+        assert "Traceback" not in captured.err
+
+
+def test_missing_value(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["eqff-train"])
+    with pytest.raises(SystemExit) as left:
+        run_command(lambda cfg: cfg.data.path, "train", [])
+    assert left.value.code == 1
+    assert "data.path is missing: give it as data.path=..." in capsys.readouterr().err
+
+
+def test_bugs_keep_their_traceback(monkeypatch, capsys):
+    def task(cfg):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(sys, "argv", ["eqff-train"])
+    with pytest.raises(SystemExit):
+        run_command(task, "train", [])
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_settings_of_a_section():
+    from eqff.training.schedules import Schedule
+
+    assert settings(Schedule, {"shape": "cosine"}, "training.schedule").shape == "cosine"
+    with pytest.raises(ConfigError, match=r"training.schedule.warmpu is not a setting. Did you mean 'warmup'"):
+        settings(Schedule, {"warmpu": 0.1}, "training.schedule")
