@@ -117,10 +117,12 @@ class Budget:
     Attributes:
         limits: At least one.
         carried: What earlier runs of a resumed training used of each timed limit, by name.
+        started: What of each timed limit was used when the first step was done, by name: imports, reading, compilation.
     """
 
     limits: list[Limit] = field(default_factory=list)
     carried: dict[str, float] = field(default_factory=dict)
+    started: dict[str, float] = field(default_factory=dict)
 
     def used(self, limit: Limit) -> float:
         """How much of a limit is used, earlier runs of the same training included."""
@@ -131,6 +133,25 @@ class Budget:
         """Share of the budget that is used, of the limit that is nearest to its end; 0 to 1."""
         return min(max((self.used(limit) / limit.total for limit in self.limits), default=0.0), 1.0)
 
+    @property
+    def progress(self) -> float:
+        """How far training is, 0 to 1: like `fraction`, but starting from 0 after start-up, as schedules need it."""
+        return min(max((self._progress(limit) for limit in self.limits), default=0.0), 1.0)
+
+    def _progress(self, limit: Limit) -> float:
+        if not limit.timed:
+            return self.used(limit) / limit.total
+        if limit.name not in self.started:
+            return 0.0
+        left = limit.total - self.started[limit.name]
+        return (self.used(limit) - self.started[limit.name]) / left if left > 0 else 1.0
+
+    def start(self) -> None:
+        """Notes, after the first step, what start-up has used; a resumed training keeps what was noted first."""
+        for limit in self.limits:
+            if limit.timed:
+                self.started.setdefault(limit.name, self.used(limit))
+
     def spent(self, step_seconds: float) -> bool:
         """Whether another step, lasting about so long, would no longer fit into a limit of time."""
         return any(limit.timed and self.used(limit) + step_seconds > limit.total for limit in self.limits)
@@ -139,13 +160,14 @@ class Budget:
         """Total and used of every limit, for reports."""
         return {limit.name: {"total": limit.total, "used": self.used(limit)} for limit in self.limits}
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, dict[str, float]]:
         """What is used of the timed limits, for checkpoints."""
-        return {limit.name: self.used(limit) for limit in self.limits if limit.timed}
+        used = {limit.name: self.used(limit) for limit in self.limits if limit.timed}
+        return {"used": used, "started": dict(self.started)}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: dict[str, dict[str, float]]) -> None:
         """Counts on from what an earlier run used."""
-        self.carried = dict(state)
+        self.carried, self.started = dict(state["used"]), dict(state["started"])
 
 
 def timed_limits(settings: BudgetSettings, clocks: Mapping[str, Callable[[], float]]) -> list[Limit]:

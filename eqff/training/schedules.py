@@ -41,7 +41,7 @@ class Schedule:
                 raise ConfigError(f"training.schedule.{name} must be between 0 and 1, not {getattr(self, name)}.")
 
     def factor(self, fraction: float) -> float:
-        """By what the learning rates are multiplied after this fraction (0 to 1) of the budget."""
+        """By what the learning rates are multiplied after this fraction (0 to 1) of the training."""
         fraction = min(max(fraction, 0.0), 1.0)
         if fraction < self.warmup:
             return max(fraction / self.warmup, 1e-3)  # never quite nothing: a step at rate 0 would be wasted

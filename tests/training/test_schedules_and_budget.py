@@ -13,7 +13,6 @@ from eqff.errors import ConfigError
 from eqff.training.budget import Budget, BudgetSettings, Clocks, CpuClock, Limit, epoch_limit, timed_limits
 from eqff.training.schedules import SHAPES, Schedule
 
-
 SHARE = st.floats(0, 1)
 
 
@@ -55,6 +54,21 @@ def test_resumed_budgets_count_on():
     resumed = Budget([Limit("CPU seconds", 10.0, lambda: 1.0, timed=True)])
     resumed.load_state_dict(budget.state_dict())
     assert resumed.fraction == pytest.approx(0.3)
+
+
+def test_progress_starts_after_start_up():
+    """Imports and compilation are in the budget; the schedule still goes through all of its course."""
+    used = 0.0
+    budget = Budget([Limit("CPU seconds", 10.0, lambda: used, timed=True), Limit("steps", 8.0, lambda: 1.0)])
+    used = 6.0
+    assert (budget.fraction, budget.progress) == (0.6, 0.125)  # a step in eight
+    budget.start()
+    used = 8.0
+    assert (budget.fraction, budget.progress) == (0.8, 0.5)
+    budget.start()  # noted once
+    resumed = Budget([Limit("CPU seconds", 10.0, lambda: 1.0, timed=True)])
+    resumed.load_state_dict(budget.state_dict())
+    assert resumed.progress == pytest.approx(0.75)
 
 
 def test_cpu_clock_counts_children():

@@ -14,12 +14,12 @@ _NEVER = 2**31
 
 
 class Pacing(Callback):
-    """Drives a training by the share of its budget that is used.
+    """Drives a training by the share of its budget that is used, counted from the end of the first step.
 
     Args:
         budget: Its limits in seconds; those in epochs and steps are added from the trainer.
         schedule: Learning rate over the budget; each group keeps its own base rate.
-        second_stage: Share of the budget after which the losses' second weights hold; None for never.
+        second_stage: Share of the training after which the losses' second weights hold; None for never.
         validations: How many validations are spread over the budget, the one at its end included. They fall on ends of
             epochs, so there are fewer when there are fewer epochs; within long epochs ``trainer.val_check_interval``
             rules.
@@ -47,27 +47,27 @@ class Pacing(Callback):
         if trainer.max_steps > 0:
             steps.append(Limit("steps", trainer.max_steps, lambda: trainer.global_step))
         self.budget.limits = timed + steps
-        self._validated = min(self._validated, self.budget.fraction)  # on resume the budget may have grown
+        self._validated = min(self._validated, self.budget.progress)  # on resume the budget may have grown
         if not self._base_rates:
             self._base_rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Decides whether this epoch ends with a validation."""
-        fraction = self.budget.fraction
+        progress = self.budget.progress
         first = self._epoch_began is None  # how long an epoch takes is not known yet, and an early number is welcome
-        epoch = 0.0 if first else fraction - self._epoch_began
-        due = fraction + epoch - self._validated >= (1.0 - 1e-6) / self.validations
+        epoch = 0.0 if first else progress - self._epoch_began
+        due = progress + epoch - self._validated >= (1.0 - 1e-6) / self.validations
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
         trainer.check_val_every_n_epoch = 1 if first or due or last else _NEVER
-        self._epoch_began = fraction
+        self._epoch_began = progress
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Sets the learning rates and the stage of this step."""
-        fraction = self.budget.fraction
-        factor = self.schedule.factor(fraction)
+        progress = self.budget.progress
+        factor = self.schedule.factor(progress)
         for group, rate in zip(trainer.optimizers[0].param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
-        pl_module.second_stage = self.second_stage is not None and fraction >= self.second_stage
+        pl_module.second_stage = self.second_stage is not None and progress >= self.second_stage
         self._step_started = time.perf_counter()
 
     def on_train_batch_end(
@@ -77,6 +77,7 @@ class Pacing(Callback):
         seconds = time.perf_counter() - self._step_started
         # the mean follows slowly and starts at the second step: the first one compiles
         self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
+        self.budget.start()
         if self.budget.spent(self._step_seconds):
             self.stop(trainer)
 
@@ -87,14 +88,14 @@ class Pacing(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes where in the budget it was."""
-        self._validated = self.budget.fraction
+        self._validated = self.budget.progress
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training must know."""
-        return {"used": self.budget.state_dict(), "base_rates": self._base_rates, "validated": self._validated}
+        return {"budget": self.budget.state_dict(), "base_rates": self._base_rates, "validated": self._validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Counts on from where the checkpoint was written."""
-        self.budget.load_state_dict(state_dict["used"])
+        self.budget.load_state_dict(state_dict["budget"])
         self._base_rates = list(state_dict["base_rates"])
         self._validated = state_dict["validated"]
