@@ -136,7 +136,10 @@ class Potential(nn.Module):
         def step(graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
             return differentiate_functional(self.energy, graph, stress=stress)
 
-        self._compiled[True] = torch.compile(step, fullgraph=True, dynamic=True)
+        # Where torch 2.13 writes a concatenation in pieces on CPU, it fuses them with loops that read a neighbour sum
+        # before it is summed up: features came out wrong without a word. Written as one loop they are right.
+        options = {"force_pointwise_cat": True}
+        self._compiled[True] = torch.compile(step, fullgraph=True, dynamic=True, options=options)
 
     def calculator(self, **settings: Any) -> EqffCalculator:
         """An ASE calculator with this model; for its settings see `eqff.interfaces.ase.EqffCalculator`."""
