@@ -43,7 +43,7 @@ def turn_field(value: Tensor, field: Field, matrix: np.ndarray) -> Tensor:
 def turn_features(features: Tensor, matrix: np.ndarray) -> Tensor:
     """Spherical features (N, (degree + 1)², channels), parity (-1)^l, in a turned frame."""
     degree = round(features.shape[1] ** 0.5) - 1
-    turn = torch.block_diag(*(turn_matrix(l, matrix, (-1) ** l) for l in range(degree + 1)))  # noqa: E741
+    turn = torch.block_diag(*(turn_matrix(l, matrix, (-1) ** l) for l in range(degree + 1)))
     return torch.einsum("mn,inc->imc", turn.to(features.dtype), features)
 
 

@@ -61,7 +61,7 @@ class MinimalBackbone(Backbone):
     def interact(self, index: int, features: Tensor, graph: AtomicGraph, prepared: tuple[Tensor, Tensor]) -> Tensor:
         """One pass; (N, (out_degree + 1)², channels)."""
         basis, harmonics = prepared
-        degrees = [l for l in range(self.out_degree + 1) for _ in range(2 * l + 1)]  # noqa: E741
+        degrees = [l for l in range(self.out_degree + 1) for _ in range(2 * l + 1)]
         scalars = features[:, 0]
         radial = self.radial[index](basis).unflatten(-1, (-1, self.channels))[:, degrees]
         message = harmonics[:, :, None] * radial * scalars[graph.local.sender][:, None, :]
@@ -89,6 +89,6 @@ class PowerEnergy(Term):
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """Energies in eV, (N,)."""
-        blocks = fields["features"].square().split([2 * l + 1 for l in range(self.degree + 1)], dim=1)  # noqa: E741
+        blocks = fields["features"].square().split([2 * l + 1 for l in range(self.degree + 1)], dim=1)
         powers = torch.stack([block.mean(dim=1) for block in blocks], dim=1)
         return {"energy": (powers * self.weights).sum(dim=(1, 2))}
