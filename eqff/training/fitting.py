@@ -48,10 +48,9 @@ def fit(prepared: Preparation, *, resume: bool) -> tuple[dict[str, dict[str, flo
     # weights_only: the state is plain tensors and numbers, nothing in it is executed
     path = folder.last_checkpoint if resume else None
     trainer.fit(module, datamodule=prepared.data, ckpt_path=path, weights_only=True)
-    used = budget.describe()
-    text = ", ".join(f"{v['used']:.4g} of {v['total']:.4g} {name}" for name, v in used.items())
+    text = ", ".join(f"{v['used']:.4g} of {v['total']:.4g} {name}" for name, v in pacing.used.items())
     prepared.console.print(f"Trained: {trainer.global_step} steps; {text}", highlight=False, soft_wrap=True)
-    return used, persistence.interrupted
+    return pacing.used, persistence.interrupted
 
 
 def selection(training: TrainingSettings, folder: RunFolder, has_validation: bool) -> list[lightning.Callback]:

@@ -23,6 +23,9 @@ class Pacing(Callback):
         validations: How many validations are spread over the budget, the one at its end included. They fall on ends of
             epochs, so there are fewer when there are fewer epochs; within long epochs ``trainer.val_check_interval``
             rules.
+
+    Attributes:
+        used: Total and used of each limit when training ended; the validation that follows isn't counted.
     """
 
     def __init__(self, budget: Budget, schedule: Schedule, second_stage: float | None = None, validations: int = 20):
@@ -30,6 +33,7 @@ class Pacing(Callback):
         self.schedule = schedule
         self.second_stage = second_stage
         self.validations = validations
+        self.used: dict[str, dict[str, float]] = {}
         self._base_rates: list[float] = []
         self._validated = 0.0
         self._step_seconds = 0.0
@@ -85,6 +89,11 @@ class Pacing(Callback):
         """Ends the training after this step, with a validation."""
         trainer.should_stop = True
         trainer.check_val_every_n_epoch = 1
+        self.used = self.budget.describe()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes what was used, if it was not the budget in seconds that ended it."""
+        self.used = self.used or self.budget.describe()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes where in the budget it was."""
