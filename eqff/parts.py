@@ -1,7 +1,7 @@
 """The four kinds of parts that a potential is made of, and what each promises.
 
-A part says which fields it reads and writes; values go in as arguments and come out as a new dict. No part edits what it
-was given or calls another part; `eqff.potential.Potential` is the only place that joins them.
+A part says which fields it reads and writes; values go in as arguments and come out as a new dict. No part edits what
+it was given or calls another part; `eqff.potential.Potential` is the only place that joins them.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from eqff.compilation import compiled_prediction, require_agreement
 from eqff.data import fields as table
 from eqff.data.graph import AtomicGraph
-from eqff.derivatives import differentiate, differentiate_functional
+from eqff.derivatives import differentiate
 from eqff.errors import ModelError
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
@@ -61,7 +62,7 @@ class Potential(nn.Module):
         known = torch.zeros(max(self.elements) + 1, dtype=torch.bool)
         known[list(self.elements)] = True
         self.register_buffer("known_elements", known, persistent=False)
-        self._compiled: dict[bool, object] = {}
+        self._compile, self._compiled_agrees = False, False
         check_fields(self.ordered_parts())
 
     def ordered_parts(self) -> dict[str, Part]:
@@ -126,20 +127,23 @@ class Potential(nn.Module):
             energy, fields = self.energy(graph)
             return fields | {"energy": energy}
         create_graph = self.training if create_graph is None else create_graph
-        if create_graph and self._compiled:
-            return self._compiled[True](graph, stress)
+        if create_graph and self._compile:
+            return self._compiled_prediction(graph, stress)
         return differentiate(self.energy, graph, stress=stress, create_graph=create_graph)
 
     def compile_training_step(self) -> None:
-        """From now on, predictions that are differentiated again run compiled, first derivative included."""
+        """From now on, predictions that are differentiated again run compiled, first derivative included.
 
-        def step(graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
-            return differentiate_functional(self.energy, graph, stress=stress)
+        The first of them is also computed plainly, and a ModelError is raised if the two don't agree.
+        """
+        self._compile = True
 
-        # Where torch 2.13 writes a concatenation in pieces on CPU, it fuses them with loops that read a neighbour sum
-        # before it is summed up: features came out wrong without a word. Written as one loop they are right.
-        options = {"force_pointwise_cat": True}
-        self._compiled[True] = torch.compile(step, fullgraph=True, dynamic=True, options=options)
+    def _compiled_prediction(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
+        prediction = compiled_prediction(self, graph, stress)
+        if not self._compiled_agrees:
+            require_agreement(prediction, differentiate(self.energy, graph, stress=stress))
+            self._compiled_agrees = True
+        return prediction
 
     def calculator(self, **settings: Any) -> EqffCalculator:
         """An ASE calculator with this model; for its settings see `eqff.interfaces.ase.EqffCalculator`."""
@@ -194,6 +198,8 @@ def check_fields(parts: Mapping[str, Part]) -> None:
             if name in available:
                 continue
             later = [other for other, candidate in parts.items() if name in candidate.writes]
-            remedy = f"'{later[0]}' writes it, but runs later: put it first." if later else "No part writes it: add one."
+            remedy = (
+                f"'{later[0]}' writes it, but runs later: put it first." if later else "No part writes it: add one."
+            )
             raise ModelError(f"'{place}' reads the field '{name}', which nothing before it provides. {remedy}")
         available |= set(part.writes) | {f"pass_{name}" for name in part.writes if isinstance(part, Exchange)}

@@ -60,8 +60,15 @@ def test_evaluate_writes_its_report(run, tmp_path):
 
 def test_evaluate_in_another_precision_and_with_chosen_labels(run, tmp_path):
     cfg = compose(
-        "evaluate", f"model={run}/{MODEL_FILE}", f"data.path={run}/data.extxyz", f"output={tmp_path}", "device=cpu",
-        "dtype=float64", "data.labels=[forces]", "name=only", "predictions=false",
+        "evaluate",
+        f"model={run}/{MODEL_FILE}",
+        f"data.path={run}/data.extxyz",
+        f"output={tmp_path}",
+        "device=cpu",
+        "dtype=float64",
+        "data.labels=[forces]",
+        "name=only",
+        "predictions=false",
     )
     assert set(evaluate(cfg).errors) == {"forces"}
     assert (tmp_path / "only.json").exists() and not list(tmp_path.glob("*.extxyz"))
@@ -76,8 +83,18 @@ def test_set_name(path, name):
 
 
 def test_simulate_writes_its_files(run, tmp_path, capsys):
-    argv = [f"model={run}", f"structure={run}/data.extxyz@1", f"output={tmp_path}", "device=cpu", "steps=20",
-            "ensemble=nve", "trajectory_every=10", "timestep=0.1", "max_force=1e5", "max_temperature=1e9"]
+    argv = [
+        f"model={run}",
+        f"structure={run}/data.extxyz@1",
+        f"output={tmp_path}",
+        "device=cpu",
+        "steps=20",
+        "ensemble=nve",
+        "trajectory_every=10",
+        "timestep=0.1",
+        "max_force=1e5",
+        "max_temperature=1e9",
+    ]
     run_command(simulate_task, "simulate", argv, "commands")
     assert len(read(tmp_path / "trajectory.extxyz", index=":")) == 3
     assert "drift meV per atom per ps" in capsys.readouterr().out
@@ -86,8 +103,11 @@ def test_simulate_writes_its_files(run, tmp_path, capsys):
 def test_simulate_for_training(run, tmp_path):
     import eqff
 
-    outcome = simulate_potential(eqff.load(run), {"structure": f"{run}/data.extxyz", "steps": 2, "ensemble": "nve",
-                                                  "max_force": 1e5, "max_temperature": 1e9}, tmp_path)
+    outcome = simulate_potential(
+        eqff.load(run),
+        {"structure": f"{run}/data.extxyz", "steps": 2, "ensemble": "nve", "max_force": 1e5, "max_temperature": 1e9},
+        tmp_path,
+    )
     assert outcome["completed"] and outcome["steps"] == 2 and (tmp_path / "energy_drift.png").exists()
 
 
@@ -125,8 +145,10 @@ def test_messages(run, capsys, monkeypatch, tmp_path, task, name, argv, message)
 
 @pytest.mark.parametrize("command", ["evaluate", "simulate"])
 def test_help_names_its_settings_without_loading_torch(command):
-    code = f"import sys; sys.argv=['x', '--help']; from eqff.{command} import main\n" \
-           "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = (
+        f"import sys; sys.argv=['x', '--help']; from eqff.{command} import main\n"
+        "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "model=" in done.stdout and "output:" in done.stdout

@@ -44,8 +44,8 @@ class Neighbourhoods:
 class InteractionPass(nn.Module):
     """One pass: message, sum over neighbours, many-body product, residual, gate.
 
-    Degrees: h comes with ``degree_in`` and leaves with ``degree_out``; the sum over neighbours has ``degree``, as far as
-    something reads it.
+    Degrees: h comes with ``degree_in`` and leaves with ``degree_out``; the sum over neighbours has ``degree``, as far
+    as something reads it.
     """
 
     def __init__(

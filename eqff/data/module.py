@@ -310,5 +310,5 @@ def grouping(frames: Sequence[AtomicData], by: str) -> list[str]:
     return groups
 
 
-def _plain(value: Any) -> Any: 
+def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -25,5 +25,5 @@ class DegreeLinear(nn.Module):
         self.register_buffer("degrees", degree_of_components(degree), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """From (N, (L + 1)², C) to (N, (L + 1)², C'), stored component by component (so the next product is one GEMM)."""
+        """From (N, (L + 1)², C) to (N, (L + 1)², C'), stored by component (so the next product is one GEMM)."""
         return torch.bmm(features.transpose(0, 1), self.weight[self.degrees]).transpose(0, 1)

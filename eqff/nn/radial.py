@@ -23,7 +23,7 @@ def polynomial_cutoff(lengths: Tensor, cutoff: float, power: int = 6) -> Tensor:
 
 
 class BesselBasis(nn.Module):
-    """√(2/r_c) sin(n π r / r_c) / r for n = 1 ... size [Gasteiger et al., ICLR 2020, eq. 7]; unit variance over the ball.
+    """√(2/r_c) sin(n π r / r_c) / r for n = 1 ... size [Gasteiger et al., ICLR 2020, eq. 7].
 
     Args:
         cutoff: Å.

@@ -13,9 +13,9 @@ from eqff.nn.spherical import components, coupling, num_components, paths
 class NeighbourTensorProduct(nn.Module):
     """A_i = Σ_j Σ_p ρ_p(r_ij) R_c(r_ij) (h_j ⊗ Y(r̂_ij))_p, channel by channel ("uvu" in e3nn's words).
 
-    The radial weight of path p = (l1, l2, l3) and channel c is the product ρ_p R_c. With it the channels share one small
-    matrix per edge, which takes degrees l1 to l3, and the sum over neighbours is one batched matrix product: no array
-    of size edges × paths × channels is ever made. Linear maps of channels before and after restore the freedom that
+    The radial weight of path p = (l1, l2, l3) and channel c is the product ρ_p R_c. With it the channels share one
+    small matrix per edge, which takes degrees l1 to l3, and the sum over neighbours is one batched matrix product: no
+    array of size edges × paths × channels is ever made. Linear maps of channels before and after restore the freedom that
     separate weights for each (p, c) would have.
 
     Where h has scalars only there is one path for each l3 and ρ is left out: a linear map after the sum does its work.
@@ -42,7 +42,9 @@ class NeighbourTensorProduct(nn.Module):
             share = sum(path[2] == l3 for path in self.paths)
             block = coupling(l1, l2, l3).permute(1, 2, 0) / math.sqrt(share)
             blocks[index, components(l2), components(l3), components(l1)] = block
-        self.register_buffer("couplings", blocks.flatten(2).flatten(0, 1).to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer(
+            "couplings", blocks.flatten(2).flatten(0, 1).to(torch.get_default_dtype()), persistent=False
+        )
 
     def forward(self, sent: Tensor, harmonics: Tensor, channel_weights: Tensor, path_weights: Tensor | None) -> Tensor:
         """Sums messages into receivers; places without a neighbour must have zero ``channel_weights``.

@@ -25,7 +25,7 @@ class ReferenceEnergies(nn.Module):
             values[number] = energy
         self.register_buffer("values", values)
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001
         exact = self.values
         super()._apply(fn, recurse)
         self.values = exact.to(self.values.device)  # total energies of 1e4 eV need more than float32

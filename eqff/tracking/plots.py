@@ -255,7 +255,13 @@ def _scatter(figure: Figure, ax: Axes, reference: np.ndarray, predicted: np.ndar
         return
     low, high = _limits(reference, predicted)
     bins = ax.hexbin(
-        reference, predicted, gridsize=70, extent=(low, high, low, high), bins="log", mincnt=1, cmap=DENSITY_MAP,
+        reference,
+        predicted,
+        gridsize=70,
+        extent=(low, high, low, high),
+        bins="log",
+        mincnt=1,
+        cmap=DENSITY_MAP,
         linewidths=0.1,
     )
     figure.colorbar(bins, ax=ax, label="count", shrink=0.75)

@@ -12,9 +12,7 @@ _CURVES = ("loss", "energy_per_atom_mae", "forces_mae", "charges_mae", "dipole_m
 _COURSE = ("learning_rate", "train/gradient_norm", "train/clipped_share", "train/structures_per_second")
 
 
-def training_figures(
-    rows: Sequence[Mapping[str, Any]], units: Mapping[str, str], folder: Path
-) -> dict[str, Path]:
+def training_figures(rows: Sequence[Mapping[str, Any]], units: Mapping[str, str], folder: Path) -> dict[str, Path]:
     """Draws errors of training and validation, and how the training went, over steps.
 
     Args:

@@ -63,9 +63,7 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
     labels = {label.name: label.frames for label in data.report["train"].labels}
     settings.losses.check_labels(labels, len(data.frames["train"]))
     potential, context = build_model(cfg, settings, data)
-    module = ForceFieldModule(
-        potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics)
-    )
+    module = ForceFieldModule(potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics))
     folder = folder or RunFolder.create(cfg["output"])
     write_start(cfg, folder, data, module)
     text = f"{describe_model(potential)}\nRun folder: {folder.path}"

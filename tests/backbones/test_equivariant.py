@@ -31,7 +31,8 @@ class TestStrictlyLocalPairwise(BackboneBattery):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"degree": 5}, {"hidden_degree": 3}, {"order": 4}, {"num_passes": 0}, {"cutoff": -1.0}, {"radial_basis": "x"}]
+    "wrong",
+    [{"degree": 5}, {"hidden_degree": 3}, {"order": 4}, {"num_passes": 0}, {"cutoff": -1.0}, {"radial_basis": "x"}],
 )
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):

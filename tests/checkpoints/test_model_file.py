@@ -124,8 +124,13 @@ def test_metadata_takes_numbers_as_training_has_them(tmp_path):
     from omegaconf import OmegaConf
 
     metrics = {"mae": torch.tensor(0.5), "worst": float("nan"), "path": tmp_path, "steps": OmegaConf.create([1, 2])}
-    path = save_model(tmp_path / "m.safetensors", make_potential(), model_config=OmegaConf.create(CONFIG),
-                      context=CONTEXT, metadata=metrics)
+    path = save_model(
+        tmp_path / "m.safetensors",
+        make_potential(),
+        model_config=OmegaConf.create(CONFIG),
+        context=CONTEXT,
+        metadata=metrics,
+    )
     stored = read_metadata(path)
     assert stored.training == {"mae": 0.5, "worst": None, "path": str(tmp_path), "steps": [1, 2]}
     assert stored.model_config == CONFIG
@@ -296,8 +301,9 @@ def test_old_versions_go_through_each_upgrade(saved, monkeypatch):
         return header
 
     header = age(expected.metadata.to_dict())
-    save_file({f"old_{name}": value for name, value in load_file(saved).items()}, saved,
-              metadata={"eqff": json.dumps(header)})
+    save_file(
+        {f"old_{name}": value for name, value in load_file(saved).items()}, saved, metadata={"eqff": json.dumps(header)}
+    )
     loaded = eqff.load(saved)
     assert loaded.metadata.format_version == 3
     assert torch.equal(loaded.terms["local"].linear.weight, expected.terms["local"].linear.weight)

@@ -158,8 +158,13 @@ def test_unknown_elements_are_named_with_their_frames(potential, frames):
 
 def test_states_the_model_never_saw(potential, frames, tmp_path):
     neutral = [frame for frame in frames if float(frame.total_charge) == 0]
-    path = save_model(tmp_path / "m.safetensors", potential, model_config=CONFIG, context=CONTEXT,
-                      metadata={"states": count_states(neutral)})
+    path = save_model(
+        tmp_path / "m.safetensors",
+        potential,
+        model_config=CONFIG,
+        context=CONTEXT,
+        metadata={"states": count_states(neutral)},
+    )
     notes = " ".join(evaluate_potential(load_model(path), frames).notes)
     assert "3 of 7 frames are in charge and spin states that the model was not trained on" in notes
     assert "-1 quartet (1 frames)" in notes

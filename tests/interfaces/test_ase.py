@@ -222,4 +222,3 @@ def test_ase_files_keep_the_results(cation, tmp_path):
         again = read(tmp_path / name)
         np.testing.assert_allclose(again.get_forces(), cation.get_forces(), atol=1e-7)
         assert again.info["total_charge"] == 1
-

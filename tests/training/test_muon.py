@@ -15,7 +15,11 @@ def test_orthogonalized_singular_values_are_near_one(shape):
     values = torch.linalg.svdvals(orthogonalize(matrices))
     assert values.min() > 0.3 and values.max() < 1.3  # the quintic's fixed band is about 0.7 to 1.2
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
-    cosine = (orthogonalize(matrices) * (u @ vh)).sum((1, 2)) / orthogonalize(matrices).norm(dim=(1, 2)) / (u @ vh).norm(dim=(1, 2))
+    cosine = (
+        (orthogonalize(matrices) * (u @ vh)).sum((1, 2))
+        / orthogonalize(matrices).norm(dim=(1, 2))
+        / (u @ vh).norm(dim=(1, 2))
+    )
     assert cosine.min() > 0.95
 
 

@@ -13,7 +13,7 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrices, approximately: U Vᵀ of each U S Vᵀ, singular values within about 0.7 to 1.2.
+    """The nearest semi-orthogonal matrices, roughly: U Vᵀ of each U S Vᵀ, singular values within about 0.7 to 1.2.
 
     Args:
         matrices: (batch, m, n).
@@ -32,9 +32,9 @@ def orthogonalize(matrices: Tensor, iterations: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalized [Muon, Jordan et al. 2024] for stacks of matrices, Adam for all other parameters.
 
-    torch.optim.Muon takes single matrices only; equivariant layers hold one matrix for each degree in one tensor, and here
-    all matrices of one shape are orthogonalized together. A parameter counts as a (stack of) matrices when its last two
-    dimensions are at least ``smallest_matrix`` and its name doesn't say embedding or species.
+    torch.optim.Muon takes single matrices only; equivariant layers hold one matrix for each degree in one tensor, and
+    here all matrices of one shape are orthogonalized together. A parameter counts as a (stack of) matrices when its
+    last two dimensions are at least ``smallest_matrix`` and its name doesn't say embedding or species.
 
     Args:
         params: Parameters or groups; a group's ``matrix`` says which rule it follows.
