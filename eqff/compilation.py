@@ -39,8 +39,8 @@ def require_agreement(compiled: Mapping[str, Tensor], plain: Mapping[str, Tensor
         if not float(difference) <= limit:
             raise ModelError(
                 f"The compiled step gives other {name} than the plain one: they differ by {float(difference):.3g}, "
-                f"with values up to {float(size):.3g}. torch {torch.__version__} compiles this model wrongly; train with "
-                "training.compile=false."
+                f"with values up to {float(size):.3g}. torch {torch.__version__} compiles this model wrongly; "
+                "train with training.compile=false."
             )
 
 

@@ -15,8 +15,8 @@ class NeighbourTensorProduct(nn.Module):
 
     The radial weight of path p = (l1, l2, l3) and channel c is the product ρ_p R_c. With it the channels share one
     small matrix per edge, which takes degrees l1 to l3, and the sum over neighbours is one batched matrix product: no
-    array of size edges × paths × channels is ever made. Linear maps of channels before and after restore the freedom that
-    separate weights for each (p, c) would have.
+    array of size edges × paths × channels is ever made. Linear maps of channels before and after restore the freedom
+    that separate weights for each (p, c) would have.
 
     Where h has scalars only there is one path for each l3 and ρ is left out: a linear map after the sum does its work.
 
