@@ -62,7 +62,8 @@ def test_rows_have_units_and_csv_equals_jsonl(compose):
 
 
 def test_schedule_reaches_its_end_in_steps(compose):
-    result = train(compose("trainer.max_epochs=null", "trainer.max_steps=7", "trainer.log_every_n_steps=1"))
+    steps = ("trainer.max_epochs=null", "trainer.max_steps=7", "trainer.log_every_n_steps=1")
+    result = train(compose(*steps, "training/optimizer=adamw", "training.optimizer.lr=5e-3"))
     rates = [row["learning_rate"] for row in read_metrics(result.folder) if "train/loss" in row]
     assert len(rates) == 7
     assert rates[0] == pytest.approx(5e-3 * 1e-3)  # warming up
