@@ -21,6 +21,9 @@ from eqff.errors import ConfigError, EqffError, did_you_mean
 
 HYDRA_VERSION_BASE = "1.3"
 
+OPEN_MAPPINGS = ("data.keys", "data.units", "data.test", "training.optimizer.groups")
+"""Settings whose keys are names that users choose, so that new ones need no plus sign."""
+
 
 def run_command(
     task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str] | None = None, folder: str = ""
@@ -38,7 +41,7 @@ def run_command(
             can't have a plain setting with the name of a group beside its config.
     """
     directory = config_directory() / folder
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [open_mapping_override(text) for text in (sys.argv[1:] if argv is None else argv)]
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         _hydra_main(task, directory, config_name, argv)
         return
@@ -47,6 +50,13 @@ def run_command(
         _hydra_main(lambda cfg: _task_without_traceback(task, cfg), directory, config_name, argv)
     except EqffError as error:
         _leave(str(error))
+
+
+def open_mapping_override(text: str) -> str:
+    """An argument of the command line, with the prefix by which Hydra adds keys if it is about an open mapping."""
+    key = text.split("=")[0]
+    is_open = any(key == name or key.startswith(f"{name}.") for name in OPEN_MAPPINGS)
+    return f"++{text}" if is_open and "=" in text else text
 
 
 def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -> None:

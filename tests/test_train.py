@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from eqff.cli import check_command_line, run_command
+from eqff.cli import check_command_line, open_mapping_override, run_command
 from eqff.config import config_directory, settings
 from eqff.errors import ConfigError, DataError
 
@@ -39,6 +39,15 @@ def test_help_is_quick_and_names_what_is_often_set():
 )
 def test_wrong_overrides(override, expected):
     assert expected in explain(override)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.keys={E: energy}", "data.units.energy=kcal/mol", "data.test.far=far.extxyz", "training.optimizer.groups={}"],
+)
+def test_names_that_users_choose_need_no_plus_sign(override):
+    check_command_line(config_directory(), "train", [open_mapping_override(override)])
+    assert open_mapping_override("data.keysmith=1") == "data.keysmith=1"
 
 
 @pytest.mark.parametrize("override", ["data.path=x", "+new.key=1", "training/schedule=cosine", "experiment=main_job"])

@@ -177,6 +177,6 @@ class Losses:
                 found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()) if count) or "none"
                 raise ConfigError(
                     f"training.losses.{name}: none of the {frames} training frames has '{name}'. Labels found, and on "
-                    f"how many frames: {found}. If the file has it under another name, give +data.keys.THAT_NAME={name}"
+                    f"how many frames: {found}. If the file has it under another name, give data.keys.THAT_NAME={name}"
                     f"; if not, leave the loss out: training.losses.{name}=null"
                 )
