@@ -10,6 +10,7 @@ from typing import Any
 import lightning
 import torch
 
+from eqff.build import allow
 from eqff.config import settings
 from eqff.errors import ConfigError, did_you_mean
 from eqff.tracking.wandb import TrackingSettings
@@ -94,6 +95,8 @@ class RunSettings:
         Raises:
             ConfigError: Something in it is unknown, missing or out of range.
         """
+        for package in cfg.get("packages") or ():
+            allow(package)
         training = settings(TrainingSettings, cfg["training"], "training")
         check_optimizer(training.optimizer)
         _check_trainer(cfg["trainer"])
