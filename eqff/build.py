@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -13,9 +13,12 @@ import torch
 from eqff.errors import ConfigError, did_you_mean
 from eqff.parts import Backbone, Exchange, Head, Part, Term
 from eqff.potential import Potential
+from eqff.validation import check_arguments
 
 _ALLOWED_PACKAGES = ["eqff"]
 GROUPS: dict[str, type[Part]] = {"exchanges": Exchange, "heads": Head, "terms": Term}
+BACKBONE = "model.backbone"
+_FROM_BACKBONE = ("channels", "num_passes")
 
 
 def allow(package: str) -> None:
@@ -79,6 +82,34 @@ def locate(target: str, base: type = Part) -> type:
     return found
 
 
+def part_class(config: Any, base: type, place: str) -> type:
+    """The class of a part's config; ``place`` is where it stands, for messages."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{place} is {config!r}, but must be a section with '_target_' and settings, or null.")
+    target = config.get("_target_")
+    if not isinstance(target, str):
+        raise ConfigError(f"{place} has no '_target_': it must name the class to build, as package.module.Class.")
+    return locate(target, base)
+
+
+def check_part(config: Any, base: type, offered: Collection[str], place: str) -> type:
+    """Checks a part's config against the annotated signature of its class, without building it.
+
+    Args:
+        config: ``_target_`` and arguments.
+        base: What the part must be.
+        offered: Names of the values that are passed where the config doesn't give them.
+        place: Where in the config this stands, for messages.
+
+    Raises:
+        ConfigError: An unknown or missing argument, a wrong type, a number out of its range.
+    """
+    kind = part_class(config, base, place)
+    arguments = {key: value for key, value in config.items() if key != "_target_"}
+    check_arguments(kind, arguments, place, offered=offered)
+    return kind
+
+
 def construct(config: Mapping[str, Any], base: type, offers: Mapping[str, Any], place: str) -> Any:
     """Builds one part from its config.
 
@@ -87,20 +118,21 @@ def construct(config: Mapping[str, Any], base: type, offers: Mapping[str, Any], 
         base: What the part must be.
         offers: Values from data and other parts; those that the constructor names and the config leaves out are passed.
         place: Where in the config this stands, for messages.
+
+    Raises:
+        ConfigError: Arguments that don't fit, or that the constructor refuses.
     """
-    if "_target_" not in config:
-        raise ConfigError(f"{place} has no '_target_': it must name the class to build.")
-    part_class = locate(config["_target_"], base)
-    accepted = inspect.signature(part_class).parameters
+    kind = check_part(config, base, offers, place)
+    accepted = inspect.signature(kind).parameters
     arguments = {key: value for key, value in config.items() if key != "_target_"}
-    for key in arguments:
-        if key not in accepted:
-            raise ConfigError(f"{place}.{key} is not a setting of {part_class.__name__}.{did_you_mean(key, accepted)}")
     offered = {key: value for key, value in offers.items() if key in accepted and key not in arguments}
     try:
-        return part_class(**offered, **arguments)
-    except TypeError as error:
-        raise ConfigError(f"{place} ({part_class.__name__}): {error}") from error
+        return kind(**offered, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"{place} can't be built as {kind.__name__}: {error}. If its settings are right, the part has a fault; "
+            "HYDRA_FULL_ERROR=1 shows where."
+        ) from error
 
 
 def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: torch.dtype = torch.float32) -> Potential:
@@ -115,30 +147,54 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
         ConfigError: An unknown key, class or argument.
         ModelError: Parts that don't fit together.
     """
-    known = {"backbone", *GROUPS}
-    for key in config:
-        if key not in known:
-            raise ConfigError(f"model.{key} is not a part of a model.{did_you_mean(key, known)}")
+    check_model(config)
     backbone_config = config.get("backbone")
-    offers = asdict(context)
-    if backbone_config:
-        defaults = inspect.signature(locate(backbone_config["_target_"], Backbone)).parameters
-        for name in ("channels", "num_passes"):
-            offers[name] = backbone_config.get(name, defaults[name].default if name in defaults else None)
+    offers = asdict(context) | _features_of(backbone_config)
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         parts = {
-            group: {
-                name: construct(part, base, offers, f"model.{group}.{name}")
-                for name, part in (config.get(group) or {}).items()
-                if part
-            }
+            group: {name: construct(part, base, offers, place) for name, part, place in _members(config, group)}
             for group, base in GROUPS.items()
         }
         readers = [*parts["heads"].values(), *parts["terms"].values()]
         offers["out_degree"] = max((part.degree for part in readers), default=0)
-        backbone = construct(backbone_config, Backbone, offers, "model.backbone") if backbone_config else None
+        backbone = construct(backbone_config, Backbone, offers, BACKBONE) if backbone_config else None
     finally:
         torch.set_default_dtype(previous)
     return Potential(backbone, parts["terms"], parts["heads"], parts["exchanges"], elements=context.elements)
+
+
+def check_model(config: Mapping[str, Any]) -> None:
+    """Checks every part of a ``model`` config (names, types and ranges of arguments) without building anything.
+
+    Raises:
+        ConfigError: With the full key of what is wrong, and what would be right.
+    """
+    known = (BACKBONE.removeprefix("model."), *GROUPS)
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"model.{key} is not a part of a model.{did_you_mean(str(key), known)}")
+    context = [field.name for field in fields(ModelContext)]
+    if config.get("backbone"):  # first: the others take their number of channels from it
+        check_part(config["backbone"], Backbone, [*context, "out_degree"], BACKBONE)
+    for group, base in GROUPS.items():
+        for _, part, place in _members(config, group):
+            check_part(part, base, [*context, *(_FROM_BACKBONE if config.get("backbone") else ())], place)
+
+
+def _members(config: Mapping[str, Any], group: str) -> list[tuple[str, Any, str]]:
+    """Name, config and place of every part of a group; those set to null are left out."""
+    members = config.get(group) or {}
+    if not isinstance(members, Mapping):
+        raise ConfigError(f"model.{group} is {members!r}, but must be a section with a part under each name.")
+    return [(name, part, f"model.{group}.{name}") for name, part in members.items() if part]
+
+
+def _features_of(backbone: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the other parts take from the backbone's config: its argument, or its constructor's default."""
+    if not backbone:
+        return {}
+    parameters = inspect.signature(part_class(backbone, Backbone, BACKBONE)).parameters
+    defaults = {name: parameters[name].default for name in _FROM_BACKBONE if name in parameters}
+    return {name: backbone.get(name, defaults.get(name)) for name in _FROM_BACKBONE}

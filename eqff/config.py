@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eqff.errors import ConfigError, did_you_mean
+from eqff.errors import ConfigError
 
 Settings = TypeVar("Settings")
 
@@ -25,23 +25,23 @@ def config_directory() -> Path:
     raise ConfigError(f"No configuration folder beside or inside {package}: install eqff again.")
 
 
-def settings(kind: type[Settings], values: Mapping[str, Any], place: str) -> Settings:
+def settings(
+    kind: type[Settings], values: Mapping[str, Any], place: str, given: Mapping[str, Any] | None = None
+) -> Settings:
     """A dataclass of settings from one section of the config.
 
     Args:
-        kind: A dataclass whose fields are the section's keys.
+        kind: A dataclass whose annotated fields are the section's keys, types and ranges.
         values: The section as plain values.
         place: Where the section stands in the config, for messages.
+        given: Fields that the section doesn't hold.
 
     Raises:
-        ConfigError: An unknown or missing key; the message suggests the nearest one.
+        ConfigError: An unknown or missing key, a wrong type, or a number out of range, named with the full key.
     """
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    for key in values:
-        if key not in fields:
-            raise ConfigError(f"{place}.{key} is not a setting.{did_you_mean(str(key), fields)}")
-    for name, field in fields.items():
-        has_default = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
-        if name not in values and not has_default:
-            raise ConfigError(f"{place}.{name} is missing.")
-    return kind(**values)
+    from eqff.validation import check_arguments  # pydantic, which --help doesn't wait for
+
+    given = given or {}
+    known = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in given]
+    check_arguments(kind, values, place, known=known)
+    return kind(**values, **given)

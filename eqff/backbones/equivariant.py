@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
@@ -20,6 +21,7 @@ from eqff.nn.spherical import SphericalHarmonics, num_components
 from eqff.nn.state import ChargeSpinEmbedding
 from eqff.nn.tensor_product import NeighbourTensorProduct
 from eqff.parts import Backbone
+from eqff.ranges import Count, Positive, Size
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,20 @@ class EquivariantMessagePassing(Backbone):
         elements: Sequence[int],
         mean_neighbours: float,
         out_degree: int = 0,
-        channels: int = 64,
-        num_passes: int = 2,
-        cutoff: float = 5.0,
-        degree: int = 2,
-        hidden_degree: int = 1,
-        order: int = 3,
+        channels: Count = 64,
+        num_passes: Annotated[int, Interval(ge=1, le=20)] = 2,
+        cutoff: Positive = 5.0,
+        degree: Annotated[int, Interval(ge=0, le=4)] = 2,
+        hidden_degree: Size = 1,
+        order: Annotated[int, Interval(ge=1, le=3)] = 3,
         radial_basis: Literal["bessel", "gaussian"] = "bessel",
-        radial_size: int = 8,
-        radial_hidden: int = 32,
+        radial_size: Count = 8,
+        radial_hidden: Size = 32,
         charge_and_spin: bool = True,
         strictly_local: bool = False,
     ):
         super().__init__()
-        _check(degree, hidden_degree, out_degree, order, num_passes, cutoff, radial_basis)
+        _check_degrees(degree, hidden_degree, out_degree)
         self.channels, self.num_passes, self.cutoff = channels, num_passes, cutoff
         self.mean_neighbours = max(float(mean_neighbours), 1.0)
         self.species = SpeciesIndex(elements)
@@ -201,20 +203,7 @@ def _add(features: Tensor, lower: Tensor) -> Tensor:
     return torch.cat([features[:, :count] + lower, features[:, count:]], dim=1)
 
 
-def _check(
-    degree: int, hidden_degree: int, out_degree: int, order: int, num_passes: int, cutoff: float, radial_basis: str
-) -> None:
-    ranges = {
-        "degree": (degree, 0, 4),
-        "hidden_degree": (hidden_degree, 0, degree),
-        "out_degree": (out_degree, 0, degree),
-        "order": (order, 1, 3),
-        "num_passes": (num_passes, 1, 20),
-    }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise ConfigError(f"backbone.{name} is {value}; it can be {low} to {high} here.")
-    if cutoff <= 0:
-        raise ConfigError(f"backbone.cutoff is {cutoff} Å; it must be positive.")
-    if radial_basis not in BASES:
-        raise ConfigError(f"backbone.radial_basis is '{radial_basis}'; there are {', '.join(BASES)}.")
+def _check_degrees(degree: int, hidden_degree: int, out_degree: int) -> None:
+    for name, value in {"hidden_degree": hidden_degree, "out_degree": out_degree}.items():
+        if not 0 <= value <= degree:
+            raise ConfigError(f"model.backbone.{name} is {value}; it can be 0 to {degree} here, the backbone's degree.")

@@ -26,6 +26,7 @@ from eqff.data.report import DatasetReport, make_report, overview
 from eqff.data.splits import Split, check_settings, read_split, split_indices, write_split
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, geometry_hash, mean_neighbours
 from eqff.errors import ConfigError, DataError, did_you_mean
+from eqff.ranges import Count, NonNegative, Positive, Size
 
 Paths = PathLike | Sequence[PathLike]
 _LONG = 20_000  # atoms from which on building neighbour lists is worth a progress bar
@@ -79,13 +80,13 @@ class AtomicDataModule(lightning.LightningDataModule):
         labels: Sequence[str] | None = None,
         require: Sequence[str] = ("energy", "forces"),
         reference_energies: str | Mapping[str | int, float] = "least_squares",
-        energy_scale: float | None = None,
-        min_distance: float = 0.1,
-        batch_size: int = 5,
-        eval_batch_size: int | None = None,
+        energy_scale: Positive | None = None,
+        min_distance: NonNegative = 0.1,
+        batch_size: Count = 5,
+        eval_batch_size: Count | None = None,
         drop_last: bool = False,
         seed: int = 0,
-        num_workers: int = 0,
+        num_workers: Size = 0,
     ):
         super().__init__()
         self.path, self.val, self.test = _plain(path), _plain(val), dict(_plain(test) or {})

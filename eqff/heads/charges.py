@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, did_you_mean
 from eqff.nn.projection import project_to_total
 from eqff.parts import Fields, Head
+from eqff.ranges import Size
 
 WEIGHTS = ("learned", "uniform")
 
@@ -33,7 +36,9 @@ class Charges(Head):
     reads = ("pass_scalars", "total_charge")
     writes = ("charges",)
 
-    def __init__(self, channels: int, num_passes: int, hidden: int = 32, weights: str = "learned"):
+    def __init__(
+        self, channels: int, num_passes: int, hidden: Size = 32, weights: Literal["learned", "uniform"] = "learned"
+    ):
         super().__init__()
         if weights not in WEIGHTS:
             raise ConfigError(f"There are no '{weights}' weights for charges.{did_you_mean(weights, WEIGHTS)}")

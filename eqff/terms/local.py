@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
 from eqff.parts import Fields, Term
+from eqff.ranges import Size
 
 
 class ReferenceEnergies(nn.Module):
@@ -58,7 +59,7 @@ class LocalEnergy(Term):
         num_passes: int,
         reference_energies: Mapping[int, float],
         energy_scale: float = 1.0,
-        hidden: int = 32,
+        hidden: Size = 32,
     ):
         super().__init__()
         self.reference = ReferenceEnergies(reference_energies)

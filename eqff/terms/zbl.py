@@ -9,6 +9,7 @@ from eqff.data.graph import LOCAL, AtomicGraph
 from eqff.errors import ConfigError
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Fields, Term
+from eqff.ranges import NonNegative, Positive
 from eqff.units import COULOMB_CONSTANT
 
 # universal screening function phi(x) = sum c exp(-d x), x = r/a, a = LENGTH / (Zi^EXPONENT + Zj^EXPONENT) in Å
@@ -76,11 +77,11 @@ class ZBLRepulsion(Term):
 
     def __init__(
         self,
-        inner: float,
-        outer: float,
+        inner: NonNegative,
+        outer: Positive,
         relative: bool = False,
         elements: tuple[int, ...] = (),
-        coulomb_constant: float = COULOMB_CONSTANT,
+        coulomb_constant: Positive = COULOMB_CONSTANT,
         neighbour_list: str = LOCAL,
     ):
         super().__init__()

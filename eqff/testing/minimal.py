@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from eqff.data.graph import AtomicGraph
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Fields, Term
+from eqff.ranges import Count, Positive
 
 
 class MinimalBackbone(Backbone):
@@ -29,10 +30,10 @@ class MinimalBackbone(Backbone):
         self,
         elements: tuple[int, ...],
         out_degree: int = 0,
-        channels: int = 8,
-        num_passes: int = 2,
-        cutoff: float = 4.0,
-        num_radial: int = 6,
+        channels: Count = 8,
+        num_passes: Count = 2,
+        cutoff: Positive = 4.0,
+        num_radial: Count = 6,
     ):
         super().__init__()
         self.channels, self.num_passes, self.cutoff = channels, num_passes, cutoff

@@ -130,7 +130,7 @@ class Losses:
     def from_config(cls, config: Mapping[str, Mapping[str, Any] | None]) -> Losses:
         """From ``training.losses``: settings of `FieldLoss` by field; a field set to null is left out."""
         terms = [
-            settings(FieldLoss, {"field": name, **values}, f"training.losses.{name}")
+            settings(FieldLoss, values, f"training.losses.{name}", given={"field": name})
             for name, values in config.items()
             if values is not None
         ]

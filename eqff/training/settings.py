@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import lightning
 import torch
 
-from eqff.build import allow
+from eqff.build import allow, check_model
 from eqff.config import settings
-from eqff.errors import ConfigError, did_you_mean
+from eqff.data.module import AtomicDataModule
+from eqff.data.splits import check_settings as check_split
+from eqff.ranges import Count, InnerShare, NonNegative
 from eqff.tracking.wandb import TrackingSettings
 from eqff.training.budget import BudgetSettings
 from eqff.training.losses import Losses
 from eqff.training.optimizers import check_optimizer
 from eqff.training.schedules import Schedule
+from eqff.training.trainer_arguments import check_trainer
+from eqff.validation import check_arguments
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-KEEP = ("best", "last")
+
+
+@dataclass(frozen=True)
+class GeneralSettings:
+    """The top level of a training's config: its sections, and what belongs to none.
+
+    Attributes:
+        data: See `AtomicDataModule`.
+        model: See `eqff.build.build_potential`.
+        training: See `TrainingSettings`.
+        trainer: Arguments of Lightning's trainer.
+        tracking: See `TrackingSettings`.
+        budget: See `BudgetSettings`.
+        name: Of the run.
+        output: Its folder.
+        resume: Folder of the run that goes on.
+        seed: Of initial weights.
+        dtype: Of weights and features.
+        packages: Whose parts the config names, besides eqff.
+        threads: Of torch on the CPU; None leaves them as they are.
+        evaluate: Whether test sets are evaluated after training.
+        figures: Whether learning curves are drawn.
+        simulate: Settings of a molecular dynamics after training; None for none.
+    """
+
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    training: Mapping[str, Any]
+    trainer: Mapping[str, Any]
+    tracking: Mapping[str, Any]
+    budget: Mapping[str, Any]
+    name: str
+    output: str
+    resume: str | None
+    seed: int
+    dtype: Literal["float32", "float64"]
+    packages: Sequence[str]
+    threads: Count | None
+    evaluate: bool
+    figures: bool
+    simulate: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -45,30 +87,20 @@ class TrainingSettings:
     losses: Mapping[str, Any]
     optimizer: Mapping[str, Any]
     schedule: Mapping[str, Any]
-    ema: float | None = 0.99
-    second_stage: float | None = None
-    validations: int = 20
-    keep: str = "best"
+    ema: InnerShare | None = 0.99
+    second_stage: InnerShare | None = None
+    validations: Count = 20
+    keep: Literal["best", "last"] = "best"
     monitor: str = "val/loss"
-    early_stopping: int | None = None
-    save_every_seconds: float = 300.0
+    early_stopping: Count | None = None
+    save_every_seconds: NonNegative = 300.0
     metrics: Sequence[str] = field(default_factory=tuple)
     compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.keep not in KEEP:
-            raise ConfigError(f"training.keep: no '{self.keep}'.{did_you_mean(str(self.keep), KEEP)}")
-        for name in ("ema", "second_stage"):
-            value = getattr(self, name)
-            if value is not None and not 0.0 < value < 1.0:
-                raise ConfigError(f"training.{name} must be between 0 and 1, or null; it is {value}.")
-        if self.validations < 1:
-            raise ConfigError(f"training.validations must be at least 1, not {self.validations}.")
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All of a training's config but data and model, which check themselves.
+    """All of a training's config, checked; data and model stay what their constructors take.
 
     Attributes:
         training: How the model is trained.
@@ -93,32 +125,36 @@ class RunSettings:
         """From the resolved config.
 
         Raises:
-            ConfigError: Something in it is unknown, missing or out of range.
+            ConfigError: Something in it is unknown, missing, of a wrong type or out of range.
         """
-        for package in cfg.get("packages") or ():
+        general = settings(GeneralSettings, cfg, "")
+        for package in general.packages:
             allow(package)
-        training = settings(TrainingSettings, cfg["training"], "training")
+        check_data(general.data)
+        check_model(general.model)
+        training = settings(TrainingSettings, general.training, "training")
         check_optimizer(training.optimizer)
-        _check_trainer(cfg["trainer"])
-        if cfg["dtype"] not in DTYPES:
-            raise ConfigError(f"dtype: no '{cfg['dtype']}'.{did_you_mean(str(cfg['dtype']), DTYPES)}")
+        check_trainer(general.trainer)
+        if general.simulate is not None:
+            from eqff.simulation import SimulationSettings  # takes a while, and few trainings end with a simulation
+
+            settings(SimulationSettings, general.simulate, "simulate")
         return cls(
             training=training,
             losses=Losses.from_config(training.losses),
             schedule=settings(Schedule, training.schedule, "training.schedule"),
-            budget=settings(BudgetSettings, cfg["budget"], "budget"),
-            tracking=settings(TrackingSettings, cfg["tracking"], "tracking"),
-            trainer=cfg["trainer"],
-            dtype=DTYPES[cfg["dtype"]],
+            budget=settings(BudgetSettings, general.budget, "budget"),
+            tracking=settings(TrackingSettings, general.tracking, "tracking"),
+            trainer=general.trainer,
+            dtype=DTYPES[general.dtype],
         )
 
 
-_OWN = ("logger", "callbacks", "plugins", "default_root_dir", "inference_mode", "num_sanity_val_steps")
-"""Arguments of Lightning's trainer that eqff gives itself."""
+def check_data(section: Mapping[str, Any]) -> None:
+    """Checks the section ``data`` against what `AtomicDataModule` takes.
 
-
-def _check_trainer(arguments: Mapping[str, Any]) -> None:
-    known = [name for name in inspect.signature(lightning.Trainer).parameters if name not in _OWN]
-    for name in arguments:
-        if name not in known:
-            raise ConfigError(f"trainer.{name} is not a setting.{did_you_mean(name, known)}")
+    Raises:
+        ConfigError: An unknown key, a wrong type, a number out of range.
+    """
+    check_arguments(AtomicDataModule, section, "data")
+    check_split(section.get("split") or {})

@@ -12,6 +12,7 @@ from torch import nn
 from eqff.build import locate
 from eqff.errors import ConfigError, did_you_mean
 from eqff.training.optimizers.groups import parameter_groups
+from eqff.validation import check_arguments
 
 PLACE = "training.optimizer"
 _OWN = ("name", "groups", "no_decay")
@@ -38,9 +39,7 @@ def check_optimizer(config: Mapping[str, Any]) -> tuple[type[torch.optim.Optimiz
     kind = optimizer_class(config["name"])
     accepted = [name for name in inspect.signature(kind).parameters if name != "params"]
     arguments = {key: value for key, value in config.items() if value is not None and key not in _OWN}
-    for key in arguments:
-        if key not in accepted:
-            raise ConfigError(f"{PLACE}.{key} is not an argument of {kind.__name__}.{did_you_mean(key, accepted)}")
+    check_arguments(kind, arguments, PLACE, known=accepted)
     return kind, arguments
 
 

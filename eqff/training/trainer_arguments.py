@@ -1,0 +1,50 @@
+"""The section ``trainer``: arguments of Lightning's trainer, checked before there is anything to train."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import lightning
+from annotated_types import Ge
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from eqff.errors import ConfigError
+from eqff.ranges import Count, Positive
+from eqff.validation import check_arguments, check_value
+
+_OWN = (
+    "logger", "callbacks", "plugins", "default_root_dir", "inference_mode", "num_sanity_val_steps",
+    "enable_model_summary", "enable_checkpointing", "fast_dev_run")
+"""Arguments that eqff gives itself."""
+
+_RANGES: dict[str, Any] = {
+    "max_epochs": Count | None,
+    "max_steps": Annotated[int, Ge(-1)],
+    "num_nodes": Count,
+    "log_every_n_steps": Count,
+    "accumulate_grad_batches": Count,
+    "gradient_clip_val": Positive | None,
+}
+"""Ranges that Lightning checks late or not at all."""
+
+
+def check_trainer(arguments: Mapping[str, Any]) -> None:
+    """Checks the arguments of Lightning's trainer, also against each other and this machine.
+
+    Raises:
+        ConfigError: An unknown argument, a wrong type or value, or an accelerator that isn't here.
+    """
+    known = [name for name in inspect.signature(lightning.Trainer).parameters if name not in _OWN]
+    check_arguments(lightning.Trainer, arguments, "trainer", known=known)
+    for name in _RANGES.keys() & arguments.keys():
+        check_value(arguments[name], _RANGES[name], f"trainer.{name}")
+    for needed in ("max_epochs", "max_steps", "enable_progress_bar"):
+        if needed not in arguments:
+            raise ConfigError(f"trainer.{needed} is missing: give {needed}: null for no limit.")
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    try:
+        lightning.Trainer(**{**arguments, **quiet}, logger=False, inference_mode=False)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
