@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from eqff.data.reading import PathLike
 from eqff.errors import ConfigError, DataError, did_you_mean
+from eqff.ranges import NonNegative
+from eqff.validation import check_arguments
 
 Split = dict[str, list[int]]
 NAMES = ("train", "val", "test")
@@ -141,12 +144,30 @@ def _part_name(key: str) -> str | None:
     return next((name for name, spellings in _SPELLINGS.items() if spellings & set(words)), None)
 
 
+@dataclass(frozen=True)
+class SplitSettings:
+    """The section ``data.split``.
+
+    Attributes:
+        train: Share below 1, or number of frames; None for all that remain.
+        val: The same; None for none.
+        test: The same.
+        seed: Of the permutation.
+        by: What is never torn apart; None for single frames.
+        file: A published split instead, see `read_split`.
+    """
+
+    train: NonNegative | None = None
+    val: NonNegative | None = None
+    test: NonNegative | None = None
+    seed: int = 0
+    by: Literal["group", "config_type", "formula"] | None = None
+    file: str | Path | Mapping[str, str | Path] | None = None
+
+
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Raises ConfigError if ``split`` has a setting that does not exist."""
-    known = ("train", "val", "test", "seed", "by", "file")
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"split.{key} is not a setting.{did_you_mean(key, known)}")
+    """Raises ConfigError if ``split`` has a setting that does not exist, or a value of a wrong type."""
+    check_arguments(SplitSettings, settings, "data.split")
 
 
 def check_split(parts: Split, number: int, where: str) -> None:

@@ -157,4 +157,4 @@ def check_data(section: Mapping[str, Any]) -> None:
         ConfigError: An unknown key, a wrong type, a number out of range.
     """
     check_arguments(AtomicDataModule, section, "data")
-    check_split(section.get("split") or {})
+    check_split({} if section.get("split") is None else section["split"])
