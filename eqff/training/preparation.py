@@ -17,6 +17,7 @@ from eqff.potential import Potential
 from eqff.tracking.run_folder import RunFolder, provenance
 from eqff.training.budget import Clocks
 from eqff.training.module import ForceFieldModule
+from eqff.training.rehearsal import rehearse
 from eqff.training.settings import RunSettings
 
 
@@ -56,6 +57,7 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
     settings, console = RunSettings.from_config(cfg), Console()
     if cfg["threads"]:
         torch.set_num_threads(cfg["threads"])
+    rehearse(cfg, settings, console)
     lightning.seed_everything(cfg["seed"], workers=True, verbose=False)
     data = AtomicDataModule(**cfg["data"])
     data.read()

@@ -82,7 +82,7 @@ def test_split_by_group(path, tmp_path):
     assert grouping(module.frames["train"], "formula")
     with pytest.raises(DataError, match="no config_type to split by.*data.keys={KEY: config_type}"):
         grouping(module.frames["train"], "config_type")
-    with pytest.raises(ConfigError, match="split.by is 'grup'.*Did you mean 'group'"):
+    with pytest.raises(DataError, match="split.by can't be 'grup'.*Did you mean 'group'"):
         grouping(module.frames["train"], "grup")
 
 

@@ -1,0 +1,87 @@
+"""Model, losses and optimizer made once for stand-in data, so that their faults show before any file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+
+from eqff.build import ModelContext, build_potential
+from eqff.errors import ConfigError
+from eqff.parts import Exchange, Part
+from eqff.potential import Potential
+from eqff.training.losses import DERIVATIVES
+from eqff.training.optimizers import build_optimizer
+from eqff.training.settings import RunSettings
+
+STAND_IN = ModelContext(elements=(1, 6, 7, 8), reference_energies={1: 0.0, 6: 0.0, 7: 0.0, 8: 0.0})
+"""What a model takes from data, before there is any."""
+
+
+def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) -> None:
+    """Builds model and optimizer and throws them away.
+
+    Args:
+        cfg: The resolved config.
+        settings: The same, checked.
+        console: Gets a line if the energy is left untrained.
+
+    Raises:
+        ConfigError: Parts, losses or groups of the optimizer that don't fit together, or a head that nothing trains.
+        ModelError: A part reads a field that no part writes.
+    """
+    potential = build_potential(cfg["model"], STAND_IN, settings.dtype)
+    settings.losses.check_model(potential.predicts)
+    require_trained(potential, settings.losses.fields, console)
+    build_optimizer(settings.training.optimizer, potential)
+
+
+def require_trained(potential: Potential, losses: Iterable[str], console: Console) -> None:
+    """Refuses heads and exchanges that no loss reaches: they would be saved with the weights that they began with.
+
+    Args:
+        potential: The model.
+        losses: Fields that have a loss.
+        console: Gets a line for energy terms that are left untrained: there is always one, so that isn't refused.
+
+    Raises:
+        ConfigError: Names the first of them, and both remedies.
+    """
+    parts = potential.ordered_parts()
+    untrained = [place for place in unreached(parts, losses) if _trainable(parts[place])]
+    refused = [place for place in untrained if not place.startswith("terms.")]
+    if refused:
+        place = refused[0]
+        field = (*parts[place].writes, "FIELD")[0]
+        raise ConfigError(
+            f"model.{place}: nothing would train it, because '{field}' has no loss and no part that has one reads it. "
+            f"Give it one ('+training.losses.{field}={{function: mse, weight: 1.0}}'), or leave the part out: "
+            f"~model.{place}"
+        )
+    if untrained:
+        text = f"No loss reaches {', '.join(untrained)}: the energies and forces of this model will mean nothing."
+        console.print(text, highlight=False, soft_wrap=True)
+
+
+def unreached(parts: Mapping[str, Part], losses: Iterable[str]) -> list[str]:
+    """The parts whose output enters no loss.
+
+    Args:
+        parts: By place, in the order in which they run.
+        losses: Fields that have a loss.
+    """
+    wanted, missed = set(losses), []
+    energy = bool(wanted & {"energy", *DERIVATIVES})
+    for place, part in reversed(parts.items()):
+        written = {*part.writes, *(f"pass_{name}" for name in part.writes if isinstance(part, Exchange))}
+        shapes_features = isinstance(part, Exchange) and bool(wanted & {"features", "pass_scalars"})
+        if (energy and place.startswith("terms.")) or shapes_features or wanted & written:
+            wanted |= set(part.reads)
+        else:
+            missed.append(place)
+    return missed[::-1]
+
+
+def _trainable(part: Part) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())
