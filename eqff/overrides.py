@@ -1,0 +1,160 @@
+"""The command line: overrides of the config, and what is wrong with those that don't compose."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from eqff.errors import ConfigError, did_you_mean
+
+HYDRA_VERSION_BASE = "1.3"
+_NOISE = ("See https://", "full_key:", "object_type=", "reference_type=", "Error parsing override")
+
+OPEN_MAPPINGS = ("data.keys", "data.units", "data.test", "training.optimizer.groups")
+"""Settings whose keys are names that users choose, so that new ones need no plus sign."""
+
+OPEN_SECTIONS = (
+    "model.backbone",
+    "model.exchanges",
+    "model.heads",
+    "model.terms",
+    "simulate",
+    "trainer",
+    "training.losses",
+    "training.optimizer",
+)
+"""Sections that are checked against the signature that takes them, so that what no file lists needs no plus sign."""
+
+
+def open_override(text: str) -> str:
+    """An argument of the command line, with the prefix by which Hydra adds keys if it may name a new one."""
+    key = text.split("=")[0]
+    is_open = key in OPEN_MAPPINGS or any(key.startswith(f"{name}.") for name in (*OPEN_MAPPINGS, *OPEN_SECTIONS))
+    return f"++{text}" if is_open and "=" in text else text
+
+
+def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -> None:
+    """Composes the config in a directory once, so that a wrong override is explained before anything starts.
+
+    Raises:
+        ConfigError: An override names no setting or no option of a group; the message suggests the nearest one.
+    """
+    arguments = _parse(argv)
+    if arguments.multirun or arguments.hydra_help or arguments.shell_completion:
+        return  # sweeps are lists of values, which only the sweeper understands
+    overrides = list(arguments.overrides)
+    for text in overrides:
+        _check_group_syntax(directory, text)
+    if arguments.config_dir:
+        if not Path(arguments.config_dir).is_dir():
+            raise ConfigError(f"--config-dir: there is no folder '{arguments.config_dir}'.")
+        overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
+    with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
+        try:
+            hydra.compose(arguments.config_name or config_name, overrides=overrides)
+        except OverrideParseException as error:
+            text = (error.override or "").removeprefix("++")
+            raise ConfigError(f"'{text}' can't be read as KEY=VALUE: {first_lines(error)}") from error
+        except (ConfigCompositionException, HydraException) as error:
+            raise ConfigError(_explain(directory, arguments.config_name or config_name, overrides, error)) from error
+        except (ValueError, OmegaConfBaseException) as error:
+            given = " ".join(text for text in overrides if _names_group(directory, text)) or "The command line"
+            raise ConfigError(f"{given}: {first_lines(error)}. A group takes the name of an option.") from error
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Hydra's arguments; what it doesn't know is explained in eqff's way."""
+    parser = get_args_parser()
+    arguments, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        raise ConfigError(f"'{unknown[0]}' is not understood. Settings are given as KEY=VALUE; --help lists them.")
+    return arguments
+
+
+def _check_group_syntax(directory: Path, text: str) -> None:
+    """Refuses ``training.losses=energy``, which would replace a section by a word."""
+    key, _, value = text.lstrip("+~").partition("=")
+    outer = key.rpartition(".")[0]
+    if not outer:
+        return
+    kind = outer.split(".")[-1].removesuffix("s")
+    choices = {key.replace(".", "/"): key.replace(".", "/"), kind: f"+{kind}@{key}"}
+    for group, override in choices.items():
+        if (directory / group / f"{value}.yaml").is_file():
+            raise ConfigError(f"'{key}' is a section, not a word: choose the option '{value}' with {override}={value}")
+
+
+def _explain(directory: Path, config_name: str, overrides: Sequence[str], error: Exception) -> str:
+    """The message for overrides that don't compose: the first key that doesn't exist, and the nearest that does."""
+    groups = [text for text in overrides if _names_group(directory, text)]
+    try:
+        known = hydra.compose(config_name, overrides=groups)
+    except MissingConfigException as error:
+        return _explain_option(error)
+    except HydraException as error:
+        return first_lines(error)
+    for override in OverridesParser.create().parse_overrides([text for text in overrides if text not in groups]):
+        key = override.key_or_group
+        if override.is_add() or key.startswith("hydra"):
+            continue
+        if not _exists(known, key):
+            return f"There is no setting '{key}'.{_suggest(known, key)}"
+    return first_lines(error)
+
+
+def _explain_option(error: MissingConfigException) -> str:
+    """The message for an option that a group doesn't have."""
+    if not error.options or not error.missing_cfg_file:
+        return first_lines(error)
+    group, _, option = error.missing_cfg_file.rpartition("/")
+    return f"'{group}' has no option '{option}'.{did_you_mean(option, error.options)}"
+
+
+def _names_group(directory: Path, text: str) -> bool:
+    key = text.split("=")[0].lstrip("+~").split("@")[0]
+    return (directory / key).is_dir()
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    node: Any = config
+    for part in key.split("."):
+        if not OmegaConf.is_dict(node) or part not in node.keys():  # `in node` denies keys whose value is ???
+            return False
+        node = node._get_node(part)
+    return True
+
+
+def _suggest(config: DictConfig, key: str) -> str:
+    leaves = sorted(_paths(config))
+    same_name = [path for path in leaves if path.split(".")[-1] == key.split(".")[-1]]
+    close = difflib.get_close_matches(key, same_name, n=1, cutoff=0.0) or difflib.get_close_matches(key, leaves, n=1)
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    parent, _, name = key.rpartition(".")
+    siblings = OmegaConf.select(config, parent) if parent else config
+    return did_you_mean(name, map(str, siblings)) if OmegaConf.is_dict(siblings) else did_you_mean(key, config)
+
+
+def _paths(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        path = f"{prefix}{key}"
+        yield path
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
+            yield from _paths(node, path + ".")
+
+
+def first_lines(error: Exception) -> str:
+    """A library's message in one line, without what only its developers need."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return " ".join(line for line in lines if line and not line.startswith(_NOISE))
