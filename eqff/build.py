@@ -5,29 +5,24 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
 
+from eqff.data.charge_reference import ChargeReference
 from eqff.errors import ConfigError, did_you_mean
+from eqff.packages import allow as allow
+from eqff.packages import allowed_packages
 from eqff.parts import Backbone, Exchange, Head, Part, Term
 from eqff.potential import Potential
 from eqff.validation import check_arguments
 
-_ALLOWED_PACKAGES = ["eqff"]
 GROUPS: dict[str, type[Part]] = {"exchanges": Exchange, "heads": Head, "terms": Term}
 BACKBONE = "model.backbone"
+CHARGE_REFERENCE = "charge_reference"
+_CHARGE_TERM = "eqff.terms.charge_reference.ChargeReferenceEnergy"
 _FROM_BACKBONE = ("channels", "num_passes")
-
-
-def allow(package: str) -> None:
-    """Lets configs and model files name parts of another package too, for example your own ``my_parts``.
-
-    Only code that the user imports or names calls this; a model file never can.
-    """
-    if package not in _ALLOWED_PACKAGES:
-        _ALLOWED_PACKAGES.append(package)
 
 
 @dataclass(frozen=True)
@@ -39,12 +34,18 @@ class ModelContext:
         reference_energies: E0 of each element, Z to eV.
         energy_scale: eV; a typical size of what is left to learn.
         mean_neighbours: Mean length of the local neighbour list.
+        charge_reference: What the reference energy adds for the total charge; None for nothing.
+        level_of_theory: That the energies are on; empty where the data declare none.
+        level_offsets: Other level of theory to Z to eV: what its energies lie above those of ``level_of_theory``.
     """
 
     elements: tuple[int, ...]
     reference_energies: dict[int, float]
     energy_scale: float = 1.0
     mean_neighbours: float = 16.0
+    charge_reference: ChargeReference | None = None
+    level_of_theory: str = ""
+    level_offsets: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, for JSON."""
@@ -58,6 +59,12 @@ class ModelContext:
             reference_energies={int(z): float(e) for z, e in data["reference_energies"].items()},
             energy_scale=float(data["energy_scale"]),
             mean_neighbours=float(data["mean_neighbours"]),
+            charge_reference=ChargeReference.from_dict(data["charge_reference"]),
+            level_of_theory=str(data["level_of_theory"]),
+            level_offsets={
+                str(level): {int(z): float(e) for z, e in table.items()}
+                for level, table in data["level_offsets"].items()
+            },
         )
 
 
@@ -68,9 +75,9 @@ def locate(target: str, base: type = Part) -> type:
         ConfigError: Outside the allowed packages, absent, or not a subclass of ``base``.
     """
     module_name, _, class_name = target.rpartition(".")
-    if module_name.split(".")[0] not in _ALLOWED_PACKAGES:
+    if module_name.split(".")[0] not in allowed_packages():
         raise ConfigError(
-            f"'{target}' is not in an allowed package ({', '.join(_ALLOWED_PACKAGES)}). If it is your own part, call "
+            f"'{target}' is not in an allowed package ({', '.join(allowed_packages())}). If it is your own part, call "
             f"eqff.allow('{target.split('.')[0]}') or give packages=[{target.split('.')[0]}] first."
         )
     try:
@@ -147,6 +154,7 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
         ConfigError: An unknown key, class or argument.
         ModelError: Parts that don't fit together.
     """
+    config = with_charge_reference(config, context)
     check_model(config)
     backbone_config = config.get("backbone")
     offers = asdict(context) | _features_of(backbone_config)
@@ -165,6 +173,15 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
     return Potential(backbone, parts["terms"], parts["heads"], parts["exchanges"], elements=context.elements)
 
 
+def with_charge_reference(config: Mapping[str, Any], context: ModelContext) -> Mapping[str, Any]:
+    """The config with the term of `ModelContext.charge_reference` where the data have one: a setting of the data alone,
+    so that no model can be trained with it and used without."""
+    terms = config.get("terms") or {}
+    if context.charge_reference is None or not isinstance(terms, Mapping) or CHARGE_REFERENCE in terms:
+        return config
+    return {**config, "terms": {**terms, CHARGE_REFERENCE: {"_target_": _CHARGE_TERM}}}
+
+
 def check_model(config: Mapping[str, Any]) -> None:
     """Checks every part of a ``model`` config (names, types and ranges of arguments) without building anything.
 
@@ -175,7 +192,7 @@ def check_model(config: Mapping[str, Any]) -> None:
     for key in config:
         if key not in known:
             raise ConfigError(f"model.{key} is not a part of a model.{did_you_mean(str(key), known)}")
-    context = [field.name for field in fields(ModelContext)]
+    context = [entry.name for entry in fields(ModelContext)]
     if config.get("backbone"):  # first: the others take their number of channels from it
         check_part(config["backbone"], Backbone, [*context, "out_degree"], BACKBONE)
     for group, base in GROUPS.items():

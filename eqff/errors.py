@@ -22,8 +22,16 @@ class ModelError(EqffError):
     """A model can't be built, loaded, or asked for this structure."""
 
 
+class ModelFileError(ModelError):
+    """A model file or a checkpoint is damaged, foreign, too new, or not to be trusted; nothing of it was executed."""
+
+
 class TrainingError(EqffError):
     """Training can't go on: the loss is no number, or there is nothing to resume."""
+
+
+class StorageError(EqffError):
+    """A file can't be written: the disk is full, or a quota is reached."""
 
 
 class ConvergenceError(EqffError):

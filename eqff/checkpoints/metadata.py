@@ -15,7 +15,7 @@ from eqff.build import ModelContext
 from eqff.checkpoints.plain import plain
 from eqff.checkpoints.upgrades import FORMAT_VERSION
 from eqff.data import fields as table
-from eqff.errors import ModelError
+from eqff.errors import ConfigError, ModelFileError
 from eqff.potential import Potential
 
 DTYPES = ("float32", "float64")
@@ -79,16 +79,17 @@ class ModelMetadata:
             place: The file, for messages.
 
         Raises:
-            ModelError: An entry is missing, or holds what it can't.
+            ModelFileError: An entry is missing, or holds what it can't.
         """
         for name, kind in _ENTRIES.items():
             if name not in header:
-                raise ModelError(f"{place} lacks the entry '{name}' in its metadata: it is damaged or not eqff's.")
+                raise ModelFileError(f"{place} lacks the entry '{name}' in its metadata: it is damaged or not eqff's.")
             if not isinstance(header[name], kind):
-                raise ModelError(f"{place}: the entry '{name}' of its metadata is no {kind.__name__}.")
+                raise ModelFileError(f"{place}: the entry '{name}' of its metadata is no {kind.__name__}.")
         if header["dtype"] not in DTYPES:
-            raise ModelError(f"{place}: dtype '{header['dtype']}' is none of {', '.join(DTYPES)}.")
+            raise ModelFileError(f"{place}: dtype '{header['dtype']}' is none of {', '.join(DTYPES)}.")
         _check_context(header["context"], place)
+        _check_states(header["training"], place)
         return cls(**{name: header[name] for name in _ENTRIES})
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,12 +118,29 @@ def _check_context(context: Mapping[str, Any], place: str) -> None:
     """Refuses elements that don't exist and numbers that are none, before anything is sized by them."""
     try:
         read = ModelContext.from_dict(context)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{place}: the context in its metadata can't be read ({error!r}).") from error
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
+        raise ModelFileError(f"{place}: the context in its metadata can't be read ({error!r}).") from error
     highest = len(chemical_symbols) - 1
-    wrong = [z for z in (*read.elements, *read.reference_energies) if not 1 <= z <= highest]
+    shifts = list(read.level_offsets.values())
+    ions = read.charge_reference.ions if read.charge_reference else {}
+    numbers = (*read.elements, *read.reference_energies, *ions, *(z for shift in shifts for z in shift))
+    wrong = [z for z in numbers if not 1 <= z <= highest]
     if wrong or not read.elements:
-        raise ModelError(f"{place}: its elements {sorted(set(wrong))} are no atomic numbers between 1 and {highest}.")
-    numbers = [read.energy_scale, read.mean_neighbours, *read.reference_energies.values()]
-    if not all(math.isfinite(number) for number in numbers):
-        raise ModelError(f"{place}: its reference energies or scales are not finite numbers.")
+        raise ModelFileError(
+            f"{place}: its elements {sorted(set(wrong))} are no atomic numbers between 1 and {highest}."
+        )
+    energies = [*read.reference_energies.values(), *(energy for shift in shifts for energy in shift.values())]
+    if not all(math.isfinite(number) for number in (read.energy_scale, read.mean_neighbours, *energies)):
+        raise ModelFileError(f"{place}: its reference energies or scales are not finite numbers.")
+
+
+def _check_states(training: Mapping[str, Any], place: str) -> None:
+    """Refuses an account of charge and spin states that evaluation could not read."""
+    try:
+        counts = [int(row[name]) for row in training.get("states") or [] for name in ("total_charge", "multiplicity")]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFileError(
+            f"{place}: the charge and spin states in its metadata can't be read ({error!r})."
+        ) from error
+    if any(abs(count) > 10_000 for count in counts):
+        raise ModelFileError(f"{place}: the charge and spin states in its metadata are out of all reason.")

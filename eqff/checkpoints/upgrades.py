@@ -11,42 +11,63 @@ from typing import Any
 
 from torch import Tensor
 
-from eqff.errors import ModelError
+from eqff.errors import ModelFileError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Header = dict[str, Any]
 Tensors = dict[str, Tensor]
 Upgrade = Callable[[Header, Tensors], tuple[Header, Tensors]]
 
-UPGRADES: dict[int, Upgrade] = {}
+
+def charges_and_levels(header: Header, tensors: Tensors) -> tuple[Header, Tensors]:
+    """1 to 2: reference energies of charge states and levels of theory, which no model had before."""
+    context = {"charge_reference": None, "level_of_theory": "", "level_offsets": {}}
+    return header | {"context": header["context"] | context}, tensors
+
+
+UPGRADES: dict[int, Upgrade] = {1: charges_and_levels}
 """Version to the function that makes the next version of its metadata and tensors."""
+
+
+def require_known_version(header: Header, place: str) -> int:
+    """The version of a file's format.
+
+    Args:
+        header: The file's metadata; ``format_version`` says how old it is.
+        place: The file, for messages.
+
+    Raises:
+        ModelFileError: The file is newer than this eqff, or its version was never written.
+    """
+    version = header.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ModelFileError(f"{place} gives no usable format version ({version!r}): it was not written by eqff.")
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{place} has format version {str(version)[:20]}, written by eqff {header.get('eqff_version', '?')}; this "
+            f"eqff reads up to version {FORMAT_VERSION}. Update eqff: pip install -U eqff."
+        )
+    return version
 
 
 def upgrade(header: Header, tensors: Tensors, place: str) -> tuple[Header, Tensors]:
     """Metadata and tensors in today's format.
 
     Args:
-        header: The file's metadata; ``format_version`` says how old it is.
+        header: The file's metadata.
         tensors: Its tensors by name; may be empty where only the metadata is read.
         place: The file, for messages.
 
     Raises:
-        ModelError: The file is newer than this eqff, or its version was never written.
+        ModelFileError: See `require_known_version`; or an entry is missing that its version has.
     """
-    version = header.get("format_version")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ModelError(f"{place} gives no usable format version ({version!r}): it was not written by eqff.")
-    if version > FORMAT_VERSION:
-        raise ModelError(
-            f"{place} has format version {version}, written by eqff {header.get('eqff_version', '?')}; this eqff reads "
-            f"up to version {FORMAT_VERSION}. Update eqff: pip install -U eqff."
-        )
+    version = require_known_version(header, place)
     while version < FORMAT_VERSION:
         try:
             header, tensors = UPGRADES[version](header, tensors)
         except (LookupError, TypeError, AttributeError) as error:
-            raise ModelError(f"{place} is not a whole file of format version {version}: {error!r}.") from error
+            raise ModelFileError(f"{place} is not a whole file of format version {version}: {error!r}.") from error
         version += 1
         header = header | {"format_version": version}
     return header, tensors

@@ -1,170 +1,221 @@
 """Energies of the elements, which are subtracted before anything is learned: isolated atoms, least squares, or
-given."""
+given; and what the total charge and the level of theory add to them. docs/reference_energies.md says which to take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
-from rich.table import Table
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.keys import KeyMap
-from eqff.data.reading import PathLike, read_records
-from eqff.data.units import conversion
+from eqff.data.charge_reference import ChargeReference
+from eqff.data.energy_fit import EnergyFit, Solution
+from eqff.data.energy_rows import EnergyRows
+from eqff.data.isolated_atoms import (
+    AtomTable,
+    atoms_from_file,
+    charges_to_energies,
+    given_atoms,
+    lowest_energies,
+    symbols,
+)
+from eqff.data.reference_set import ReferenceSet, per_number
+from eqff.data.residuals import residual_notes
 from eqff.errors import ConfigError, DataError, did_you_mean
 
-
-@dataclass(frozen=True)
-class ReferenceSet:
-    """One energy per element.
-
-    Attributes:
-        energies: Atomic number to eV.
-        method: How they came about.
-        notes: What to keep in mind about them.
-    """
-
-    energies: dict[int, float]
-    method: str
-    notes: tuple[str, ...] = field(default=())
-
-    def table(self) -> Table:
-        """For the terminal."""
-        table = Table("element", "E0 (eV)")
-        for number, energy in sorted(self.energies.items()):
-            table.add_row(chemical_symbols[number], f"{energy:.6f}")
-        return table
-
-
-def fit_reference_energies(frames: Sequence[AtomicData]) -> ReferenceSet:
-    """Least squares of the energies per atom against the composition, in float64.
-
-    Where the compositions do not determine all elements (for example frames of one molecule), the solution of smallest
-    norm is taken: it is exact for these compositions and means nothing for others, which a note says.
-
-    Raises:
-        DataError: No frame has an energy, or an element occurs only in frames that have none.
-    """
-    with_energy = [frame for frame in frames if frame.has("energy")]
-    elements = elements_of(frames)
-    if not with_energy:
-        raise DataError(
-            "Reference energies can't be fitted: no frame has an energy. Give them instead "
-            "(data.reference_energies={H: -13.6, ...}), zero if energies don't matter."
-        )
-    missing = set(elements) - set(elements_of(with_energy))
-    if missing:
-        raise DataError(f"No reference energy can be fitted for {_symbols(missing)}: no frame with it has an energy.")
-    counts = np.stack([composition(frame, elements) for frame in with_energy])
-    sizes = counts.sum(axis=1)
-    energies = np.array([float(frame.energy) for frame in with_energy])
-    solution, _, rank, _ = np.linalg.lstsq(counts / sizes[:, None], energies / sizes, rcond=None)
-    notes = []
-    if rank < len(elements):
-        notes.append(
-            f"the compositions determine only {rank} of {len(elements)} energies ({_symbols(elements)}); the values "
-            "are the smallest that fit, right for these compositions and meaningless for others: for a model that "
-            "has to leave them, give isolated-atom energies"
-        )
-    return ReferenceSet(dict(zip(elements, solution.tolist(), strict=True)), "least squares", tuple(notes))
-
-
-def isolated_atom_energies(frames: Sequence[AtomicData]) -> ReferenceSet:
-    """The lowest energy of each element among frames of one neutral atom.
-
-    Raises:
-        DataError: An element of the frames has no such frame.
-    """
-    singles = [frame for frame in frames if frame.num_nodes == 1 and frame.has("energy")]
-    neutral = [(int(frame.numbers), float(frame.energy)) for frame in singles if float(frame.total_charge) == 0]
-    return _complete(_lowest(neutral), elements_of(frames), "isolated atoms among the frames")
-
-
-def reference_energies_from_file(
-    path: PathLike, elements: Sequence[int], keys: Mapping[str, str | None], units: Mapping[str, str]
-) -> ReferenceSet:
-    """The same from a file of isolated atoms, of which neither charge nor multiplicity need be stated.
-
-    Raises:
-        DataError: A frame has more than one atom or no energy, or an element is missing.
-    """
-    key_map, found = KeyMap(keys, ("energy",)), []
-    for record in read_records(path):
-        candidates = key_map.candidates(record)
-        if len(record.numbers) != 1 or "energy" not in candidates:
-            raise DataError(f"{record.place}: reference energies need one atom and an energy ({record.keys_text()}).")
-        charge = record.structure[candidates["total_charge"][0]] if "total_charge" in candidates else 0
-        if float(charge) == 0:
-            factor = conversion(units.get("energy", "eV"), "eV", "'energy'")
-            energy = float(record.structure[key_map.choose(record, "energy")]) * factor
-            found.append((int(record.numbers[0]), energy))
-    return _complete(_lowest(found), elements, f"isolated atoms of {path}")
-
-
-def given_reference_energies(energies: Mapping[str | int, float], elements: Sequence[int]) -> ReferenceSet:
-    """From a table of element symbols (or atomic numbers) to eV.
-
-    Raises:
-        ConfigError: A symbol that is no element.
-        DataError: An element of the data is missing.
-    """
-    values = {}
-    for symbol, energy in energies.items():
-        number = atomic_numbers.get(str(symbol)) or (int(symbol) if str(symbol).isdigit() else None)
-        if number is None:
-            known = [name for name in atomic_numbers if name != "X"]
-            raise ConfigError(f"reference_energies: '{symbol}' is no element.{did_you_mean(str(symbol), known)}")
-        values[number] = float(energy)
-    return _complete(values, elements, "given")
-
-
-METHODS: dict[str, Callable[[Sequence[AtomicData]], ReferenceSet]] = {
-    "least_squares": fit_reference_energies,
-    "isolated_atoms": isolated_atom_energies,
-}
+Choice = str | Mapping[Any, Any]
+ChargeChoice = str | Mapping[Any, float] | None
+CHARGE_METHODS = ("linear", "offsets", "isolated_ions")
+_CHUNK = 4096
 
 
 def reference_energies(
-    choice: str | Mapping[str | int, float],
+    choice: Choice,
     frames: Sequence[AtomicData],
     *,
     keys: Mapping[str, str | None] | None = None,
     units: Mapping[str, str] | None = None,
+    charge: ChargeChoice = None,
+    level: str | None = None,
 ) -> ReferenceSet:
-    """Reference energies of all elements of the frames.
+    """Reference energies of structures in memory; see `reference_from_rows`."""
+
+    def chunks() -> Iterable[EnergyRows]:
+        return (EnergyRows.of(frames[start : start + _CHUNK]) for start in range(0, len(frames), _CHUNK))
+
+    return reference_from_rows(choice, chunks, keys=keys, units=units, charge=charge, level=level)
+
+
+def reference_from_rows(
+    choice: Choice,
+    chunks: Callable[[], Iterable[EnergyRows]],
+    *,
+    keys: Mapping[str, str | None] | None = None,
+    units: Mapping[str, str] | None = None,
+    charge: ChargeChoice = None,
+    level: str | None = None,
+) -> ReferenceSet:
+    """Reference energies of all elements of a training set of any size, in two passes over its chunks.
 
     Args:
         choice: ``"least_squares"``, ``"isolated_atoms"`` (frames of one atom among these), a file of isolated atoms,
-            or a table of element to eV.
-        frames: The training set.
+            or a table of element to eV, or of element to charge to eV.
+        chunks: Gives the training set anew at each call.
         keys: For a file: its keys.
         units: For a file: its units.
+        charge: What depends on the total charge: None, ``"linear"`` or ``"offsets"`` (fitted), ``"isolated_ions"``
+            (from the same atoms as ``choice``), or a table of total charge to eV.
+        level: The level of theory that the model's energies are to be on, where the set mixes several; None where it
+            does not, or where they are not to be told apart.
+
+    Raises:
+        ConfigError: Settings that don't exist or don't go together.
+        DataError: What they need is not in the data.
     """
-    if isinstance(choice, Mapping):
-        found = given_reference_energies(choice, elements_of(frames))
-    elif choice in METHODS:
-        found = METHODS[choice](frames)
+    fit = EnergyFit()
+    for rows in chunks():
+        fit.add(rows)
+    charge = charge if charge is not None else _implied(choice, level)
+    _check_charge(charge)
+    solution = _solution(choice, charge, fit, by_level=level is not None)
+    if choice == "least_squares":
+        reference, atoms = _fitted(fit, solution, level), None
+    elif level is None:
+        atoms = _atom_table(choice, fit, keys or {}, units or {})
+        reference = ReferenceSet(atoms.neutral(fit.elements), atoms.method)
     else:
-        if not Path(choice).suffix:  # a misspelt method rather than a file
-            raise ConfigError(f"reference_energies can't be '{choice}'.{did_you_mean(choice, METHODS)} Or a file.")
-        found = reference_energies_from_file(choice, elements_of(frames), keys or {}, units or {})
-    left = energies_above(frames, found.energies)
-    if len(left) == 0:
-        return found
-    text = f"energies lie {left.mean():+.4f} eV/atom above them, with a spread of {left.std():.4f}"
-    return replace(found, notes=(f"{text}, over {len(left)} frames", *found.notes))
+        atoms = _atoms_of_level(choice, fit, level)
+        reference = _by_level(choice, fit, level)
+    found = replace(reference, charge=_charge_reference(charge, atoms, solution, fit), level=level or _only(fit))
+    return replace(found, notes=(*residual_notes(found, chunks()), *found.notes))
+
+
+def _solution(choice: Choice, charge: ChargeChoice, fit: EnergyFit, *, by_level: bool) -> Solution | None:
+    """The least-squares solution if something of it is needed."""
+    if choice != "least_squares" and charge not in ("linear", "offsets"):
+        return None
+    if not fit.levels:
+        raise DataError(
+            "Reference energies can't be fitted: no frame has an energy. Give them instead "
+            "(data.reference_energies={H: -13.6, ...}), zero if energies don't matter."
+        )
+    missing = fit.elements - fit.elements_with_energy()
+    if missing:
+        raise DataError(f"No reference energy can be fitted for {symbols(missing)}: no frame with it has an energy.")
+    return fit.least_squares(charge if charge in ("linear", "offsets") else None, by_level=by_level)
+
+
+def _fitted(fit: EnergyFit, solution: Solution, level: str | None) -> ReferenceSet:
+    owners = [""] if level is None else list(fit.levels)
+    tables = {owner: {p[2]: e for p, e in solution.values.items() if p[:2] == ("element", owner)} for owner in owners}
+    main = tables[level or ""]
+    _require_elements(fit, level, main)
+    notes = []
+    if solution.rank < len(solution.values):
+        notes.append(
+            f"the compositions determine only {solution.rank} of {len(solution.values)} energies "
+            f"({symbols(fit.elements)}{_more(solution)}); the values are the smallest that fit, right for these "
+            "compositions and meaningless for others: for a model that has to leave them, give isolated-atom energies"
+        )
+    others = {
+        name: {z: e - main[z] for z, e in table.items()} for name, table in tables.items() if name != (level or "")
+    }
+    return ReferenceSet(dict(sorted(main.items())), "least squares", tuple(notes), level_offsets=others)
+
+
+def _more(solution: Solution) -> str:
+    kinds = {p[0] for p in solution.values} - {"element"}
+    owners = {p[1] for p in solution.values if p[0] == "element"}
+    return (", of each level of theory" if len(owners) > 1 else "") + (", and of charge states" if kinds else "")
+
+
+def _require_elements(fit: EnergyFit, level: str | None, main: Mapping[int, float]) -> None:
+    missing = fit.elements - set(main)
+    if missing:
+        raise DataError(
+            f"No frame at the level of theory '{level}' has {symbols(missing)} and an energy, so the energies of "
+            "other levels can't be shifted onto it. Take another level as data.levels.main, or leave those frames out."
+        )
+
+
+def _atom_table(choice: Choice, fit: EnergyFit, keys: Mapping[str, str | None], units: Mapping[str, str]) -> AtomTable:
+    """Isolated atoms as chosen, of whatever level of theory."""
+    if isinstance(choice, Mapping):
+        return AtomTable(given_atoms(choice), "given")
+    if choice == "isolated_atoms":
+        singles = ((z, q, e) for (_, z, q), e in fit.lowest.items())
+        return AtomTable(lowest_energies(singles), "isolated atoms among the frames")
+    if not Path(choice).suffix:  # a misspelt method rather than a file
+        known = ["least_squares", "isolated_atoms"]
+        raise ConfigError(f"reference_energies can't be '{choice}'.{did_you_mean(choice, known)} Or a file.")
+    return AtomTable(lowest_energies(atoms_from_file(choice, keys, units)), f"isolated atoms of {choice}")
+
+
+def _atoms_of_level(choice: Choice, fit: EnergyFit, level: str) -> AtomTable:
+    """Isolated atoms of one level of theory, where a set mixes several."""
+    if isinstance(choice, Mapping) and level in choice:
+        return AtomTable(given_atoms(choice[level]), f"given for '{level}'")
+    if choice == "isolated_atoms":
+        singles = ((z, q, e) for (name, z, q), e in fit.lowest.items() if name == level)
+        return AtomTable(lowest_energies(singles), f"isolated atoms at the level '{level}' among the frames")
+    raise ConfigError(
+        f"data.levels.mixed=offset needs energies of the elements at the level '{level}': take "
+        "data.reference_energies=least_squares or isolated_atoms, or give a table for each level: "
+        f"data.reference_energies={{'{level}': {{H: -13.6, ...}}, ...}}."
+    )
+
+
+def _by_level(choice: Choice, fit: EnergyFit, level: str) -> ReferenceSet:
+    atoms = {name: _atoms_of_level(choice, fit, name) for name in fit.levels}
+    main = atoms[level].neutral(fit.elements)
+    needed = {name: table.neutral(fit.elements_with_energy(name)) for name, table in atoms.items() if name != level}
+    others = {name: {z: e - main[z] for z, e in table.items()} for name, table in needed.items()}
+    return ReferenceSet(main, atoms[level].method, level_offsets=others)
+
+
+def _check_charge(charge: ChargeChoice) -> None:
+    if isinstance(charge, str) and charge not in CHARGE_METHODS:
+        raise ConfigError(
+            f"charge_reference can't be '{charge}'.{did_you_mean(charge, CHARGE_METHODS)} Or null, or {{charge: eV}}."
+        )
+
+
+def _charge_reference(
+    charge: ChargeChoice, atoms: AtomTable | None, solution: Solution | None, fit: EnergyFit
+) -> ChargeReference | None:
+    if isinstance(charge, Mapping):
+        return ChargeReference(offsets={0: 0.0} | charges_to_energies(charge, "charge_reference"))
+    if charge == "linear":
+        return ChargeReference(slope=solution.values.get(("slope",), 0.0))
+    if charge == "offsets":
+        fitted = {q: solution.values.get(("offset", q), 0.0) for q in sorted(fit.charges)}
+        return ChargeReference(offsets=fitted)
+    if charge is None:
+        return None
+    if atoms is None:
+        raise ConfigError(
+            "data.charge_reference=isolated_ions takes ions from where the atoms come from: set "
+            "data.reference_energies to isolated_atoms, to a file of isolated atoms, or to a table "
+            "{H: {0: -13.6, 1: 0.0}, ...}."
+        )
+    return atoms.ions(fit.elements)
+
+
+def _implied(choice: Choice, level: str | None) -> str | None:
+    """A table that holds ions is meant to be used."""
+    table = choice.get(level, choice) if isinstance(choice, Mapping) else {}
+    return (
+        "isolated_ions" if any(isinstance(states, Mapping) and len(states) > 1 for states in table.values()) else None
+    )
 
 
 def energies_above(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> np.ndarray:
     """Energies per atom above the reference energies (Z to eV) of the frames that have energies, eV, float64."""
-    elements = sorted(reference)
-    values = np.array([reference[number] for number in elements])
-    known = [frame for frame in frames if frame.has("energy")]
-    return np.array([(float(f.energy) - composition(f, elements) @ values) / f.num_nodes for f in known])
+    rows = EnergyRows.of(frames).with_energies()
+    return (rows.energies - rows.counts @ per_number(reference)) / rows.sizes
 
 
 def elements_of(frames: Sequence[AtomicData]) -> tuple[int, ...]:
@@ -178,22 +229,6 @@ def composition(frame: AtomicData, elements: Sequence[int]) -> np.ndarray:
     return counts[list(elements)].astype(np.float64)
 
 
-def _lowest(pairs: Sequence[tuple[int, float]]) -> dict[int, float]:
-    lowest: dict[int, float] = {}
-    for number, energy in pairs:
-        lowest[number] = min(energy, lowest.get(number, np.inf))
-    return lowest
-
-
-def _complete(energies: Mapping[int, float], elements: Sequence[int], method: str) -> ReferenceSet:
-    missing = set(elements) - set(energies)
-    if missing:
-        raise DataError(
-            f"Reference energies ({method}): {_symbols(missing)} missing, there are only "
-            f"{_symbols(energies) or 'none'}. Add them, or fit all by data.reference_energies=least_squares."
-        )
-    return ReferenceSet({number: energies[number] for number in elements}, method)
-
-
-def _symbols(numbers: Sequence[int] | set[int] | Mapping[int, float]) -> str:
-    return ", ".join(chemical_symbols[number] for number in sorted(numbers))
+def _only(fit: EnergyFit) -> str:
+    """The level of theory that all frames with energies declare, empty if they don't."""
+    return next(iter(fit.levels)) if len(fit.levels) == 1 else ""

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import eqff
 from eqff.build import ModelContext, build_potential
-from eqff.checkpoints import MODEL_FILE, model_file, read_metadata, save_model, upgrades
+from eqff.checkpoints import MODEL_FILE, container, read_metadata, save_model, upgrades
+from eqff.checkpoints.container import write_container
 from eqff.data.graph import graph_from_tensors
 from eqff.errors import ModelError
 
@@ -74,8 +75,7 @@ def rewrite(path, change=lambda header: header, tensors=None):
     """The same file with its metadata (and tensors) changed."""
     header = read_metadata(path).to_dict()
     tensors = load_file(path) if tensors is None else tensors
-    save_file(tensors, path, metadata={"eqff": json.dumps(change(header))})
-    return path
+    return write_container(path, change(header), tensors)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -143,7 +143,7 @@ def test_a_failed_save_leaves_the_old_file(saved, monkeypatch):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model_file, "save_file", interrupted)
+    monkeypatch.setattr(container, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_model(saved, make_potential(), model_config=CONFIG, context=CONTEXT)
     assert saved.read_bytes() == before
@@ -215,7 +215,7 @@ def test_own_package_must_be_allowed_by_the_user(saved, tmp_path, monkeypatch):
         "from eqff.terms.local import LocalEnergy\nclass Mine(LocalEnergy):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("eqff.build._ALLOWED_PACKAGES", ["eqff"])
+    monkeypatch.setattr("eqff.packages._ALLOWED_PACKAGES", ["eqff"])
 
     def change(header):
         header["model_config"]["terms"]["local"]["_target_"] = "my_parts_of_test.Mine"
@@ -301,9 +301,8 @@ def test_old_versions_go_through_each_upgrade(saved, monkeypatch):
         return header
 
     header = age(expected.metadata.to_dict())
-    save_file(
-        {f"old_{name}": value for name, value in load_file(saved).items()}, saved, metadata={"eqff": json.dumps(header)}
-    )
+    header["format_version"] = 1
+    write_container(saved, header, {f"old_{name}": value for name, value in load_file(saved).items()})
     loaded = eqff.load(saved)
     assert loaded.metadata.format_version == 3
     assert torch.equal(loaded.terms["local"].linear.weight, expected.terms["local"].linear.weight)
