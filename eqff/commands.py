@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -12,10 +13,56 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eqff.checkpoints import load_model
-from eqff.checkpoints.metadata import DTYPES
+from eqff.config import settings
+from eqff.data.reading import read_frames
 from eqff.devices import choose_device
-from eqff.errors import ConfigError, did_you_mean
+from eqff.outputs import require_writable
 from eqff.potential import Potential
+from eqff.ranges import Count
+from eqff.validation import check_arguments
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which trained model a command uses, and how.
+
+    Attributes:
+        model: Run folder or model file.
+        device: "auto", "cpu", "cuda", "cuda:1"...
+        dtype: Of weights and features; None for that of the file.
+        packages: Your own packages whose parts the file may use.
+    """
+
+    model: str
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] | None = None
+    packages: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(ModelSettings):
+    """What the command evaluate takes.
+
+    Attributes:
+        data: Arguments of `eqff.data.reading.read_frames`.
+        output: Folder for results.
+        name: Of the set; None for that of the file.
+        predictions: Whether predictions are written beside labels.
+        batch_size: Structures at a time.
+
+    Raises:
+        ConfigError: Something in ``data`` is unknown or of a wrong type, or nothing can be written at ``output``.
+    """
+
+    data: Mapping[str, Any]
+    output: str
+    name: str | None = None
+    predictions: bool = True
+    batch_size: Count = 32
+
+    def __post_init__(self) -> None:
+        check_arguments(read_frames, self.data, "data")
+        require_writable(self.output)
 
 
 def plain_settings(cfg: DictConfig) -> dict[str, Any]:
@@ -34,14 +81,13 @@ def load_for_command(values: Mapping[str, Any]) -> Potential:
         ConfigError: A dtype or device that there is not.
         ModelError: The model can't be loaded.
     """
-    dtype = values["dtype"]
-    if dtype is not None and dtype not in DTYPES:
-        raise ConfigError(f"dtype: no '{dtype}'.{did_you_mean(str(dtype), DTYPES)}")
+    names = [item.name for item in fields(ModelSettings)]
+    chosen = settings(ModelSettings, {name: values[name] for name in names if name in values}, "")
     return load_model(
-        values["model"],
-        dtype=getattr(torch, dtype) if dtype else None,
-        device=choose_device(values["device"]),
-        packages=tuple(values["packages"]),
+        chosen.model,
+        dtype=getattr(torch, chosen.dtype) if chosen.dtype else None,
+        device=choose_device(chosen.device),
+        packages=tuple(chosen.packages),
     )
 
 

@@ -21,11 +21,13 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     Raises:
         EqffError: Config, model or data can't be used as they are.
     """
-    from eqff.commands import load_for_command, plain_settings, progress_bar
+    from eqff.commands import EvaluateSettings, load_for_command, plain_settings, progress_bar
+    from eqff.config import settings
     from eqff.data.reading import read_frames
     from eqff.evaluation import evaluate_potential, write_report
 
     values = plain_settings(cfg)
+    settings(EvaluateSettings, values, "")  # before the model is loaded
     potential = load_for_command(values)
     frames = read_frames(**values["data"])
     with progress_bar("structures", len(frames)) as progress:
