@@ -128,9 +128,9 @@ def test_simulate_that_stops_is_an_error_with_files(run, tmp_path, capsys):
         (evaluate_task, "evaluate", ["model=/nowhere", "data.path=x"], "There is no model at '/nowhere'"),
         (evaluate_task, "evaluate", ["model=RUN", "data.path=/no/file.extxyz"], "/no/file.extxyz"),
         (evaluate_task, "evaluate", ["model=RUN", "data.path=x", "bach_size=3"], "Did you mean 'batch_size'"),
-        (evaluate_task, "evaluate", ["model=RUN", "data.path=x", "dtype=half"], "float32, float64"),
+        (evaluate_task, "evaluate", ["model=RUN", "data.path=x", "dtype=half"], "one of 'float32', 'float64'"),
         (evaluate_task, "evaluate", ["model=RUN", "data.path=x", "device=gpu"], "give auto, cpu, cuda"),
-        (simulate_task, "simulate", ["model=RUN", "structure=FILE", "ensemble=npt"], "nve, nvt"),
+        (simulate_task, "simulate", ["model=RUN", "structure=FILE", "ensemble=nptt"], "Did you mean 'npt'"),
         (simulate_task, "simulate", ["model=RUN", "structure=FILE", "temprature=3"], "Did you mean 'temperature'"),
     ],
 )
