@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from torch_geometric.data import Data
 
 from eqff.data import fields as table
 
-META = ("group", "config_type", "source", "frame")
-"""What a frame remembers besides tensors: whom it belongs to, of what kind it is, from which file, and where in it."""
+META = ("group", "config_type", "level_of_theory", "source", "frame")
+"""What a frame remembers besides tensors: whom it belongs to, of what kind it is, how its labels were computed, from
+which file it is, and where in it."""
 
 
 class AtomicData(Data):
@@ -24,7 +26,8 @@ class AtomicData(Data):
     Neighbour lists: ``edge_index`` (2, E) as [sender, receiver], sorted by receiver, with ``edge_shift`` (E, 3) for the
     local one; ``edge_index_NAME`` with ``edge_shift_NAME`` for others.
 
-    ``group``, ``config_type`` and ``source`` are strings, empty where unknown; ``frame`` is the place in the file.
+    ``group``, ``config_type``, ``level_of_theory`` and ``source`` are strings, empty where unknown; ``frame`` is the
+    place in the file.
     """
 
     @property
@@ -59,6 +62,14 @@ def fill_missing_labels(frames: Iterable[AtomicData]) -> tuple[str, ...]:
             rows = frame.num_nodes if table.field(name).level == "atom" else 1
             frame[name] = torch.full((rows, *shapes[name]), torch.nan, dtype=torch.float64)
     return labels
+
+
+def without_labels(frame: AtomicData) -> AtomicData:
+    """The same structure with every label NaN: nothing that is computed for it enters a loss or an error."""
+    unlabelled = copy(frame)
+    for name in frame.labels:
+        unlabelled[name] = torch.full_like(frame[name], torch.nan)
+    return unlabelled
 
 
 def known_rows(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Loaders: batches of structures in an order that depends on seed and epoch alone."""
+"""Loaders: batches of structures in an order that depends on seed and epoch alone, each shared among ranks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Sampler
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from eqff.data.atomic_data import AtomicData
+from eqff.data.atomic_data import AtomicData, without_labels
 from eqff.data.batching import collate
+from eqff.data.packing import PACKINGS, Packing, divide, measure
 
 
 class EpochShuffle(Sampler[int]):
@@ -26,25 +28,91 @@ class EpochShuffle(Sampler[int]):
         self.data = data
         self.seed = seed
         self.epoch = 0
-        self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
         """The next iteration is that of this epoch."""
         self.epoch = epoch
 
+    def order(self) -> np.ndarray:
+        """This epoch's permutation; the next call gives the next epoch's."""
+        generator = np.random.default_rng([self.seed, self.epoch])
+        self.epoch += 1
+        return generator.permutation(len(self.data))
+
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.data)).tolist()
-        order, self.epoch, self.skip = order[self.skip :], self.epoch + 1, 0
-        yield from order
+        yield from self.order().tolist()
 
     def __len__(self) -> int:
         return len(self.data)
 
 
-class ResumableLoader(DataLoader):
-    """A loader over an `EpochShuffle` that can go on within an epoch.
+class RankBatches(Sampler[list[int]]):
+    """The batches of an epoch, of each the share of one rank.
 
-    Lightning keeps `state_dict` in its checkpoints and gives it back before the first epoch of a resumed training.
+    Batches are those of the whole training, whatever the number of ranks: with more ranks, shares are smaller. Every
+    structure is in exactly one batch, and of each batch in exactly one share. All ranks have equally many batches;
+    a share may be empty.
+
+    Args:
+        sampler: The epoch's order; None for the order of the data.
+        packing: Makes batches of an order.
+        work: Of each structure, by which shares are made equal, (M,).
+        rank: Whose shares these are.
+        world_size: How many ranks there are.
+    """
+
+    def __init__(
+        self, sampler: EpochShuffle | None, packing: Packing, work: np.ndarray, rank: int = 0, world_size: int = 1
+    ):
+        self.sampler = sampler
+        self.packing = packing
+        self.work = work
+        self.rank = rank
+        self.world_size = world_size
+        self.skip = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.arange(len(self.work)) if self.sampler is None else self.sampler.order()
+        batches = self.packing.batches(order)
+        skip, self.skip = self.skip, 0
+        for number, batch in enumerate(batches[skip:], start=skip):
+            if self.world_size == 1:
+                yield batch.tolist()
+            else:
+                shares = divide(self.work[batch], self.world_size)
+                # the fullest share goes around
+                yield batch[shares[(self.rank + number) % self.world_size]].tolist()
+
+    def __len__(self) -> int:
+        return len(self.packing)
+
+
+class Structures(Dataset):
+    """Structures by lists of their indices; an empty list gives one without labels, so that a rank without a share has
+    something to compute that counts for nothing.
+
+    Args:
+        frames: The structures.
+    """
+
+    def __init__(self, frames: Sequence[AtomicData]):
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> AtomicData:
+        return self.frames[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[AtomicData]:
+        return [self.frames[index] for index in indices] or [without_labels(self.frames[0])]
+
+
+class ResumableLoader(DataLoader):
+    """A loader over `RankBatches` that can go on within an epoch.
+
+    Lightning keeps `state_dict` in its checkpoints and gives it back before the first epoch of a resumed training. It
+    counts batches of the whole training, so it means the same to any number of ranks.
     """
 
     batches_done = 0
@@ -53,7 +121,7 @@ class ResumableLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:
         # all of this happens at the first batch, after Lightning has told the sampler which epoch it is
         self.batches_done, self.batches_to_skip = self.batches_to_skip, 0
-        self.sampler.skip = self.batches_done * self.batch_size
+        self.batch_sampler.skip = self.batches_done
         for batch in super().__iter__():
             self.batches_done += 1
             yield batch
@@ -71,29 +139,42 @@ def make_loader(
     frames: Sequence[AtomicData],
     batch_size: int,
     *,
+    batch_by: str = "structures",
     shuffle: bool = False,
     seed: int = 0,
     num_workers: int = 0,
     drop_last: bool = False,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> DataLoader:
     """A loader of batches of structures that have their neighbour lists.
 
     Args:
         frames: The structures.
-        batch_size: Structures in a batch.
+        batch_size: Size of a batch, of all ranks together, in what ``batch_by`` says.
+        batch_by: "structures": so many in each batch. "atoms" or "edges": at most so many in each batch.
         shuffle: A new order every epoch; else the order of the frames.
         seed: Of the order.
         num_workers: Processes that put batches together; 0 does it in this one, which for structures in memory is
             faster.
-        drop_last: Leave out a last batch that is not full (never the only one).
+        drop_last: Leave out a last batch that is not full (never the only one); only with "structures".
+        rank: Whose share of each batch to load.
+        world_size: Among how many ranks batches are shared.
+
+    Raises:
+        ConfigError: A structure is larger than a batch may be.
     """
+    sampler = EpochShuffle(frames, seed) if shuffle else None
+    packing = PACKINGS[batch_by](frames, batch_size, drop_last=drop_last, shuffled=shuffle)
+    balanced = "edges" if batch_by == "structures" else batch_by
+    work = measure(frames, balanced) if world_size > 1 else np.ones(len(frames))
     kind = ResumableLoader if shuffle else DataLoader
     return kind(
-        list(frames),
-        batch_size=batch_size,
-        sampler=EpochShuffle(frames, seed) if shuffle else None,
+        Structures(frames),
+        batch_sampler=RankBatches(sampler, packing, work, rank, world_size),
         collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
-        drop_last=drop_last and len(frames) > batch_size,
+        # its own: a loader takes a number whenever it starts, so a resumed run would take one more from torch's
+        generator=torch.Generator().manual_seed(seed),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 from omegaconf import OmegaConf
@@ -18,15 +19,19 @@ from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.data.checks import check_required, check_set
 from eqff.data.convert import Multiplicity
+from eqff.data.energy_rows import EnergyRows
+from eqff.data.levels import Levels, choose_level, count_levels, level_notes, on_one_level, require_files
 from eqff.data.loaders import make_loader
 from eqff.data.neighbours import add_neighbours
 from eqff.data.reading import FrameSet, PathLike, read_set
-from eqff.data.reference_energies import ReferenceSet, elements_of, reference_energies
+from eqff.data.reference_energies import ChargeChoice, Choice, elements_of, reference_energies
+from eqff.data.reference_set import ReferenceSet, require_charge_references
 from eqff.data.report import DatasetReport, make_report, overview
 from eqff.data.splits import Split, check_settings, read_split, split_indices, write_split
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, geometry_hash, mean_neighbours
 from eqff.errors import ConfigError, DataError, did_you_mean
 from eqff.ranges import Count, NonNegative, Positive, Size
+from eqff.ranks.group import rank, world_size
 
 Paths = PathLike | Sequence[PathLike]
 _LONG = 20_000  # atoms from which on building neighbour lists is worth a progress bar
@@ -49,11 +54,19 @@ class AtomicDataModule(lightning.LightningDataModule):
         multiplicity: 2S+1 for frames that state none, or "lowest".
         labels: The only labels to take; all by default.
         require: Labels without which reading is refused.
-        reference_energies: "least_squares", "isolated_atoms", a file of isolated atoms, or element to eV.
+        reference_energies: "least_squares", "isolated_atoms", a file of isolated atoms, or element to eV (or to charge
+            to eV).
+        charge_reference: What reference energies add for the total charge: None, "linear" or "offsets" (fitted),
+            "isolated_ions" (from where the isolated atoms come), or charge to eV.
+        level_of_theory: Of frames that state none: a name, or file (or pattern) to name.
+        mixed_levels: Whether a training set of several levels is refused ("refuse"), or its energies are shifted onto
+            one level by the differences of the elements' energies ("offset").
+        main_level: The level to shift onto; that of the first training frame by default.
         energy_scale: eV; None for the root mean square of the training forces.
         min_distance: Å; atoms closer than this are an error.
-        batch_size: Structures in a training batch.
-        eval_batch_size: Structures in a validation or test batch; the training one by default.
+        batch_size: Of a training batch, of all ranks together, in what ``batch_by`` says.
+        batch_by: "structures": so many in each batch. "atoms" or "edges" (of neighbour lists): at most so many.
+        eval_batch_size: The same of a validation or test batch; the training one by default.
         drop_last: Leave out a last training batch that is not full.
         seed: Of the order of training batches.
         num_workers: Loader processes.
@@ -79,10 +92,15 @@ class AtomicDataModule(lightning.LightningDataModule):
         multiplicity: Multiplicity | None = None,
         labels: Sequence[str] | None = None,
         require: Sequence[str] = ("energy", "forces"),
-        reference_energies: str | Mapping[str | int, float] = "least_squares",
+        reference_energies: Choice = "least_squares",
+        charge_reference: ChargeChoice = None,
+        level_of_theory: Levels = None,
+        mixed_levels: Literal["refuse", "offset"] = "refuse",
+        main_level: str | None = None,
         energy_scale: Positive | None = None,
         min_distance: NonNegative = 0.1,
         batch_size: Count = 5,
+        batch_by: Literal["structures", "atoms", "edges"] = "structures",
         eval_batch_size: Count | None = None,
         drop_last: bool = False,
         seed: int = 0,
@@ -101,11 +119,14 @@ class AtomicDataModule(lightning.LightningDataModule):
             "multiplicity": multiplicity,
             "labels": _plain(labels),
             "min_distance": min_distance,
+            "level_of_theory": _plain(level_of_theory),
         }
         self.require = tuple(table.field(name).name for name in _plain(require) or ())
-        self.reference_choice = _plain(reference_energies)
+        self.reference_choice, self.charge_choice = _plain(reference_energies), _plain(charge_reference)
+        self.mixed_levels, self.main_level = mixed_levels, main_level
         self.energy_scale = energy_scale
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.batch_by = batch_by
         self.drop_last, self.seed, self.num_workers = drop_last, seed, num_workers
         self.frames: dict[str, list[AtomicData]] = {}
         self.report: dict[str, DatasetReport] = {}
@@ -135,14 +156,27 @@ class AtomicDataModule(lightning.LightningDataModule):
         self._check_elements()
         train = self.frames["train"]
         check_required(train, self.require, source.unused)
+        self.reference: ReferenceSet = self._find_reference()
+        self.frames = on_one_level(self.frames, self.reference.level, self.reference.level_offsets)
+        train = self.frames["train"]
         known = {geometry_hash(frame) for frame in train}
         self.report = {name: self._report(name, frames, known) for name, frames in self.frames.items() if frames}
-        reading = {key: self.reading[key] for key in ("keys", "units")}
-        self.reference: ReferenceSet = reference_energies(self.reference_choice, train, **reading)
-        self.statistics: DataStatistics = compute_statistics(train, self.reference.energies)
+        self.statistics: DataStatistics = compute_statistics(train, self.reference)
         if self.energy_scale is not None:
             self.statistics.energy_scale = self.energy_scale
         self.data_hash = content_hash([*train, *self.frames["val"]])
+
+    def _find_reference(self) -> ReferenceSet:
+        """Reference energies of the training set; refuses sets that have no place in them."""
+        levels = {name: count_levels(frames) for name, frames in self.frames.items()}
+        require_files(self.reading["level_of_theory"], levels)
+        level = choose_level(levels, self.mixed_levels, self.main_level)
+        reading = {key: self.reading[key] for key in ("keys", "units")}
+        settings = {"charge": self.charge_choice, "level": level}
+        found = reference_energies(self.reference_choice, self.frames["train"], **reading, **settings)
+        for name, frames in self.frames.items():
+            require_charge_references(found, EnergyRows.of(frames), name)
+        return replace(found, notes=(*found.notes, *level_notes(levels["train"], level)))
 
     def _read(self, path: Paths) -> FrameSet:
         return read_set(path, **self.reading)
@@ -201,6 +235,9 @@ class AtomicDataModule(lightning.LightningDataModule):
             elements=self.statistics.elements,
             reference_energies=self.reference_energies,
             energy_scale=self.statistics.energy_scale,
+            charge_reference=self.reference.charge,
+            level_of_theory=self.reference.level,
+            level_offsets=self.reference.level_offsets,
             **known,
         )
 
@@ -228,26 +265,33 @@ class AtomicDataModule(lightning.LightningDataModule):
             self.read()
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled anew every epoch."""
+        """Shuffled anew every epoch; with several ranks, this one's share of each batch."""
         self._require_lists()
         return make_loader(
             self.frames["train"],
             self.batch_size,
+            batch_by=self.batch_by,
             shuffle=True,
             seed=self.seed,
             num_workers=self.num_workers,
             drop_last=self.drop_last,
+            rank=rank(),
+            world_size=world_size(),
         )
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """In the order of the frames; an empty list if there are none."""
+        """In the order of the frames, this rank's share of each batch; an empty list if there are none."""
         self._require_lists()
-        return make_loader(self.frames["val"], self.eval_batch_size) if self.frames["val"] else []
+        if not self.frames["val"]:
+            return []
+        shared = {"rank": rank(), "world_size": world_size()}
+        return make_loader(self.frames["val"], self.eval_batch_size, batch_by=self.batch_by, **shared)
 
     def test_dataloaders(self) -> dict[str, DataLoader]:
         """One for each test set, by name."""
         names = [name for name in self.frames if name not in ("train", "val")]
-        return {name: make_loader(self._add_neighbours(name), self.eval_batch_size) for name in names}
+        size = {"batch_size": self.eval_batch_size, "batch_by": self.batch_by}
+        return {name: make_loader(self._add_neighbours(name), **size) for name in names}
 
     def test_dataloader(self) -> list[DataLoader]:
         """Lightning's form of `test_dataloaders`."""
@@ -275,7 +319,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         content = {
             "data_hash": self.data_hash,
             "sets": {name: report.to_dict() for name, report in self.report.items()},
-            "reference_energies": {"method": self.reference.method, "eV": self.reference_energies},
+            "reference_energies": self.reference.to_dict(),
             "statistics": vars(self.statistics),
         }
         (folder / "data_report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

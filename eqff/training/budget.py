@@ -81,16 +81,24 @@ class Clocks:
 
     Attributes:
         since_process_start: Count from the start of the process; else from when this was made.
+        earlier: What was used before, by a process that started this one.
         functions: ``cpu_seconds`` and ``wall_seconds``.
     """
 
     since_process_start: bool
+    earlier: Mapping[str, float] = field(default_factory=dict)
     functions: dict[str, Callable[[], float]] = field(init=False)
 
     def __post_init__(self) -> None:
         raw = {"cpu_seconds": CpuClock(), "wall_seconds": wall_seconds}
         starts = {name: 0.0 if self.since_process_start else clock() for name, clock in raw.items()}
+        for name, seconds in self.earlier.items():
+            starts[name] -= seconds
         self.functions = {name: lambda c=clock, s=starts[name]: c() - s for name, clock in raw.items()}
+
+    def read(self) -> dict[str, float]:
+        """What is used by now."""
+        return {name: clock() for name, clock in self.functions.items()}
 
 
 @dataclass

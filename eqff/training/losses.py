@@ -13,6 +13,9 @@ from eqff.config import settings
 from eqff.data import fields as table
 from eqff.errors import ConfigError, did_you_mean
 
+Reduce = Callable[[Tensor], Tensor]
+"""Sums a tensor over all processes."""
+
 DERIVATIVES = ("forces", "stress", "virial")
 """Fields that need the energy differentiated."""
 
@@ -87,8 +90,8 @@ class FieldLoss:
         """The factors in the first and the second stage."""
         return self.weight, self.weight if self.second_weight is None else self.second_weight
 
-    def __call__(self, prediction: Tensor, label: Tensor, atoms: Tensor) -> Tensor:
-        """The mean over all rows whose label is known, a scalar; zero where none is.
+    def sums(self, prediction: Tensor, label: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum over all rows whose label is known, and how many these are; two scalars.
 
         Args:
             prediction: (M, ...).
@@ -98,7 +101,12 @@ class FieldLoss:
         difference, known = masked_difference(prediction, label)
         if self.per_atom:
             difference = difference / atoms[:, None]
-        return FUNCTIONS[self.function](difference, self.delta).sum() / known.sum().clamp(min=1)
+        return FUNCTIONS[self.function](difference, self.delta).sum(), known.sum()
+
+    def __call__(self, prediction: Tensor, label: Tensor, atoms: Tensor) -> Tensor:
+        """The mean over all rows whose label is known, a scalar; zero where none is. Arguments as for `sums`."""
+        total, count = self.sums(prediction, label, atoms)
+        return total / count.clamp(min=1)
 
 
 def masked_difference(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,8 +161,41 @@ class Losses:
             second_stage: Whether the weights of the second stage hold.
         """
         parts = {term.field: term(prediction[term.field], batch[term.field], atoms) for term in self.terms}
-        total = sum(term.weights[second_stage] * parts[term.field] for term in self.terms)
-        return total, parts
+        return self.weighted(parts, second_stage), parts
+
+    def share(
+        self,
+        prediction: Mapping[str, Tensor],
+        batch: Mapping[str, Tensor],
+        atoms: Tensor,
+        second_stage: bool,
+        reduce: Reduce,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The loss of a batch of which every process has a share.
+
+        Each field's errors are summed and then divided by the number of known labels of the *whole* batch. The mean
+        over processes of their own means would be something else as soon as these numbers differ. Arguments as for
+        `__call__`, of this process's share, and:
+
+        Args:
+            reduce: Sums a tensor over all processes; called once.
+
+        Returns:
+            This process's part of the loss, to be differentiated: over all processes it sums up to the loss of the
+            whole batch. Without gradient: that loss, and the unweighted loss of each of its fields.
+        """
+        sums = [term.sums(prediction[term.field], batch[term.field], atoms) for term in self.terms]
+        own = torch.stack([part.detach().double() for pair in sums for part in pair])
+        totals, counts = reduce(own).reshape(-1, 2).unbind(dim=1)
+        counts = counts.clamp(min=1)
+        names = self.fields
+        own_parts = {n: total / count.to(total.dtype) for n, (total, _), count in zip(names, sums, counts, strict=True)}
+        parts = dict(zip(names, (totals / counts).unbind(), strict=True))
+        return self.weighted(own_parts, second_stage), self.weighted(parts, second_stage), parts
+
+    def weighted(self, parts: Mapping[str, Tensor], second_stage: bool) -> Tensor:
+        """The sum of the losses of fields with the weights of a stage."""
+        return sum(term.weights[second_stage] * parts[term.field] for term in self.terms)
 
     def check_model(self, predicts: Sequence[str]) -> None:
         """Raises ConfigError when a loss asks for a field that the model doesn't predict."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from eqff.evaluation.quantities import Quantity, quantities
-from eqff.training.losses import masked_difference
-
-Reduce = Callable[[Tensor], Tensor]
+from eqff.training.losses import Losses, Reduce, masked_difference
 
 
 class ErrorSums:
@@ -50,15 +48,50 @@ class ErrorSums:
         """``NAME_mae`` and ``NAME_rmse`` in shown units, and starts anew. Fields without a known label are left out.
 
         Args:
-            reduce: Sums a tensor over all processes of a parallel run.
+            reduce: Sums a tensor over all processes of a parallel run; called once, also by one that saw no batch.
         """
+        sums = [self._sums.get(q.name, torch.zeros(3, dtype=torch.float64)) for q in self.shown]
+        self._sums = {}
+        if not sums:
+            return {}
         metrics = {}
-        for quantity in self.shown:
-            if quantity.name not in self._sums:
-                continue
-            absolute, square, count = reduce(self._sums[quantity.name]).tolist()
+        for quantity, (absolute, square, count) in zip(self.shown, reduce(torch.stack(sums)).tolist(), strict=True):
             if count:
                 metrics[f"{quantity.name}_mae"] = quantity.factor * absolute / count
                 metrics[f"{quantity.name}_rmse"] = quantity.factor * (square / count) ** 0.5
-        self._sums = {}
         return metrics
+
+
+class LossSums:
+    """The loss of a whole set, as if it were one batch: the same for any size of batches and number of processes.
+
+    Args:
+        losses: Whose weights of the second stage hold, so that values are comparable all along.
+    """
+
+    def __init__(self, losses: Losses):
+        self.losses = losses
+        self._sums: list[Tensor] = []
+
+    def update(self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor) -> None:
+        """Adds a batch; arguments as for `ErrorSums.update`."""
+        pairs = [term.sums(prediction[term.field], batch[term.field], atoms) for term in self.losses.terms]
+        self._sums.append(torch.stack([value.detach().double() for pair in pairs for value in pair]).reshape(-1, 2))
+
+    def each(self) -> Tensor:
+        """The loss of each batch of this process since the last `compute`, (batches,)."""
+        return torch.stack([self._loss(sums) for sums in self._sums])
+
+    def compute(self, reduce: Reduce = lambda sums: sums) -> Tensor:
+        """The loss, a scalar, and starts anew.
+
+        Args:
+            reduce: Sums a tensor over all processes; each must have seen a batch.
+        """
+        sums, self._sums = torch.stack(self._sums).sum(dim=0), []
+        return self._loss(reduce(sums))
+
+    def _loss(self, sums: Tensor) -> Tensor:
+        totals, counts = sums.unbind(dim=1)
+        parts = dict(zip(self.losses.fields, (totals / counts.clamp(min=1)).unbind(), strict=True))
+        return self.losses.weighted(parts, second_stage=True)

@@ -15,6 +15,8 @@ _MESSAGES = (
     ".*torch.jit.script.*",
     ".*check_val_every_n_epoch.*",
     ".*You have overridden `transfer_batch_to_device`.*",
+    ".*Grad strides do not match bucket view strides.*",
+    ".*It is recommended to use `self.log.*sync_dist=True.*",
 )
 
 

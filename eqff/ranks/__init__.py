@@ -1,0 +1,1 @@
+"""Training by several processes ("ranks"): who they are, how they are started, and what they agree on."""
