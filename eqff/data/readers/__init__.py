@@ -13,7 +13,8 @@ from eqff.data.readers.extxyz import read_extxyz
 from eqff.data.readers.hdf5 import read_hdf5
 from eqff.data.readers.npz import read_npz
 from eqff.data.records import Record
-from eqff.errors import DataError
+from eqff.errors import ConfigError, DataError
+from eqff.packages import declared
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,19 @@ READERS = (
 )
 
 
+def known_readers() -> tuple[Reader, ...]:
+    """All readers: first those that packages of users declare as ``READERS`` (see `eqff.packages`), then eqff's.
+
+    Raises:
+        ConfigError: A package can't be imported, or declares something else.
+    """
+    own = tuple(declared("READERS"))
+    for reader in own:
+        if not isinstance(reader, Reader):
+            raise ConfigError(f"READERS of a package holds {reader!r}, but must hold eqff.data.readers.Reader only.")
+    return own + READERS
+
+
 def reader_for(path: Path) -> Reader:
     """The reader of a file, by the end of its name.
 
@@ -49,13 +63,19 @@ def reader_for(path: Path) -> Reader:
         DataError: No reader knows it; the message lists what can be read.
     """
     name = path.name.lower()
-    for reader in READERS:
+    for reader in known_readers():
         if name.endswith(reader.suffixes):
             return reader
-    known = ", ".join(suffix for reader in READERS for suffix in reader.suffixes)
-    raise DataError(f"{path}: files of this kind can't be read. Known are {known}, and folders of them.")
+    raise DataError(
+        f"{path}: files of this kind can't be read. Known are {', '.join(known_suffixes())}, and folders of them."
+    )
 
 
 def is_readable(path: Path) -> bool:
     """Whether some reader knows files of this name."""
-    return path.name.lower().endswith(tuple(suffix for reader in READERS for suffix in reader.suffixes))
+    return path.name.lower().endswith(known_suffixes())
+
+
+def known_suffixes() -> tuple[str, ...]:
+    """Ends of the names of all files that can be read."""
+    return tuple(suffix for reader in known_readers() for suffix in reader.suffixes)
