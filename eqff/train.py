@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,14 @@ def _train_from_command_line(cfg: DictConfig) -> None:
     from eqff.training.quiet import quiet_libraries
 
     quiet_libraries()
-    train(cfg, HydraConfig.get().overrides.task, since_process_start=True)
+    from eqff.training.callbacks.persistence import Interrupted
+
+    try:
+        signal = train(cfg, HydraConfig.get().overrides.task, since_process_start=True).signal
+    except Interrupted as stop:
+        signal = stop.signal
+    if signal is not None:
+        sys.exit(128 + signal)  # as shells count them: 130 after Ctrl-C, 143 after SIGTERM
 
 
 if __name__ == "__main__":

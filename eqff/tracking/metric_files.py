@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from eqff.checkpoints.atomic import replacing
+from eqff.errors import StorageError
 
 JSONL, CSV = "metrics.jsonl", "metrics.csv"
 
@@ -27,15 +29,21 @@ class MetricFiles(Logger):
         folder: Of the run.
         clocks: More columns of every row, by name.
         resume_step: The step from which an earlier run goes on; None for a new run.
+
+    Attributes:
+        dropped: How many lines of an earlier run were beyond its state or cut off.
     """
 
     def __init__(self, folder: Path, clocks: Mapping[str, Callable[[], float]], resume_step: int | None = None):
         super().__init__()
         self.folder = folder
         self.clocks = clocks
-        rows = [] if resume_step is None else [row for row in read_metrics(folder) if row["step"] <= resume_step]
+        self.dropped = 0
+        lines = _lines(folder / JSONL)
+        kept = [] if resume_step is None else [line for line in lines if _is_row(line, resume_step)]
+        self.dropped = len(lines) - len(kept)
         with replacing(folder / JSONL) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     @property
     def name(self) -> str:
@@ -56,8 +64,19 @@ class MetricFiles(Logger):
         """Appends one row."""
         row = {"step": step, "time": round(time.time(), 3)}
         row |= {name: round(clock(), 3) for name, clock in self.clocks.items()} | metrics
-        with (self.folder / JSONL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with (self.folder / JSONL).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise StorageError(f"'{self.folder / JSONL}' could not be written: {error}. Make room.") from error
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Sees to it that all rows are on the disk."""
+        path = self.folder / JSONL
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -67,16 +86,24 @@ class MetricFiles(Logger):
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     """All rows of a run, in the order in which they were written; a line that was cut off is left out."""
-    path = Path(folder) / JSONL
-    return list(_rows(path)) if path.is_file() else []
+    return [row for row in map(_row, _lines(Path(folder) / JSONL)) if row is not None]
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            continue
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) and "step" in row else None
+
+
+def _is_row(line: str, last_step: int) -> bool:
+    row = _row(line)
+    return row is not None and row["step"] <= last_step
 
 
 def write_csv(folder: Path) -> None:

@@ -50,9 +50,13 @@ class RunFolder:
             TrainingError: It isn't one, or holds nothing to resume from.
         """
         folder = cls(Path(path))
-        for needed in (folder.config, folder.last_checkpoint):
-            if not needed.is_file():
-                raise TrainingError(f"'{path}' can't be resumed: there is no {needed}. Give a stopped run's folder.")
+        if not folder.config.is_file():
+            raise TrainingError(f"'{path}' can't be resumed: there is no {folder.config}. Give a stopped run's folder.")
+        if not any(state.is_file() for state in folder.states):
+            raise TrainingError(
+                f"'{path}' can't be resumed: there is no {folder.last_checkpoint}. It was stopped before its first "
+                "state was written: start it anew."
+            )
         return folder
 
     @property
@@ -64,6 +68,16 @@ class RunFolder:
     def last_checkpoint(self) -> Path:
         """State to resume from."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The state before that, for the case that the last one can't be read."""
+        return self.path / "checkpoints" / "previous.ckpt"
+
+    @property
+    def states(self) -> tuple[Path, Path]:
+        """States to resume from, the newest first."""
+        return self.last_checkpoint, self.previous_checkpoint
 
     @property
     def best_checkpoint(self) -> Path:
@@ -79,6 +93,11 @@ class RunFolder:
     def figures(self) -> Path:
         """Folder of figures."""
         return self.path / "figures"
+
+    @property
+    def result(self) -> Path:
+        """What came out, as JSON."""
+        return self.path / "result.json"
 
     @property
     def report(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eqff.checkpoints.atomic import replacing
 from eqff.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def wandb_logger(settings: TrackingSettings, folder: Path, name: str, config: Ma
 def _run_id(folder: Path) -> str:
     path = folder / _ID_FILE
     if not path.is_file():
-        path.write_text(json.dumps({"id": uuid.uuid4().hex[:8]}) + "\n", encoding="utf-8")
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps({"id": uuid.uuid4().hex[:8]}) + "\n", encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))["id"]
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from eqff.checkpoints.model_file import save_model
+from eqff.checkpoints.model_file import load_model, save_model
 from eqff.errors import TrainingError
 from eqff.evaluation.evaluation import Evaluation, evaluate_potential
 from eqff.evaluation.report import write_report
 from eqff.evaluation.states import count_states
 from eqff.potential import Potential
 from eqff.tracking.metric_files import read_metrics, write_csv
+from eqff.tracking.run_folder import RunFolder
 from eqff.tracking.training_figures import training_figures
 from eqff.tracking.wandb import finish_tracking
 from eqff.training.callbacks.progress import duration
+from eqff.training.checkpoint_io import read_checkpoint
+from eqff.training.fitting import Outcome
 from eqff.training.preparation import Preparation
 from eqff.training.report import ReportContent, run_report, summary_table
+from eqff.training.resuming import limits
 
 
 @dataclass
@@ -33,26 +36,31 @@ class RunResult:
         potential: The model that was kept, ready for evaluation.
         metrics: Of the kept model: ``val/...`` and for each test set ``SET/...``, in the units of the report.
         budget: Total and used of each limit.
-        interrupted: Whether it was told to stop before the budget ended.
+        signal: The signal that stopped it before the budget ended; None if none did.
     """
 
     folder: Path
     potential: Potential
     metrics: dict[str, float]
     budget: dict[str, dict[str, float]]
-    interrupted: bool = False
+    signal: int | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was told to stop before the budget ended."""
+        return self.signal is not None
 
 
-def finish(prepared: Preparation, budget: dict[str, dict[str, float]], interrupted: bool) -> RunResult:
+def finish(prepared: Preparation, outcome: Outcome) -> RunResult:
     """All that comes after the last step; it isn't part of the budget.
 
     An interrupted run is saved, but neither evaluated nor simulated: it is going to be resumed, or not wanted.
 
     Args:
         prepared: The run.
-        budget: Total and used of each limit.
-        interrupted: Whether the run was told to stop.
+        outcome: How the fit ended.
     """
+    interrupted = outcome.signal is not None
     started, folder, potential = time.perf_counter(), prepared.folder, prepared.module.potential
     kept = keep_weights(prepared)
     rows = read_metrics(folder.path)
@@ -65,21 +73,28 @@ def finish(prepared: Preparation, budget: dict[str, dict[str, float]], interrupt
         save(prepared, metrics)  # once more, now that they are known; a fault in evaluation would not lose the model
     simulation = {} if interrupted or not prepared.cfg["simulate"] else simulate(prepared)
     figures = training_figures(rows, prepared.module.units, folder.figures) if prepared.cfg["figures"] else {}
-    content = ReportContent(prepared, budget, kept, interrupted, metrics, evaluations, figures, simulation)
-    write_results(content)
+    content = ReportContent(prepared, outcome.budget, kept, interrupted, metrics, evaluations, figures, simulation)
+    write_results(content, outcome.step)
     finish_tracking(prepared.settings.tracking, metrics, {path.stem: path for path in all_figures(folder.path)})
     prepared.console.print(summary_table(content))
     after = duration(time.perf_counter() - started)
     done = f"Model: {folder.model}\nReport: {folder.report} (after training: {after})"
     prepared.console.print(done, highlight=False, soft_wrap=True)
-    return RunResult(folder.path, potential, metrics, budget, interrupted)
+    return RunResult(folder.path, potential, metrics, outcome.budget, outcome.signal)
 
 
-def write_results(content: ReportContent) -> None:
+def earlier_result(folder: RunFolder) -> RunResult:
+    """What a finished run left, read from its folder."""
+    result = json.loads(folder.result.read_text(encoding="utf-8"))
+    return RunResult(folder.path, load_model(folder.model), result["metrics"], result["budget"])
+
+
+def write_results(content: ReportContent, step: int | None) -> None:
     """``report.md``, ``result.json`` and ``metrics.csv``."""
     folder = content.prepared.folder
     folder.report.write_text(run_report(content), encoding="utf-8")
     result = {"kept": content.kept, "interrupted": content.interrupted, "metrics": dict(content.metrics)}
+    result |= {"step": step, "limits": limits(content.prepared.cfg)}  # by which a resumed run knows that it is finished
     folder.write_json("result.json", result | {"budget": content.budget, "simulation": content.simulation})
     write_csv(folder.path)
 
@@ -98,7 +113,7 @@ def keep_weights(prepared: Preparation) -> str:
     path = folder.best_checkpoint if best else folder.last_checkpoint
     if not path.is_file():
         raise TrainingError("Not a single step was done: the budget ended before training began. Give it more.")
-    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    weights = read_checkpoint(path)["state_dict"]
     prefix, potential = "potential.", prepared.module.potential
     potential.load_state_dict({n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)})
     potential.cpu().eval()

@@ -10,12 +10,26 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import graph_from_batch
-from eqff.errors import TrainingError
 from eqff.potential import Potential
+from eqff.ranks.group import add_over_ranks, raise_together, sum_over_ranks, world_size
+from eqff.training.diagnosis import ALL_FINITE, diverged, diverged_in_validation
 from eqff.training.losses import Losses
-from eqff.training.metrics import ErrorSums
+from eqff.training.metrics import ErrorSums, LossSums
 from eqff.training.optimizers import build_optimizer
 from eqff.training.window import Window, finite
+
+UNITS = {
+    "cpu_seconds": "s",
+    "wall_seconds": "s",
+    "train/structures_per_second": "1/s",
+    "train/atoms_per_second": "1/s",
+    "train/memory_gib": "GiB",
+    "train/gpu_memory_gib": "GiB",
+}
+"""Of columns that are no errors; shares have none."""
+
+THROUGHPUT = ("structures_per_second", "atoms_per_second")
+"""Columns of which every rank has a part."""
 
 
 class ForceFieldModule(lightning.LightningModule):
@@ -46,7 +60,8 @@ class ForceFieldModule(lightning.LightningModule):
         self.training_errors = ErrorSums(losses.fields)
         self.second_stage = False
         self.window = Window()
-        self._validation_loss: list[tuple[Tensor, int]] = []
+        self._batch: Any = None
+        self._validation_loss = LossSums(losses)
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """The potential's prediction for a PyG batch."""
@@ -67,25 +82,31 @@ class ForceFieldModule(lightning.LightningModule):
         """The loss of one batch.
 
         Raises:
-            TrainingError: It is NaN or infinite; the message names the frames.
+            TrainingError: It is NaN or infinite; the message names the frames and the first tensor that is.
         """
+        self._batch = batch
         prediction = self(batch)
         atoms = atoms_per_structure(batch)
-        loss, parts = self.losses(prediction, batch, atoms, self.second_stage)
-        writes_row = self._writes_row()
-        # on a GPU, looking at the loss would stop the queue of kernels, so there it is done once per row
-        if (writes_row or loss.device.type == "cpu") and not finite(loss):
-            raise TrainingError(self._diverged(batch, loss, parts))
-        self.window.add({"loss": loss.detach()} | {f"{n}_loss": p.detach() for n, p in parts.items()}, atoms.shape[0])
-        if writes_row:
+        share, loss, parts = self._loss(prediction, batch, atoms)
+        self.window.add({"loss": loss.detach()} | {f"{n}_loss": p.detach() for n, p in parts.items()})
+        if self._looks_at(loss) and not finite(loss):
+            raise_together(None if finite(share) else diverged(self, batch, "loss", share), "The loss became NaN.")
+        if self._writes_row():
             self.training_errors.update(prediction, batch, atoms)
-        return loss
+        return share * world_size()  # gradients are averaged over ranks; that of the loss is the sum of the shares'
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Writes a row of training metrics when it is time."""
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:
-            row = self.window.read(self.trainer.gradient_clip_val) | self.training_errors.compute()
-            self.write_row({f"train/{name}": value for name, value in row.items()} | self._progress())
+    def _loss(self, prediction: Mapping[str, Tensor], batch: Any, atoms: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """This rank's part of the loss with its gradient; the loss of the whole batch, and of its fields."""
+        if world_size() > 1:
+            return self.losses.share(prediction, batch, atoms, self.second_stage, sum_over_ranks)
+        loss, parts = self.losses(prediction, batch, atoms, self.second_stage)
+        return loss, loss, parts
+
+    def training_row(self) -> dict[str, float]:
+        """The metrics of the steps since the last row; starts anew."""
+        row = self.window.read(self.trainer.gradient_clip_val) | self.training_errors.compute(sum_over_ranks)
+        add_over_ranks(row, THROUGHPUT)
+        return {f"train/{name}": value for name, value in row.items()} | self._progress()
 
     def configure_gradient_clipping(
         self,
@@ -93,26 +114,39 @@ class ForceFieldModule(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips by the norm of all gradients, which goes into the metrics together with the share of steps clipped."""
+        """Clips by the norm of all gradients, which goes into the metrics together with the share of steps clipped.
+
+        Raises:
+            TrainingError: It is NaN or infinite: the step is not taken.
+        """
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         limit = gradient_clip_val or float("inf")
-        self.window.add_gradient_norm(torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True))
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+        self.window.add_gradient_norm(norm)
+        if self._looks_at(norm) and not finite(norm):
+            message = diverged(self, self._batch, "gradient", norm)
+            # gradients are those of all ranks: the rank that finds something to name is the one to tell
+            raise_together(None if ALL_FINITE in message else message, message)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Adds a batch to the sums of errors; its loss has the weights of the last stage, comparable all along."""
         prediction = self(batch)
         atoms = atoms_per_structure(batch)
-        loss, _ = self.losses(prediction, batch, atoms, second_stage=True)
-        self._validation_loss.append((loss.detach(), atoms.shape[0]))
+        self._validation_loss.update(prediction, batch, atoms)
         self.validation_errors.update(prediction, batch, atoms)
 
     def on_validation_epoch_end(self) -> None:
-        """Writes a row of validation metrics, and hands them to callbacks that watch one."""
-        metrics = self.validation_errors.compute(self._sum_over_processes)
-        total = torch.stack([loss.double() * count for loss, count in self._validation_loss]).sum()
-        count = torch.tensor(float(sum(count for _, count in self._validation_loss)), device=total.device)
-        metrics["loss"] = (self._sum_over_processes(total) / self._sum_over_processes(count)).item()
-        self._validation_loss = []
+        """Writes a row of validation metrics, and hands them to callbacks that watch one.
+
+        Raises:
+            TrainingError: The loss is NaN or infinite.
+        """
+        each, loss = self._validation_loss.each(), self._validation_loss.compute(sum_over_ranks)
+        metrics = self.validation_errors.compute(sum_over_ranks)
+        if not finite(loss):
+            bad = not bool(each.isfinite().all())
+            raise_together(diverged_in_validation(self, each) if bad else None, "The validation loss became NaN.")
+        metrics["loss"] = loss.item()
         row = {f"val/{name}": value for name, value in metrics.items()}
         self.log_dict(row, logger=False, batch_size=1)
         self.write_row(row | self._progress())
@@ -128,7 +162,11 @@ class ForceFieldModule(lightning.LightningModule):
         """Unit of every metric that has one."""
         errors = self.validation_errors.units
         names = {f"{split}/{name}": unit for split in ("train", "val", "test") for name, unit in errors.items()}
-        return names | {"train/structures_per_second": "1/s", "cpu_seconds": "s", "wall_seconds": "s"}
+        return names | UNITS
+
+    def _looks_at(self, value: Tensor) -> bool:
+        """Whether a number is read in this step; on a GPU only once per row, because it stops the queue of kernels."""
+        return value.device.type == "cpu" or self._writes_row()
 
     def _writes_row(self) -> bool:
         return (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0
@@ -137,30 +175,7 @@ class ForceFieldModule(lightning.LightningModule):
         optimizer = self.trainer.optimizers[0]
         return {"epoch": self.current_epoch, "learning_rate": optimizer.param_groups[0]["lr"]}
 
-    def _sum_over_processes(self, value: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(value, reduce_op="sum")
-
-    def _diverged(self, batch: Any, loss: Tensor, parts: Mapping[str, Tensor]) -> str:
-        each = ", ".join(f"{name} {part.item():.4g}" for name, part in parts.items())
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        place = f"step {self.trainer.global_step + 1} (epoch {self.current_epoch + 1}; {each})"
-        return (
-            f"The loss became {loss.item()} at {place}. Structures of this batch: {'; '.join(describe_frames(batch))}. "
-            "If their labels and geometries are right, training has diverged: lower "
-            f"training.optimizer.lr (now {rate:.3g}) or trainer.gradient_clip_val "
-            f"(now {self.trainer.gradient_clip_val})."
-        )
-
 
 def atoms_per_structure(batch: Any) -> Tensor:
     """Number of atoms of each structure of a PyG batch, (B,)."""
     return batch.ptr[1:] - batch.ptr[:-1]
-
-
-def describe_frames(batch: Any) -> list[str]:
-    """Where each structure of a batch comes from: file, frame in it, and group if it has one."""
-    frames = batch.frame.tolist()
-    return [
-        f"{source or 'structure'} frame {frame}" + (f" ({group})" if group else "")
-        for source, frame, group in zip(batch.source, frames, batch.group, strict=True)
-    ]

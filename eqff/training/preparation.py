@@ -13,11 +13,15 @@ from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
 from eqff.data.module import AtomicDataModule
+from eqff.errors import DataError
 from eqff.potential import Potential
+from eqff.ranks.clocks import SharedClocks
+from eqff.ranks.group import from_first, is_first, require_same, together
 from eqff.tracking.run_folder import RunFolder, provenance
 from eqff.training.budget import Clocks
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
+from eqff.training.resuming import require_same_data
 from eqff.training.settings import RunSettings
 
 
@@ -33,7 +37,7 @@ class Preparation:
         data: Read, with neighbour lists.
         context: What the model took from the data.
         module: The model with its losses.
-        clocks: Of budgets and metrics.
+        clocks: Of budgets and metrics, the same on all ranks.
     """
 
     cfg: dict[str, Any]
@@ -43,7 +47,7 @@ class Preparation:
     data: AtomicDataModule
     context: ModelContext
     module: ForceFieldModule
-    clocks: Clocks
+    clocks: SharedClocks
 
 
 def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Preparation:
@@ -53,8 +57,24 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
         cfg: The resolved config.
         folder: Of the run that is resumed; None to make a new one.
         clocks: Of budgets and metrics.
+
+    With several ranks all of them read and build, and the first one makes the folder.
     """
-    settings, console = RunSettings.from_config(cfg), Console()
+    console = Console(quiet=not is_first())
+    with together():
+        settings, data, module, context = _read_and_build(cfg, console)
+    require_same(data.data_hash, "Ranks have read different data: all must see the same files.", DataError)
+    folder = from_first(lambda: _start_folder(cfg, folder, data, module))
+    text = f"{describe_model(module.potential)}\nRun folder: {folder.path}"
+    console.print(text, highlight=False, soft_wrap=True)
+    return Preparation(cfg, settings, folder, console, data, context, module, SharedClocks(clocks.functions))
+
+
+def _read_and_build(
+    cfg: dict[str, Any], console: Console
+) -> tuple[RunSettings, AtomicDataModule, ForceFieldModule, ModelContext]:
+    """What every rank does by itself."""
+    settings = RunSettings.from_config(cfg)
     if cfg["threads"]:
         torch.set_num_threads(cfg["threads"])
     rehearse(cfg, settings, console)
@@ -66,11 +86,17 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
     settings.losses.check_labels(labels, len(data.frames["train"]))
     potential, context = build_model(cfg, settings, data)
     module = ForceFieldModule(potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics))
+    return settings, data, module, context
+
+
+def _start_folder(
+    cfg: Mapping[str, Any], folder: RunFolder | None, data: AtomicDataModule, module: ForceFieldModule
+) -> RunFolder:
+    if folder:
+        require_same_data(folder, data.data_hash)
     folder = folder or RunFolder.create(cfg["output"])
     write_start(cfg, folder, data, module)
-    text = f"{describe_model(potential)}\nRun folder: {folder.path}"
-    console.print(text, highlight=False, soft_wrap=True)
-    return Preparation(cfg, settings, folder, console, data, context, module, clocks)
+    return folder
 
 
 def write_start(cfg: Mapping[str, Any], folder: RunFolder, data: AtomicDataModule, module: ForceFieldModule) -> None:

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from eqff.errors import ConfigError
+from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.run_folder import RunFolder
+from eqff.training.checkpoint_io import read_checkpoint
 
-FIXED = ("model", "data", "dtype", "output")
-"""Sections that a resumed run can't change: state and weights belong to them."""
+FIXED = ("model", "data", "dtype", "output", "training.optimizer.name")
+"""What a resumed run can't change: state and weights belong to it."""
+
+CHANGEABLE = ("data.eval_batch_size", "data.num_workers")
+"""What it can all the same: it changes no step."""
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A state to go on from.
+
+    Attributes:
+        path: Of its checkpoint.
+        step: Optimizer steps done.
+        epochs: Whole epochs done.
+        notes: What people should know about how it was found.
+    """
+
+    path: Path
+    step: int
+    epochs: int
+    notes: tuple[str, ...] = ()
+
+
+def saved_state(folder: RunFolder) -> SavedState:
+    """The newest state of a run that can be read.
+
+    Raises:
+        TrainingError: None can; says why of each.
+    """
+    faults = []
+    for path in folder.states:
+        if not path.is_file():
+            continue
+        try:
+            content = read_checkpoint(path)
+        except TrainingError as error:
+            faults.append(str(error))
+            continue
+        progress = content["loops"]["fit_loop"]["epoch_progress"]
+        step, epochs = int(content["global_step"]), int(progress["current"]["processed"])
+        notes = [f"{fault}. Going on from the state before, '{path}' (step {step})." for fault in faults]
+        return SavedState(path, step, epochs, tuple(notes))
+    raise TrainingError(f"{folder.path} can't be resumed: {'; '.join(faults)}. Start a new run.")
 
 
 def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
@@ -24,12 +70,13 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
         ConfigError: An override would change model or data, chooses a whole group, or names no setting.
     """
     cfg = OmegaConf.load(folder.config)
+    averaged = cfg.training.ema is not None
     OmegaConf.set_struct(cfg, True)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         if key == "resume":
             continue
-        if key.split(".")[0] in FIXED or "/" in key or OmegaConf.is_dict(OmegaConf.select(cfg, key)):
+        if _is_fixed(key) or "/" in key or OmegaConf.is_dict(OmegaConf.select(cfg, key)):
             raise ConfigError(
                 f"'{key}' can't be changed on resume: the stopped run's state belongs to it. Start a new run for that."
             )
@@ -37,9 +84,81 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
             OmegaConf.update(cfg, key, override.value())
         except OmegaConfBaseException as error:
             raise ConfigError(f"There is no setting '{key}' in {folder.config}.") from error
+    if averaged != (cfg.training.ema is not None):
+        raise ConfigError("'training.ema' can't be switched on or off on resume: the state holds the average, or not.")
     return cfg
 
 
-def checkpoint_step(path: Path) -> int:
-    """How many optimizer steps were done when a checkpoint was written."""
-    return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+def _is_fixed(key: str) -> bool:
+    inside = any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
+    return inside and key not in CHANGEABLE
+
+
+def limits(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say when a training ends, by their full names."""
+    trainer, training = cfg["trainer"], cfg["training"]
+    budget = {f"budget.{name}": value for name, value in cfg["budget"].items()}
+    steps = {f"trainer.{name}": trainer[name] for name in ("max_epochs", "max_steps")}
+    return steps | budget | {"training.early_stopping": training["early_stopping"]}
+
+
+def finished(folder: RunFolder, cfg: Mapping[str, Any], state: SavedState) -> str:
+    """What to say if a run has nothing left to do; empty if it has.
+
+    Raises:
+        ConfigError: A new limit is lower than what is done.
+    """
+    most = cfg["trainer"]["max_epochs"]
+    if most is not None and most < state.epochs:
+        raise ConfigError(
+            f"trainer.max_epochs={most}, but {state.epochs} epochs are done in {folder.path}: give more, or null."
+        )
+    if not folder.result.is_file():
+        return ""
+    result = json.loads(folder.result.read_text(encoding="utf-8"))
+    if result.get("interrupted") or result.get("step") != state.step or result.get("limits") != limits(cfg):
+        return ""
+    reached = [name for name, limit in result["budget"].items() if limit["used"] >= _REACHED * limit["total"]]
+    if not reached and cfg["training"]["early_stopping"] is None:
+        return ""  # stopped by something else
+    used = "; ".join(f"{v['used']:.5g} of {v['total']:.5g} {name}" for name, v in result["budget"].items())
+    return (
+        f"{folder.path} is finished: {used}. Its model is {folder.model}. To train on, give it more: "
+        f"{resume_command(folder)} {_more(result['budget'], reached)}"
+    )
+
+
+_REACHED = 0.97  # of a limit in seconds, which ends a training when one more step would overrun it
+
+_SETTING = {
+    "epochs": "trainer.max_epochs",
+    "steps": "trainer.max_steps",
+    "CPU seconds": "budget.cpu_seconds",
+    "wall seconds": "budget.wall_seconds",
+}
+
+
+def _more(budget: Mapping[str, Mapping[str, float]], reached: Sequence[str]) -> str:
+    """Overrides that double every limit that is reached."""
+    more = [f"{_SETTING[name]}={2 * budget[name]['total']:g}" for name in reached]
+    return " ".join(more) or "training.early_stopping=null"
+
+
+def resume_command(folder: RunFolder) -> str:
+    """What to type to go on with a run."""
+    return f"python -m eqff.train {shlex.quote(f'resume={folder.path}')}"
+
+
+def require_same_data(folder: RunFolder, data_hash: str) -> None:
+    """Refuses data that is not what the run has been trained on so far.
+
+    Raises:
+        TrainingError: The files have changed.
+    """
+    about = folder.path / "run.json"
+    known = json.loads(about.read_text(encoding="utf-8")).get("data_hash") if about.is_file() else None
+    if known is not None and known != data_hash:
+        raise TrainingError(
+            f"{folder.path} can't be resumed: its data has changed since (hash {known[:16]}, now {data_hash[:16]}). "
+            "Put the old files back, or start a new run."
+        )

@@ -1,54 +1,72 @@
-"""A training that was stopped goes on as if it had not been: to the last bit."""
+"""A training that was stopped goes on as if it had not been: to the last bit, and to the last line of metrics."""
 
+import os
+import shutil
+
+import numpy as np
 import pytest
 import torch
 
 from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.metric_files import read_metrics
+from eqff.tracking.run_folder import RunFolder
 from eqff.train import train
+from eqff.training.callbacks.best import BestCheckpoint
 from eqff.training.callbacks.pacing import Pacing
+from eqff.training.callbacks.persistence import Interrupted, Persistence
+from eqff.training.module import ForceFieldModule
+from eqff.training.random_state import random_state, set_random_state
+from eqff.training.resuming import saved_state
+
+MEASURED = ("time", "cpu_seconds", "wall_seconds", "structures_per_second", "atoms_per_second", "data_wait", "memory")
+"""What no two runs have in common, by a part of its name."""
 
 
-def state(folder):
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+def state(folder, name="last"):
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def rows(folder):
+    """Metric rows without what is measured about the machine."""
+    return [{k: v for k, v in row.items() if not any(m in k for m in MEASURED)} for row in read_metrics(folder)]
 
 
 def assert_same(one, other):
+    """Weights, their average, optimizer, counters and what callbacks remember, but for clocks and paths."""
     for key in ("state_dict", "current_state_dict"):
-        for name, value in one[key].items():
+        assert one.get(key, {}).keys() == other.get(key, {}).keys()
+        for name, value in one.get(key, {}).items():
             assert torch.equal(value, other[key][name]), f"{key} {name}"
     moments = one["optimizer_states"][0]["state"], other["optimizer_states"][0]["state"]
     for index, values in moments[0].items():
         for name, value in values.items():
             assert torch.equal(value, moments[1][index][name]), f"optimizer {index} {name}"
     assert one["global_step"] == other["global_step"]
+    assert one["random_state"]["python"] == other["random_state"]["python"]
+    assert one["random_state"]["numpy"] == other["random_state"]["numpy"]
+    assert torch.equal(one["random_state"]["torch"], other["random_state"]["torch"])
 
 
-def test_two_and_two_epochs_are_four(compose):
-    whole = train(compose("trainer.max_epochs=4", "training/schedule=constant", output="whole"))
-    first = train(compose("trainer.max_epochs=2", "training/schedule=constant", output="parts"))
-    cfg = compose(f"resume={first.folder}")
-    second = train(cfg, [f"resume={first.folder}", "trainer.max_epochs=4"])
-    assert second.folder == first.folder
-    assert_same(state(whole.folder), state(second.folder))
-    steps = [row["step"] for row in read_metrics(second.folder) if "train/loss" in row]
-    assert steps == [row["step"] for row in read_metrics(whole.folder) if "train/loss" in row]
-    assert second.metrics["val/forces_mae"] == whole.metrics["val/forces_mae"]
+def assert_same_run(whole, parts):
+    assert_same(state(whole), state(parts))
+    assert_same(state(whole, "best"), state(parts, "best"))
+    assert rows(whole) == rows(parts)
 
 
-@pytest.mark.parametrize("stop_step", [3, 5, 7])
-def test_stopped_anywhere(compose, monkeypatch, stop_step):
-    """Within an epoch, at its end, and with a decaying schedule."""
-    whole = train(compose("trainer.max_epochs=4", output="whole"))
-    with monkeypatch.context() as patch:
-        stop_after(patch, stop_step)
-        first = train(compose("trainer.max_epochs=4", output="parts"))
-    assert state(first.folder)["global_step"] == stop_step
-    second = train(compose(f"resume={first.folder}"), [f"resume={first.folder}"])
-    assert_same(state(whole.folder), state(second.folder))
+def interrupt_after(patch, step):
+    """What Ctrl-C during a step does."""
+    original = Persistence.on_train_batch_end
+
+    def interrupting(self, trainer, *args):
+        if trainer.global_step == step and not self.interrupted:
+            self.ask_to_stop(2)
+        original(self, trainer, *args)
+
+    patch.setattr(Persistence, "on_train_batch_end", interrupting)
 
 
 def stop_after(patch, step):
+    """What the end of a budget in seconds does."""
     original = Pacing.on_train_batch_end
 
     def stopping(self, trainer, *args):
@@ -59,6 +77,204 @@ def stop_after(patch, step):
     patch.setattr(Pacing, "on_train_batch_end", stopping)
 
 
+def add_noise(patch):
+    """Makes every step draw random numbers, as a model with dropout does."""
+    original = ForceFieldModule.training_step
+
+    def noisy(self, *args):
+        with torch.no_grad():
+            for parameter in self.potential.parameters():
+                parameter += 1e-4 * (torch.rand(()) + np.random.rand())
+        return original(self, *args)
+
+    patch.setattr(ForceFieldModule, "training_step", noisy)
+
+
+def test_two_and_two_epochs_are_four(compose):
+    whole = train(compose("trainer.max_epochs=4", "training/schedule=constant", output="whole"))
+    first = train(compose("trainer.max_epochs=2", "training/schedule=constant", output="parts"))
+    second = train(compose(f"resume={first.folder}"), [f"resume={first.folder}", "trainer.max_epochs=4"])
+    assert second.folder == first.folder
+    assert_same_run(whole.folder, second.folder)
+    assert second.metrics["val/forces_mae"] == whole.metrics["val/forces_mae"]
+
+
+SETTINGS = {
+    "muon with average and warm-up": ["model.backbone.channels=8", "training.ema=0.9", "training.schedule.warmup=0.5"],
+    "adamw without average": ["training/optimizer=adamw", "training.ema=null", "training.second_stage=0.5"],
+    "gathered gradients": ["trainer.accumulate_grad_batches=2", "training.second_stage=0.4"],
+    "few validations": ["training.validations=2"],
+    "validations within epochs": ["trainer.val_check_interval=2"],
+    "early stopping": ["training.early_stopping=4"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "stop_step"),
+    [
+        *((name, 5 if name == "early stopping" else 3) for name in SETTINGS),
+        *(pytest.param(name, step, marks=pytest.mark.slow) for name in SETTINGS for step in (1, 4, 5, 9)),
+    ],
+)
+def test_interrupted_anywhere(compose, monkeypatch, name, stop_step):
+    """Within an epoch and at its end: the same weights, best weights and rows as without the interruption."""
+    add_noise(monkeypatch)
+    settings = ["trainer.max_epochs=4", "trainer.log_every_n_steps=3", *SETTINGS[name]]
+    whole = train(compose(*settings, output="whole"))
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, stop_step)
+        first = train(compose(*settings, output="parts"))
+    assert first.interrupted
+    assert stop_step <= state(first.folder)["global_step"] < state(whole.folder)["global_step"]
+    second = train(compose(f"resume={first.folder}"), [f"resume={first.folder}"])
+    assert_same_run(whole.folder, second.folder)
+    assert second.metrics == whole.metrics
+
+
+@pytest.mark.parametrize("stop_step", [3, pytest.param(5, marks=pytest.mark.slow)])
+def test_budget_ended_anywhere(compose, monkeypatch, stop_step):
+    """The state is that of the last step; the validation that follows is one more."""
+    whole = train(compose("trainer.max_epochs=4", output="whole"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, stop_step)
+        first = train(compose("trainer.max_epochs=4", output="parts"))
+    assert state(first.folder)["global_step"] == stop_step
+    second = train(compose(f"resume={first.folder}"), [f"resume={first.folder}"])
+    assert_same(state(whole.folder), state(second.folder))
+
+
+def test_more_steps(compose):
+    steps = ["trainer.max_epochs=null", "training/schedule=constant"]
+    whole = train(compose("trainer.max_steps=13", *steps, output="whole"))
+    first = train(compose("trainer.max_steps=7", *steps, output="parts"))
+    second = train(compose(f"resume={first.folder}"), ["trainer.max_steps=13"])
+    assert_same(state(whole.folder), state(second.folder))
+
+
+def test_saved_within_epochs(compose, monkeypatch):
+    """A state of any step at which one may be written is one to go on from."""
+    saved = []
+    original = Persistence.save
+
+    def keeping(self, trainer):
+        original(self, trainer)
+        saved.append((trainer.global_step, shutil.copytree(self.folder.path, f"{self.folder.path}-{len(saved)}")))
+
+    settings = ["trainer.max_epochs=2", "training.save_every_seconds=1e-9", "trainer.log_every_n_steps=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Persistence, "save", keeping)
+        whole = train(compose(*settings))
+    steps = [step for step, _ in saved]
+    assert steps[:9] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    for index in (1, 3, 6):
+        folder = saved[index][1]
+        train(compose(f"resume={folder}"), [f"resume={folder}"])
+        assert_same_run(whole.folder, type(whole.folder)(folder))
+
+
+def test_the_best_is_not_forgotten_in_a_moved_folder(compose, monkeypatch, tmp_path):
+    """A worse validation after the move doesn't overwrite the best weights."""
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 8)
+        first = train(compose("trainer.max_epochs=3", "training.optimizer.lr=1e-3"))
+    best = state(first.folder, "best")
+    moved = tmp_path / "moved"
+    shutil.move(first.folder, moved)
+    with monkeypatch.context() as patch:
+        loss = iter([1e9] * 10)
+        patch.setattr(BestCheckpoint, "_monitor_candidates", lambda self, t: {"val/loss": torch.tensor(next(loss))})
+        second = train(compose(f"resume={moved}"), [])
+    assert second.folder == moved
+    assert_same(state(moved, "best"), best)
+
+
+def test_falls_back_to_the_state_before(compose, capsys, monkeypatch):
+    whole = train(compose("trainer.max_epochs=3", output="whole"))
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 8)
+        first = train(compose("trainer.max_epochs=3", output="parts"))
+    last = RunFolder(first.folder).last_checkpoint
+    last.write_bytes(last.read_bytes()[:5000])
+    capsys.readouterr()
+    train(compose(f"resume={first.folder}"), [])
+    said = capsys.readouterr().out
+    assert "last.ckpt' can't be read" in said
+    assert "Going on from the state before" in said
+    assert "Going on from step 5" in said
+    assert_same_run(whole.folder, first.folder)
+
+
+def test_any_damage_is_found(compose):
+    """Cut off anywhere, empty, rubbish, missing, something else: the state before is taken; without one it says so."""
+    folder = RunFolder(train(compose("trainer.max_epochs=2", "evaluate=false")).folder)
+    content, steps = folder.last_checkpoint.read_bytes(), []
+    broken = [content[: int(share * len(content))] for share in (0, 0.001, 0.3, 0.9, 0.999)] + [b"x" * 999]
+    for damaged in broken:
+        folder.last_checkpoint.write_bytes(damaged)
+        found = saved_state(folder)
+        assert "last.ckpt' can't be read" in found.notes[0]
+        steps.append(found.step)
+    torch.save({"weights": torch.zeros(3)}, folder.last_checkpoint)
+    assert "is no state of a training" in saved_state(folder).notes[0]
+    folder.last_checkpoint.unlink()
+    assert saved_state(folder).notes == ()
+    assert set(steps) == {5}
+    folder.previous_checkpoint.write_bytes(b"rubbish")
+    with pytest.raises(TrainingError, match=r"(?s)can't be resumed.*previous.ckpt.*Start a new run"):
+        train(compose(f"resume={folder.path}"), [])
+
+
+def test_nothing_in_a_state_is_executed(compose, tmp_path):
+    """A pickle that would create a file is refused, and the state before is used."""
+    first = train(compose("trainer.max_epochs=2"))
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "trapped"),)
+
+    torch.save(state(first.folder) | {"trap": Trap()}, first.folder / "checkpoints" / "last.ckpt")
+    train(compose(f"resume={first.folder}"), ["trainer.max_epochs=3"])
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_finished_says_so_and_what_to_do(compose, capsys):
+    first = train(compose("trainer.max_epochs=2"))
+    before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    again = train(compose(f"resume={first.folder}"), [f"resume={first.folder}"])
+    said = capsys.readouterr().out
+    assert "is finished: 2 of 2 epochs" in said
+    assert f"resume={first.folder} trainer.max_epochs=4" in said
+    assert again.metrics == first.metrics
+    assert {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()} == before
+    with pytest.raises(ConfigError, match="trainer.max_epochs=1, but 2 epochs are done"):
+        train(compose(f"resume={first.folder}"), ["trainer.max_epochs=1"])
+    longer = train(compose(f"resume={first.folder}"), ["trainer.max_epochs=3"])
+    assert state(longer.folder)["global_step"] == 15
+
+
+def test_killed_while_it_evaluated(compose, monkeypatch):
+    """All steps are done, but the result is not there: it is made."""
+    with monkeypatch.context() as patch:
+        patch.setattr("eqff.training.run.finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(Interrupted):
+            train(compose("trainer.max_epochs=2"))
+    folder = compose().output
+    result = train(compose(f"resume={folder}"), [f"resume={folder}"])
+    assert (result.folder / "model.safetensors").is_file()
+    assert (result.folder / "result.json").is_file()
+
+
+def test_rates_and_decays_can_be_changed(compose):
+    """What a state brings doesn't silently overrule the command line."""
+    first = train(compose("trainer.max_epochs=1", "training/schedule=constant", "training/optimizer=adamw"))
+    overrides = ["trainer.max_epochs=2", "training.optimizer.lr=1e-5", "training.optimizer.weight_decay=0.125"]
+    second = train(compose(f"resume={first.folder}"), overrides)
+    groups = state(second.folder)["optimizer_states"][0]["param_groups"]
+    assert {group["lr"] for group in groups} == {1e-5}
+    assert {group["weight_decay"] for group in groups} == {0.125, 0.0}
+
+
 def test_refuses_what_has_no_state(compose, tmp_path):
     with pytest.raises(TrainingError, match="can't be resumed"):
         train(compose(f"resume={tmp_path / 'nothing'}"), [])
@@ -66,7 +282,28 @@ def test_refuses_what_has_no_state(compose, tmp_path):
 
 def test_refuses_another_model(compose):
     first = train(compose("trainer.max_epochs=1"))
-    with pytest.raises(ConfigError, match="can't be changed on resume"):
-        train(compose(f"resume={first.folder}"), ["model.backbone.channels=8"])
+    for override in ("model.backbone.channels=8", "training.optimizer.name=SGD", "data.batch_size=3"):
+        with pytest.raises(ConfigError, match="can't be changed on resume"):
+            train(compose(f"resume={first.folder}"), [override])
+    with pytest.raises(ConfigError, match="'training.ema' can't be switched"):
+        train(compose(f"resume={first.folder}"), ["training.ema=null"])
     with pytest.raises(ConfigError, match="no setting 'trainer.max_epoch'"):
         train(compose(f"resume={first.folder}"), ["trainer.max_epoch=8"])
+
+
+def test_refuses_other_data(compose, water_file, tmp_path):
+    mine = tmp_path / "mine.extxyz"
+    shutil.copy(water_file, mine)
+    first = train(compose("trainer.max_epochs=1", f"data.path={mine}"))
+    lines = water_file.read_text().splitlines(keepends=True)
+    mine.write_text("".join(lines[:-5]))  # a frame fewer
+    with pytest.raises(TrainingError, match="its data has changed"):
+        train(compose(f"resume={first.folder}"), ["trainer.max_epochs=2"])
+
+
+def test_random_state_goes_round():
+    before = random_state()
+    drawn = torch.rand(3), np.random.normal(size=3).tolist()
+    set_random_state(before)
+    assert torch.equal(torch.rand(3), drawn[0])
+    assert np.random.normal(size=3).tolist() == drawn[1]

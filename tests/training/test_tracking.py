@@ -1,11 +1,6 @@
-"""Offline W&B beside the plain files, and a real Ctrl-C."""
+"""Offline W&B beside the plain files."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -51,22 +46,3 @@ def test_folders_get_numbers(tmp_path):
 def test_git_commit_is_a_commit_or_none():
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one child")
-def test_control_c_in_a_terminal(water_file, tmp_path):
-    """The process is sent the signal in mid-training: it saves, says how to go on, and ends with 0."""
-    command = [sys.executable, "-m", "eqff.train", f"data.path={water_file}", "model=minimal", "tracking=none"]
-    command += ["figures=false", "trainer.max_epochs=100000", f"output={tmp_path / 'run'}", "training.validations=1000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 90
-    while not (metrics.is_file() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=90)
-    assert process.returncode == 0, error
-    assert f"python -m eqff.train resume={tmp_path / 'run'}" in out
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
-    assert (tmp_path / "run" / "model.safetensors").is_file()
-    assert "Traceback" not in error

@@ -26,10 +26,12 @@ class WeightAveraging(Callback):
         self._average: list[Tensor] = []
         self._loaded: list[Tensor] | None = None
         self._swapped = False
+        self._steps = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts from the weights as they are, or goes on from a checkpoint's average."""
         self._parameters = [p for p in pl_module.parameters() if p.requires_grad]
+        self._steps = trainer.global_step
         source = self._parameters if self._loaded is None else self._loaded
         self._average = [s.detach().to(p, copy=True) for s, p in zip(source, self._parameters, strict=True)]
 
@@ -37,8 +39,11 @@ class WeightAveraging(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One update."""
+        """One update for each optimizer step; a batch whose gradients are only gathered is none."""
         steps = trainer.global_step
+        if steps == self._steps:
+            return
+        self._steps = steps
         decay = min(self.decay, (1 + steps) / (10 + steps))
         torch._foreach_lerp_(self._average, self._parameters, 1.0 - decay)
 

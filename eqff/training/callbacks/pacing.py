@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 from eqff.training.budget import Budget, Limit
 from eqff.training.schedules import Schedule
@@ -23,13 +25,22 @@ class Pacing(Callback):
         validations: How many validations are spread over the budget, the one at its end included. They fall on ends of
             epochs, so there are fewer when there are fewer epochs; within long epochs ``trainer.val_check_interval``
             rules.
+        clock: Seconds by which steps are timed; the same on all ranks, so that they stop together.
 
     Attributes:
         used: Total and used of each limit when training ended; the validation that follows isn't counted.
     """
 
-    def __init__(self, budget: Budget, schedule: Schedule, second_stage: float | None = None, validations: int = 20):
+    def __init__(
+        self,
+        budget: Budget,
+        schedule: Schedule,
+        second_stage: float | None = None,
+        validations: int = 20,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
         self.budget = budget
+        self.clock = clock
         self.schedule = schedule
         self.second_stage = second_stage
         self.validations = validations
@@ -39,6 +50,8 @@ class Pacing(Callback):
         self._step_seconds = 0.0
         self._step_started = 0.0
         self._epoch_began: float | None = None
+        self._validates = True
+        self._saved_at = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the limits in epochs and steps."""
@@ -51,9 +64,17 @@ class Pacing(Callback):
         if trainer.max_steps > 0:
             steps.append(Limit("steps", trainer.max_steps, lambda: trainer.global_step))
         self.budget.limits = timed + steps
-        self._validated = min(self._validated, self.budget.progress)  # on resume the budget may have grown
-        if not self._base_rates:
-            self._base_rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+        if self._saved_at:
+            scale = min(self.budget.progress / self._saved_at, 1.0)  # on resume the budget may have grown
+            self._validated, self._epoch_began = scale * self._validated, scale * (self._epoch_began or 0.0)
+        trainer.check_val_every_n_epoch = 1 if self._validates else _NEVER  # a resumed epoch has been decided on
+        self._adopt_settings(trainer.optimizers[0], pl_module.configure_optimizers())
+
+    def _adopt_settings(self, optimizer: Optimizer, configured: Optimizer) -> None:
+        """The config rules over what a checkpoint has brought, so that a resumed run may change rates and decays."""
+        for group, wanted in zip(optimizer.param_groups, configured.param_groups, strict=True):
+            group |= {name: value for name, value in wanted.items() if name != "params"}
+        self._base_rates = [group["lr"] for group in configured.param_groups]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Decides whether this epoch ends with a validation."""
@@ -62,7 +83,8 @@ class Pacing(Callback):
         epoch = 0.0 if first else progress - self._epoch_began
         due = progress + epoch - self._validated >= (1.0 - 1e-6) / self.validations
         last = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
-        trainer.check_val_every_n_epoch = 1 if first or due or last else _NEVER
+        self._validates = first or due or last
+        trainer.check_val_every_n_epoch = 1 if self._validates else _NEVER
         self._epoch_began = progress
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -72,13 +94,13 @@ class Pacing(Callback):
         for group, rate in zip(trainer.optimizers[0].param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         pl_module.second_stage = self.second_stage is not None and progress >= self.second_stage
-        self._step_started = time.perf_counter()
+        self._step_started = self.clock()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops when no further step fits into the budget."""
-        seconds = time.perf_counter() - self._step_started
+        seconds = self.clock() - self._step_started
         # the mean follows slowly and starts at the second step: the first one compiles
         self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
         self.budget.start()
@@ -101,10 +123,12 @@ class Pacing(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training must know."""
-        return {"budget": self.budget.state_dict(), "base_rates": self._base_rates, "validated": self._validated}
+        epoch = {"epoch_began": self._epoch_began, "validates": self._validates}
+        progress = {"validated": self._validated, "saved_at": self.budget.progress}
+        return {"budget": self.budget.state_dict()} | progress | epoch
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Counts on from where the checkpoint was written."""
         self.budget.load_state_dict(state_dict["budget"])
-        self._base_rates = list(state_dict["base_rates"])
-        self._validated = state_dict["validated"]
+        self._validated, self._saved_at = state_dict["validated"], state_dict["saved_at"]
+        self._epoch_began, self._validates = state_dict["epoch_began"], state_dict["validates"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -10,12 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from eqff.training.budget import Budget
+from eqff.training.memory import peak_memory
+from eqff.training.throughput import Throughput
 
 _REDRAW_SECONDS = 0.5
 
 
 class ProgressReport(Callback):
-    """Shows epoch, loss, throughput and time left.
+    """Shows epoch, errors, throughput, memory, the share of time spent waiting for data, and time left.
 
     Time left is judged by the budget's own clock: by how fast its share has grown in this run.
 
@@ -37,8 +40,8 @@ class ProgressReport(Callback):
     def _clear(self) -> None:
         self._started = self._drawn = time.perf_counter()
         self._fraction = 0.0
-        self._structures = 0
-        self._rate = 0.0
+        self._throughput = Throughput()
+        self._speed = ""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the bar."""
@@ -50,16 +53,20 @@ class ProgressReport(Callback):
             self._task = self._progress.add_task("", total=1.0)
             self._progress.start()
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """A batch has come."""
+        self._throughput.batch_arrived()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draws anew if it is time."""
-        self._structures += batch.num_graphs
+        self._throughput.step_ended(batch.num_graphs, len(batch.batch))
         if time.perf_counter() - self._drawn < _REDRAW_SECONDS:
             return
         self._measure()
         if self._progress is not None:
-            text = f"epoch {trainer.current_epoch + 1} · {self._rate:.0f} structures/s · {self._left()} left"
+            text = f"epoch {trainer.current_epoch + 1} · {self._speed} · {self._left()} left"
             self._progress.update(self._task, completed=self.budget.fraction, description=text, refresh=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,10 +74,11 @@ class ProgressReport(Callback):
         self._measure()
 
     def _measure(self) -> None:
-        now = time.perf_counter()
-        if self._structures:
-            self._rate = self._structures / (now - self._drawn)
-        self._drawn, self._structures = now, 0
+        rates = self._throughput.read()
+        if rates:
+            self._speed = speed(rates, peak_memory())
+        self._throughput.clear()
+        self._drawn = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints a line of errors."""
@@ -78,10 +86,9 @@ class ProgressReport(Callback):
             values = trainer.callback_metrics
             errors = "  ".join(f"{n} {values[n]:.4g} {u}" for n, u in self.names.items() if n in values)
             done = f"{100 * self.budget.fraction:5.1f} %  epoch {trainer.current_epoch + 1}  step {trainer.global_step}"
-            self.console.print(
-                f"{done}  {errors}  {self._rate:.0f} structures/s  {self._left()} left", highlight=False, soft_wrap=True
-            )
-        self._drawn, self._structures = time.perf_counter(), 0
+            self.console.print(f"{done}  {errors}  {self._speed}  {self._left()} left", highlight=False, soft_wrap=True)
+        self._throughput.clear()
+        self._drawn = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the bar away."""
@@ -101,6 +108,14 @@ class ProgressReport(Callback):
         if fraction <= self._fraction:
             return "?"
         return duration(done * (1.0 - fraction) / (fraction - self._fraction))
+
+
+def speed(rates: Mapping[str, float], memory: Mapping[str, float]) -> str:
+    """For people: "250 structures/s  2100 atoms/s  3 % waiting for data  0.41 GiB"."""
+    parts = [f"{rates['structures_per_second']:.0f} structures/s", f"{rates['atoms_per_second']:.0f} atoms/s"]
+    parts += [f"{100 * rates['data_wait_share']:.0f} % waiting for data"]
+    parts += [f"{value:.2f} GiB{' of GPU' if name.startswith('gpu') else ''}" for name, value in memory.items()]
+    return "  ".join(parts)
 
 
 def duration(seconds: float) -> str:
