@@ -55,7 +55,8 @@ def to_atoms(data: AtomicData) -> Atoms:
     )
     atoms.info["total_charge"] = round(float(data.total_charge))
     atoms.info["multiplicity"] = round(float(data.multiplicity))
-    atoms.info.update({key: data[key] for key in ("group", "config_type") if data[key]})
+    stored = data.to_dict()
+    atoms.info.update({key: stored[key] for key in ("group", "config_type", "level_of_theory") if stored.get(key)})
     results = {}
     for name in data.labels:
         if not data.has(name):

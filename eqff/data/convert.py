@@ -90,6 +90,7 @@ class Converter:
             multiplicity=torch.tensor([float(multiplicity)], dtype=torch.float64),
             group=str(values.get("group", "")),
             config_type=str(values.get("config_type", "")),
+            level_of_theory=str(values.get("level_of_theory", "")),
             source=record.source,
             frame=record.frame,
             **{name: tensors[name] for name in table.names("label") if name in tensors},

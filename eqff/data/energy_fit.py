@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +44,12 @@ class Solution:
     Attributes:
         values: By parameter; the smallest ones that fit where the rows leave some undetermined.
         rank: How many combinations of parameters the rows determine.
+        spread: Root mean square of what is left.
     """
 
     values: Parameters
     rank: int
+    spread: float
 
 
 def solve(triangles: Mapping[Hashable, tuple[Triangle, Mapping[Hashable, Mapping[Hashable, float]]]]) -> Solution:
@@ -72,7 +74,8 @@ def solve(triangles: Mapping[Hashable, tuple[Triangle, Mapping[Hashable, Mapping
     # the threshold of all rows, so that the rank doesn't depend on how they came
     threshold = np.finfo(np.float64).eps * max(rows, len(parameters))
     found, _, rank, _ = np.linalg.lstsq(matrix[:, :-1], matrix[:, -1], rcond=threshold)
-    return Solution(dict(zip(parameters, found.tolist(), strict=True)), int(rank))
+    left = float(np.linalg.norm(matrix[:, :-1] @ found - matrix[:, -1])) / max(rows, 1) ** 0.5
+    return Solution(dict(zip(parameters, found.tolist(), strict=True)), int(rank), left)
 
 
 def spread(rows: np.ndarray, columns: Sequence[Hashable], wider: Sequence[Hashable]) -> np.ndarray:
@@ -88,13 +91,13 @@ class EnergyFit:
     """What is needed of a training set to give it reference energies, from chunks of any size in any order.
 
     Energies per atom are fitted against the composition per atom and, where asked for, the charge state. A set of a
-    million structures needs one triangle of a few kB for each level of theory.
+    million structures needs a triangle of a few kB for each file.
 
     Attributes:
         elements: Atomic numbers seen, with or without energies.
         charges: Total charges seen among structures with energies.
         levels: Level of theory to the number of structures with energies, in the order in which they came.
-        files: Level of theory to the files that have it.
+        sources: (level of theory, file) to the number of structures of several atoms with energies.
         lowest: (level, Z, charge) to the lowest energy among structures of one atom, eV.
     """
 
@@ -102,9 +105,9 @@ class EnergyFit:
         self.elements: set[int] = set()
         self.charges: set[int] = set()
         self.levels: dict[str, int] = {}
-        self.files: dict[str, set[str]] = {}
+        self.sources: dict[tuple[str, str], int] = {}
         self.lowest: dict[tuple[str, int, int], float] = {}
-        self._triangles: dict[str, Triangle] = {}
+        self._triangles: dict[_Part, Triangle] = {}
         self._with_energy: dict[str, set[int]] = {}
 
     def add(self, rows: EnergyRows) -> EnergyFit:
@@ -115,17 +118,26 @@ class EnergyFit:
         for level in dict.fromkeys(known.levels.tolist()):
             part = known.where(known.levels == level)
             self.levels[level] = self.levels.get(level, 0) + len(part)
-            self.files.setdefault(level, set()).update(np.unique(part.sources).tolist())
-            self._add(level, part)
+            self._with_energy.setdefault(level, set()).update(np.flatnonzero(part.counts.any(axis=0)).tolist())
+            self._take_atoms(level, part)
+            for source in dict.fromkeys(part.sources.tolist()):
+                own = part.where(part.sources == source)
+                alone = own.sizes == 1
+                self.sources[level, source] = self.sources.get((level, source), 0) + int((~alone).sum())
+                for single in (False, True):
+                    self._add(_Part(level, source, single), own.where(alone == single))
         return self
 
-    def _add(self, level: str, rows: EnergyRows) -> None:
+    def _add(self, part: _Part, rows: EnergyRows) -> None:
+        if not len(rows):
+            return
         elements, charges = np.flatnonzero(rows.counts.any(axis=0)), np.unique(rows.charges)
         counts, states = rows.counts[:, elements], rows.charges[:, None] == charges
         values = np.hstack([counts, states, rows.energies[:, None]]) / rows.sizes[:, None]
         columns = [("element", z) for z in elements.tolist()] + [("charge", q) for q in charges.tolist()]
-        self._triangles.setdefault(level, Triangle()).add(columns, values)
-        self._with_energy.setdefault(level, set()).update(elements.tolist())
+        self._triangles.setdefault(part, Triangle()).add(columns, values)
+
+    def _take_atoms(self, level: str, rows: EnergyRows) -> None:
         for index in np.flatnonzero(rows.sizes == 1).tolist():
             key = (level, int(rows.counts[index].argmax()), int(rows.charges[index]))
             self.lowest[key] = min(float(rows.energies[index]), self.lowest.get(key, np.inf))
@@ -142,13 +154,36 @@ class EnergyFit:
             charge: None, "linear" or "offsets"; offsets are above the charge state nearest to neutral.
             by_level: Whether each level of theory has energies of the elements of its own; else all share level "".
         """
+        return self._solve(charge, self._triangles, lambda part: part.level if by_level else "")
+
+    def spread(self, separate: Collection[tuple[str, str]]) -> float:
+        """What is left of the energies of structures of several atoms, in eV/atom, when the sources (level, file) in
+        ``separate`` have energies of the elements of their own, and the others one set for each level."""
+        molecules = {part: triangle for part, triangle in self._triangles.items() if not part.single}
+        return self._solve("offsets", molecules, lambda part: part.owner(separate)).spread
+
+    def _solve(
+        self, charge: str | None, triangles: Mapping[_Part, Triangle], owner: Callable[[_Part], Hashable]
+    ) -> Solution:
         shares = _charge_shares(charge, self.charges)
         problem = {}
-        for level, triangle in self._triangles.items():
-            owner = level if by_level else ""
-            meaning = {("element", z): {("element", owner, z): 1.0} for z in self._with_energy[level]}
-            problem[level] = (triangle, meaning | shares)
+        for part, triangle in triangles.items():
+            elements = [column for column in triangle.columns if column[0] == "element"]
+            meaning = {column: {("element", owner(part), column[1]): 1.0} for column in elements}
+            problem[part] = (triangle, meaning | shares)
         return solve(problem)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Which structures a triangle is of: their level of theory, their file, and whether they are single atoms."""
+
+    level: str
+    source: str
+    single: bool
+
+    def owner(self, separate: Collection[tuple[str, str]]) -> tuple[str, ...]:
+        return (self.level, self.source) if (self.level, self.source) in separate else (self.level,)
 
 
 def nearest_to_neutral(charges: set[int]) -> int:

@@ -25,6 +25,8 @@ _STRUCTURE = {
     "mol_id": "group",
     "molecule": "group",
     "subset": "config_type",
+    "theory": "level_of_theory",
+    "theory_level": "level_of_theory",
 }
 _ATOM = {
     "force": "forces",
@@ -41,7 +43,7 @@ _STATE = ("total_charge", "multiplicity")
 
 def targets() -> set[str]:
     """Everything that a key can be mapped to."""
-    return {*table.names("label"), *_STATE, *DERIVED, *META[:2]}
+    return {*table.names("label"), *_STATE, *DERIVED, *META[:3]}
 
 
 def level_of(target: str) -> str:
@@ -66,8 +68,8 @@ class KeyMap:
     """Finds, in each record, the key of every field.
 
     Args:
-        keys: What the user says: key of the file to field (or ``group``, ``config_type``, ``unpaired_electrons``,
-            ``second_moment``), or to None to leave the key alone.
+        keys: What the user says: key of the file to field (or ``group``, ``config_type``, ``level_of_theory``,
+            ``unpaired_electrons``, ``second_moment``), or to None to leave the key alone.
         labels: If given, the only labels to take.
         synonyms: Keys that the format uses for fields.
 

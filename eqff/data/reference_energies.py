@@ -23,7 +23,7 @@ from eqff.data.isolated_atoms import (
     symbols,
 )
 from eqff.data.reference_set import ReferenceSet, per_number
-from eqff.data.residuals import residual_notes
+from eqff.data.residuals import odd_source_note, residual_note
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Choice = str | Mapping[Any, Any]
@@ -90,7 +90,7 @@ def reference_from_rows(
         atoms = _atoms_of_level(choice, fit, level)
         reference = _by_level(choice, fit, level)
     found = replace(reference, charge=_charge_reference(charge, atoms, solution, fit), level=level or _only(fit))
-    return replace(found, notes=(*residual_notes(found, chunks()), *found.notes))
+    return replace(found, notes=(*residual_note(found, chunks()), *found.notes, *odd_source_note(fit)))
 
 
 def _solution(choice: Choice, charge: ChargeChoice, fit: EnergyFit, *, by_level: bool) -> Solution | None:
@@ -137,7 +137,7 @@ def _require_elements(fit: EnergyFit, level: str | None, main: Mapping[int, floa
     if missing:
         raise DataError(
             f"No frame at the level of theory '{level}' has {symbols(missing)} and an energy, so the energies of "
-            "other levels can't be shifted onto it. Take another level as data.levels.main, or leave those frames out."
+            "other levels can't be shifted onto it. Take another level as data.main_level, or leave those frames out."
         )
 
 
@@ -162,7 +162,7 @@ def _atoms_of_level(choice: Choice, fit: EnergyFit, level: str) -> AtomTable:
         singles = ((z, q, e) for (name, z, q), e in fit.lowest.items() if name == level)
         return AtomTable(lowest_energies(singles), f"isolated atoms at the level '{level}' among the frames")
     raise ConfigError(
-        f"data.levels.mixed=offset needs energies of the elements at the level '{level}': take "
+        f"data.mixed_levels=offset needs energies of the elements at the level '{level}': take "
         "data.reference_energies=least_squares or isolated_atoms, or give a table for each level: "
         f"data.reference_energies={{'{level}': {{H: -13.6, ...}}, ...}}."
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.reference_energies import elements_of, energies_above
+from eqff.data.energy_rows import EnergyRows
+from eqff.data.reference_energies import elements_of
+from eqff.data.reference_set import ReferenceSet
 
 
 @dataclass
@@ -28,14 +30,14 @@ class DataStatistics:
     mean_neighbours: float | None = None
 
 
-def compute_statistics(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> DataStatistics:
-    """The statistics of a training set, given its reference energies (Z to eV)."""
+def compute_statistics(frames: Sequence[AtomicData], reference: ReferenceSet) -> DataStatistics:
+    """The statistics of a training set, given its reference energies."""
     return DataStatistics(elements_of(frames), _energy_scale(frames, reference))
 
 
-def _energy_scale(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> float:
+def _energy_scale(frames: Sequence[AtomicData], reference: ReferenceSet) -> float:
     forces = [frame.forces for frame in frames if frame.has("forces")]
-    values = torch.cat(forces).flatten() if forces else torch.from_numpy(energies_above(frames, reference))
+    values = torch.cat(forces).flatten() if forces else torch.from_numpy(reference.above(EnergyRows.of(frames)))
     values = values[~torch.isnan(values)]
     scale = float(values.square().mean().sqrt()) if len(values) else 0.0
     return scale if scale > 1e-8 else 1.0
