@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:
     """
     raw: Mapping[str, Any]
     if isinstance(path, Mapping):
-        raw = {name: np.loadtxt(file, dtype=np.int64, ndmin=1) for name, file in path.items()}
+        raw = {name: _indices(Path(file)) for name, file in path.items()}
     else:
         raw = _load(Path(path))
     parts: Split = {name: [] for name in NAMES}
@@ -127,15 +128,25 @@ def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:
     return parts
 
 
+def _indices(path: Path) -> np.ndarray:
+    try:
+        return np.loadtxt(path, dtype=np.int64, ndmin=1)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: needed is a text file with one index in a line ({error}).") from error
+
+
 def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such split file.")
-    if path.suffix == ".npz":
-        with np.load(path) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    if path.suffix == ".json":
-        content = json.loads(path.read_text())
-        return {key: value for key, value in content.items() if isinstance(value, list)}
+    try:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        if path.suffix == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return {key: value for key, value in content.items() if isinstance(value, list)}
+    except (ValueError, AttributeError, BadZipFile) as error:
+        raise DataError(f"{path}: this split file can't be read ({error}). Write it again.") from error
     raise DataError(f"{path}: a split is a .json or .npz file, or {{train: FILE, val: FILE, test: FILE}} of text.")
 
 

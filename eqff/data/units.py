@@ -88,7 +88,10 @@ def conversion(expression: str, target: str, what: str) -> float:
     Raises:
         ConfigError: The two measure different things.
     """
-    factor, dimension = parse_unit(expression)
+    try:
+        factor, dimension = parse_unit(expression)
+    except ConfigError as error:
+        raise ConfigError(f"{what}: {error}") from error
     target_factor, target_dimension = parse_unit(target or "1")
     if dimension != target_dimension:
         own = target or "pure numbers"
