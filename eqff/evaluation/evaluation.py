@@ -1,4 +1,4 @@
-"""How good a model is on a set of structures: errors over all, by element, by charge and spin state, and by group."""
+"""How good a model is on a set of structures: errors over all, by element, by state, by group, and by pass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.errors import DataError
+from eqff.evaluation.levels import on_model_level
 from eqff.evaluation.metrics import Errors, Samples, collect, errors_by
 from eqff.evaluation.predictions import Prediction, Progress, predict
 from eqff.evaluation.quantities import Quantity, quantities
@@ -32,7 +33,7 @@ class Evaluation:
         name: Of the set of structures.
         quantities: What was compared, by name, with units.
         errors: By quantity, over all labels.
-        parts: "element", "state" and "group" to errors of each part of the set.
+        parts: "element", "state" and "group" to errors of each part of the set; "pass" to errors after each pass.
         notes: What a reader has to know: labels that are missing, states that the model never saw...
         frames: The structures.
         predictions: One per structure.
@@ -83,7 +84,7 @@ def evaluate_potential(
     Args:
         potential: The model.
         frames: Structures with whatever labels they have; they stay as they are, but labels that only some of them have
-            are filled up with NaN.
+            are filled up with NaN. Of those at another level of theory see `on_model_level`.
         name: Of the set, for tables and metric names.
         labels: The only labels to compare; by default all that the model predicts.
         batch_size: Structures at a time.
@@ -95,6 +96,7 @@ def evaluate_potential(
     """
     if not frames:
         raise DataError(f"There are no structures to evaluate in '{name}'.")
+    frames, level_notes = on_model_level(potential, frames)
     present = fill_missing_labels(frames)
     compared = _compared_labels(potential, present, frames, labels)
     asked = tuple(dict.fromkeys(("energy", "forces", *_always(potential), *compared)))
@@ -108,8 +110,8 @@ def evaluate_potential(
         name=name,
         quantities={key: shown[key] for key in errors},
         errors=errors,
-        parts=_parts(frames, samples),
-        notes=tuple(_notes(potential, frames, present, samples)),
+        parts=_parts(frames, samples) | {"pass": _by_pass(frames, predictions, samples)},
+        notes=(*_notes(potential, frames, present, samples), *level_notes),
         frames=frames,
         predictions=predictions,
         samples={key: samples[key] for key in errors},
@@ -146,6 +148,22 @@ def _parts(frames: Sequence[AtomicData], samples: Mapping[str, Samples]) -> dict
         if some_groups:
             _place(parts["group"], quantity, errors_by(sample, groups[sample.frame]))
     return {kind: dict(sorted(found.items())) for kind, found in parts.items()}
+
+
+def _by_pass(
+    frames: Sequence[AtomicData], predictions: Sequence[Prediction], samples: Mapping[str, Samples]
+) -> ByPart:
+    """Errors after each pass, of what exchanges write."""
+    parts: ByPart = {}
+    for name, sample in samples.items():
+        label = sample.quantity.field
+        passes = predictions[0].passes.get(label)
+        for index in range(0 if passes is None else passes.shape[1]):
+            after = [Prediction({label: prediction.passes[label][:, index]}) for prediction in predictions]
+            errors = collect(sample.quantity, frames, after).errors()
+            if errors is not None:
+                _place(parts, name, {f"pass {index + 1}": errors})
+    return parts
 
 
 def _place(parts: ByPart, quantity: str, found: Mapping[str, Errors]) -> None:
