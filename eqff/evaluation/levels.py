@@ -27,7 +27,7 @@ def on_model_level(potential: Potential, frames: Sequence[AtomicData]) -> tuple[
     notes, own = [], context.level_of_theory
     for level, count in Counter(map(level_of_theory, frames)).items():
         if level in context.level_offsets:
-            notes.append(f"The energies of {count} frames at the level '{level}' were shifted onto the model's, '{own}'.")
+            notes.append(f"Energies of {count} frames at the level '{level}' were shifted onto the model's, '{own}'.")
         elif level not in ("", own):
             notes.append(
                 f"{count} frames are at the level of theory '{level}', the model's energies at '{own}': energy errors "
