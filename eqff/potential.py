@@ -92,6 +92,13 @@ class Potential(nn.Module):
         written = {name for part in self.ordered_parts().values() for name in part.writes}
         return ("energy", "forces", "stress", "virial") + tuple(n for n in table.names("label") if n in written)
 
+    @property
+    def per_pass(self) -> dict[str, int]:
+        """Labels that exchanges write, as ``pass_NAME`` (values after every pass), and the number of passes."""
+        names = [name for exchange in self.exchanges.values() for name in exchange.writes]
+        labels = table.names("label")
+        return {f"{table.PER_PASS}{name}": self.backbone.num_passes for name in names if name in labels}
+
     def energy(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
         """Total energies (B,) in eV, float64, and all fields, among them ``energy_TERM`` (B,) of each term."""
         fields = self._features(graph)

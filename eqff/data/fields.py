@@ -58,6 +58,9 @@ _TABLE = (
     Field("pass_scalars", "atom", None, "", "", "scalar features after each pass (N, passes, channels)", "internal"),
 )
 
+PER_PASS = "pass_"
+"""Before the name of a field that an exchange writes: its values after every pass, stacked along dimension 1."""
+
 FIELDS: dict[str, Field] = {field.name: field for field in _TABLE}
 
 

@@ -31,10 +31,12 @@ class Prediction:
     Attributes:
         labels: By field name; (N, ...) per atom, (...) per structure.
         terms: Energy of each term in eV.
+        passes: Of the labels that exchanges write, by field name: the values after every pass, (N, passes, ...).
     """
 
     labels: dict[str, np.ndarray]
     terms: dict[str, float] = field(default_factory=dict)
+    passes: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def predict(
@@ -130,11 +132,14 @@ def _predict_batch(potential: Potential, frames: list[AtomicData], labels: tuple
     result = potential(graph, forces=stress or "forces" in labels, stress=stress, create_graph=False)
     sizes = [frame.num_nodes for frame in frames]
     columns = {name: _split(name, result[name], sizes) for name in labels}
+    passes = {name.removeprefix(table.PER_PASS): result[name] for name in potential.per_pass}
+    passes = {name: _split(name, value, sizes) for name, value in passes.items() if name in labels}
     terms = {name: result[f"energy_{name}"].double().cpu().tolist() for name in potential.terms}
     return [
         Prediction(
             labels={name: column[index] for name, column in columns.items()},
             terms={name: values[index] for name, values in terms.items()},
+            passes={name: column[index] for name, column in passes.items()},
         )
         for index in range(len(frames))
     ]

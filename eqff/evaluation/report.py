@@ -25,7 +25,7 @@ from eqff.evaluation.metrics import Errors, Samples
 from eqff.evaluation.predictions import Prediction
 from eqff.tracking.plots import Panel, error_distribution, parity, save_figure
 
-PARTS = {"element": "By element", "state": "By charge and spin state", "group": "By group"}
+PARTS = {"element": "By element", "state": "By charge and spin state", "group": "By group", "pass": "By pass"}
 PREFIX = "predicted_"
 """Before the names of predicted fields in files, where the plain names belong to labels."""
 

@@ -58,12 +58,14 @@ class FieldLoss:
     """The loss of one field.
 
     Attributes:
-        field: Name in the fields table.
+        field: Name in the fields table; with ``pass_`` before it the values after every pass, which an exchange writes.
         function: One of `FUNCTIONS`: mse, mae, huber (of components) or l2 (length of vectors).
         weight: Factor in the total loss.
         second_weight: Factor in the second stage; None for the same.
         per_atom: Divide differences of a structure's property by its number of atoms.
         delta: Where huber turns linear, in the unit of the (per-atom) field.
+        pass_weights: For a ``pass_`` field, the passes' shares in its loss, first pass first; None for equal ones. They
+            are divided by their sum.
     """
 
     field: str
@@ -72,9 +74,10 @@ class FieldLoss:
     second_weight: float | None = None
     per_atom: bool = False
     delta: float = 0.01
+    pass_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        row = table.field(self.field)
+        row = table.field(self.label)
         place = f"training.losses.{self.field}"
         if row.role != "label":
             raise ConfigError(f"{place}: '{self.field}' is no label but {row.role}; a loss needs a label.")
@@ -84,6 +87,21 @@ class FieldLoss:
             raise ConfigError(f"{place}.per_atom: {self.field} is a property of each {row.level} already.")
         if self.delta <= 0 or min(self.weights) < 0 or max(self.weights) == 0:
             raise ConfigError(f"{place}: weights must not be negative or all zero, and delta must be positive.")
+        if self.pass_weights is not None:
+            if not self.per_pass:
+                raise ConfigError(f"{place}.pass_weights: only a field of every pass, as pass_{self.field}, has these.")
+            if not self.pass_weights or min(self.pass_weights) < 0 or max(self.pass_weights) == 0:
+                raise ConfigError(f"{place}.pass_weights must not be negative or all zero.")
+
+    @property
+    def per_pass(self) -> bool:
+        """Whether the field holds the values of every pass, (M, passes, ...)."""
+        return self.field.startswith(table.PER_PASS)
+
+    @property
+    def label(self) -> str:
+        """The field that holds what is compared with."""
+        return self.field.removeprefix(table.PER_PASS)
 
     @property
     def weights(self) -> tuple[float, float]:
@@ -94,10 +112,17 @@ class FieldLoss:
         """The sum over all rows whose label is known, and how many these are; two scalars.
 
         Args:
-            prediction: (M, ...).
+            prediction: (M, ...); (M, passes, ...) for a field of every pass.
             label: (M, ...); rows with a NaN are left out.
             atoms: Number of atoms of each structure, (B,).
         """
+        if not self.per_pass:
+            return self._sums(prediction, label, atoms)
+        sums, counts = zip(*(self._sums(values, label, atoms) for values in prediction.unbind(dim=1)), strict=True)
+        weights = self.pass_weights or (1.0,) * len(sums)
+        return sum(w * s for w, s in zip(weights, sums, strict=True)) / sum(weights), counts[0]
+
+    def _sums(self, prediction: Tensor, label: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
         difference, known = masked_difference(prediction, label)
         if self.per_atom:
             difference = difference / atoms[:, None]
@@ -149,6 +174,11 @@ class Losses:
         """Names of the fields that have a loss."""
         return tuple(term.field for term in self.terms)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels that they are compared with, each once."""
+        return tuple(dict.fromkeys(term.label for term in self.terms))
+
     def __call__(
         self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor, second_stage: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -160,7 +190,7 @@ class Losses:
             atoms: Number of atoms of each structure, (B,).
             second_stage: Whether the weights of the second stage hold.
         """
-        parts = {term.field: term(prediction[term.field], batch[term.field], atoms) for term in self.terms}
+        parts = {term.field: term(prediction[term.field], batch[term.label], atoms) for term in self.terms}
         return self.weighted(parts, second_stage), parts
 
     def share(
@@ -184,7 +214,7 @@ class Losses:
             This process's part of the loss, to be differentiated: over all processes it sums up to the loss of the
             whole batch. Without gradient: that loss, and the unweighted loss of each of its fields.
         """
-        sums = [term.sums(prediction[term.field], batch[term.field], atoms) for term in self.terms]
+        sums = [term.sums(prediction[term.field], batch[term.label], atoms) for term in self.terms]
         own = torch.stack([part.detach().double() for pair in sums for part in pair])
         totals, counts = reduce(own).reshape(-1, 2).unbind(dim=1)
         counts = counts.clamp(min=1)
@@ -197,10 +227,19 @@ class Losses:
         """The sum of the losses of fields with the weights of a stage."""
         return sum(term.weights[second_stage] * parts[term.field] for term in self.terms)
 
-    def check_model(self, predicts: Sequence[str]) -> None:
-        """Raises ConfigError when a loss asks for a field that the model doesn't predict."""
-        for name in self.fields:
-            if name not in predicts:
+    def check_model(self, predicts: Sequence[str], per_pass: Mapping[str, int] | None = None) -> None:
+        """Raises ConfigError when a loss asks for a field that the model doesn't predict.
+
+        Args:
+            predicts: `Potential.predicts`.
+            per_pass: `Potential.per_pass`.
+        """
+        per_pass = per_pass or {}
+        for term in self.terms:
+            name = term.field
+            if term.per_pass:
+                _check_passes(term, per_pass)
+            elif name not in predicts:
                 raise ConfigError(
                     f"training.losses.{name}: the model has no part that predicts '{name}'; it predicts "
                     f"{', '.join(predicts)}. Add a head that writes it, or leave it out: training.losses.{name}=null"
@@ -213,11 +252,25 @@ class Losses:
             counts: On how many training frames each label is known.
             frames: How many there are.
         """
-        for name in self.fields:
+        for term in self.terms:
+            name, key = term.label, term.field
             if not counts.get(name):
                 found = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()) if count) or "none"
                 raise ConfigError(
-                    f"training.losses.{name}: none of the {frames} training frames has '{name}'. Labels found, and on "
+                    f"training.losses.{key}: none of the {frames} training frames has '{name}'. Labels found, and on "
                     f"how many frames: {found}. If the file has it under another name, give data.keys.THAT_NAME={name}"
-                    f"; if not, leave the loss out: training.losses.{name}=null"
+                    f"; if not, leave the loss out: training.losses.{key}=null"
                 )
+
+
+def _check_passes(term: FieldLoss, per_pass: Mapping[str, int]) -> None:
+    place = f"training.losses.{term.field}"
+    if term.field not in per_pass:
+        raise ConfigError(
+            f"{place}: no exchange of the model writes '{term.label}' after its passes; such fields are "
+            f"{', '.join(per_pass) or 'none here'}. Add one, as '+exchange@model.exchanges.nse="
+            f"neutral_spin_equilibration', or leave it out: {place}=null"
+        )
+    given, passes = term.pass_weights, per_pass[term.field]
+    if given is not None and len(given) != passes:
+        raise ConfigError(f"{place}.pass_weights has {len(given)} numbers, but the model has {passes} passes.")

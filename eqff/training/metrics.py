@@ -75,7 +75,7 @@ class LossSums:
 
     def update(self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor) -> None:
         """Adds a batch; arguments as for `ErrorSums.update`."""
-        pairs = [term.sums(prediction[term.field], batch[term.field], atoms) for term in self.losses.terms]
+        pairs = [term.sums(prediction[term.field], batch[term.label], atoms) for term in self.losses.terms]
         self._sums.append(torch.stack([value.detach().double() for pair in pairs for value in pair]).reshape(-1, 2))
 
     def each(self) -> Tensor:

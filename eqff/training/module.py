@@ -55,9 +55,9 @@ class ForceFieldModule(lightning.LightningModule):
         self.potential = potential
         self.losses = losses
         self.optimizer_config = dict(optimizer)
-        losses.check_model(potential.predicts)
-        self.validation_errors = ErrorSums([*losses.fields, *(name for name in metrics if name not in losses.fields)])
-        self.training_errors = ErrorSums(losses.fields)
+        losses.check_model(potential.predicts, potential.per_pass)
+        self.validation_errors = ErrorSums([*losses.labels, *(name for name in metrics if name not in losses.labels)])
+        self.training_errors = ErrorSums(losses.labels)
         self.second_stage = False
         self.window = Window()
         self._batch: Any = None

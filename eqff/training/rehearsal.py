@@ -32,7 +32,7 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
         ModelError: A part reads a field that no part writes.
     """
     potential = build_potential(cfg["model"], STAND_IN, settings.dtype)
-    settings.losses.check_model(potential.predicts)
+    settings.losses.check_model(potential.predicts, potential.per_pass)
     require_trained(potential, settings.losses.fields, console)
     build_optimizer(settings.training.optimizer, potential)
 
