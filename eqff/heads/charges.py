@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
 from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
-from eqff.errors import ConfigError, did_you_mean
-from eqff.nn.projection import project_to_total
+from eqff.nn.equilibration import Weights, sharing
 from eqff.parts import Fields, Head
 from eqff.ranges import Size
 
-WEIGHTS = ("learned", "uniform")
-
 
 class Charges(Head):
-    """q_i = q0_i + w_i (Q - sum q0), with q0 read from the scalar features of every pass.
+    """q_i = q0_i + w_i (Q - sum q0), with q0 read from the scalars of every pass.
 
     Inferred charges as in HIP-NN [Sifain et al., J. Phys. Chem. Lett. 9, 4495 (2018)] and PhysNet [Unke & Meuwly, JCTC
     15, 3678 (2019)], which share the missing charge out evenly; learned weights as in AIMNet2 [Anstine et al., Chem.
-    Sci. 16, 10228 (2025)]. See `project_to_total`.
+    Sci. 16, 10228 (2025)]; 1/hardness as in charge equilibration without its Coulomb part. See `eqff.nn.equilibration`.
 
     Args:
         channels: Channels of the backbone.
         num_passes: Passes of the backbone.
         hidden: Width of the nonlinear readout; 0 for a linear one alone.
-        weights: "learned": positive and read from the same features; "uniform": the same for every atom.
+        weights: "learned": positive and read from the same features; "uniform": the same for every atom;
+            "inverse_hardness": electronegativity and hardness are read.
 
     Raises:
         ConfigError: Another kind of weights.
@@ -36,16 +31,11 @@ class Charges(Head):
     reads = ("pass_scalars", "total_charge")
     writes = ("charges",)
 
-    def __init__(
-        self, channels: int, num_passes: int, hidden: Size = 32, weights: Literal["learned", "uniform"] = "learned"
-    ):
+    def __init__(self, channels: int, num_passes: int, hidden: Size = 32, weights: Weights = "learned"):
         super().__init__()
-        if weights not in WEIGHTS:
-            raise ConfigError(f"There are no '{weights}' weights for charges.{did_you_mean(weights, WEIGHTS)}")
-        self.learned = weights == "learned"
-        size, outputs = channels * num_passes, 2 if self.learned else 1
-        # with equal shares a constant in q0 cancels: as a parameter it could never be trained
-        self.linear = nn.Linear(size, outputs, bias=self.learned)
+        self.sharing = sharing(weights)
+        size, outputs = channels * num_passes, self.sharing.outputs
+        self.linear = nn.Linear(size, outputs, bias=self.sharing.bias)
         self.nonlinear = None
         if hidden:
             self.nonlinear = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, outputs, bias=False))
@@ -56,5 +46,4 @@ class Charges(Head):
         read = self.linear(scalars)
         if self.nonlinear is not None:
             read = read + self.nonlinear(scalars)
-        weights = torch.nn.functional.softplus(read[:, 1]) if self.learned else None
-        return {"charges": project_to_total(read[:, 0], graph.total_charge, graph.batch, weights)}
+        return {"charges": self.sharing(read, graph.total_charge, graph.batch)}

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from eqff.nn.reduce import segment_sum
 
+FLOOR = 1e-30
+"""Of learned weights, whose usual size is 1: derivatives of shares grow as 1/weight², which float64 still holds."""
+
 
 def project_to_total(values: Tensor, totals: Tensor, batch: Tensor, weights: Tensor | None = None) -> Tensor:
     """Adds to each value its share of what its structure lacks: q = q0 + w (Q - sum q0), with sum w = 1.
@@ -31,6 +34,14 @@ def project_to_total(values: Tensor, totals: Tensor, batch: Tensor, weights: Ten
     shares = _shares(torch.ones_like(exact) if weights is None else weights.to(torch.float64), batch, totals)
     missing = totals.to(torch.float64) - segment_sum(exact, batch, totals.shape[0])
     return (exact + shares * missing[batch]).to(values.dtype)
+
+
+def positive(values: Tensor) -> Tensor:
+    """Positive weights from any numbers: softplus, with a floor that keeps derivatives finite; float64.
+
+    The floor takes nothing from totals, whatever the weights are: `project_to_total` divides them by their own sum.
+    """
+    return torch.nn.functional.softplus(values.to(torch.float64)) + FLOOR
 
 
 def _shares(weights: Tensor, batch: Tensor, totals: Tensor) -> Tensor:

@@ -39,6 +39,10 @@ class TestUniformWeights(HeadBattery):
         assert float(difference[0] - difference[1]) == pytest.approx(2 / 6, abs=1e-12)
 
 
+class TestInverseHardness(HeadBattery):
+    head = {"_target_": TARGET, "hidden": 0, "weights": "inverse_hardness"}
+
+
 def test_unknown_weights():
     with pytest.raises(ConfigError, match="Did you mean 'learned'"):
         Charges(channels=4, num_passes=1, weights="learnt")

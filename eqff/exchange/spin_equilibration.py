@@ -1,0 +1,46 @@
+"""Neutral spin equilibration inside of the message passing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from eqff.data.graph import AtomicGraph
+from eqff.exchange.feedback import Feedback
+from eqff.nn.equilibration import SpinChannels
+from eqff.parts import Exchange
+from eqff.ranges import Size
+
+
+class NeutralSpinEquilibration(Exchange):
+    """After each pass, charges of both spin channels with exact totals, which the next pass sees [AIMNet-NSE].
+
+    From the scalars, each atom gets a charge and a weight in each spin channel; what the channels lack to
+    Q^α = (Q - n_u)/2 and Q^β = (Q + n_u)/2 is shared out by the weights. Charges q = q^α + q^β and spin charges
+    s = q^β - q^α then change the scalars [Zubatyuk et al., Nat. Commun. 12, 4870 (2021)]. Equations, singlets and
+    limits: docs/charges_and_spins.md.
+
+    It is not size-consistent: what one fragment lacks is shared out over all of a structure.
+
+    Args:
+        channels: Channels of the backbone.
+        num_passes: Passes of the backbone; each has weights of its own.
+        hidden: Width of the nonlinear readout; 0 for a linear one alone.
+        broken_symmetry: Whether singlets may have spin charges (which sum to zero); else they are exactly zero.
+    """
+
+    reads = ("total_charge", "multiplicity")
+    writes = ("charges", "spin_charges")
+
+    def __init__(self, channels: int, num_passes: int, hidden: Size = 32, broken_symmetry: bool = False):
+        super().__init__()
+        self.spin_channels = nn.ModuleList(SpinChannels(channels, hidden, broken_symmetry) for _ in range(num_passes))
+        self.feedback = nn.ModuleList(Feedback(channels, 2) for _ in range(num_passes))
+
+    def forward(self, index: int, features: Tensor, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """New features; ``charges`` in e and ``spin_charges``, (N,) each."""
+        charges, spins = self.spin_channels[index](
+            features[:, 0], graph.total_charge, graph.multiplicity, graph.batch
+        )
+        features = self.feedback[index](features, torch.stack([charges, spins], dim=1))
+        return features, {"charges": charges, "spin_charges": spins}
