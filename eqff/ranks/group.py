@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
@@ -47,11 +47,10 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return total
 
 
-def add_over_ranks(row: MutableMapping[str, float], names: Iterable[str]) -> None:
-    """Replaces each named number by its sum over all ranks. All ranks must take part, with the same names."""
-    names = [name for name in names if name in row]
-    if world_size() > 1 and names:
-        sums = sum_over_ranks(torch.tensor([row[name] for name in names], dtype=torch.float64)).tolist()
+def add_over_ranks(row: MutableMapping[str, float], names: Sequence[str]) -> None:
+    """Replaces each named number by its sum over all ranks; zero is added where one has none. All must take part."""
+    if world_size() > 1:
+        sums = sum_over_ranks(torch.tensor([row.get(name, 0.0) for name in names], dtype=torch.float64)).tolist()
         row.update(zip(names, sums, strict=True))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -37,9 +38,10 @@ Work = Callable[[Started, dist.Store], Any]
 
 @dataclass(frozen=True)
 class _Report:
-    """What a rank tells at its end: the value of its work, or kind and arguments of the exception that ended it."""
+    """What a rank tells at its end: its work's value (pickled by itself, so that tensors travel as numbers and not as
+    handles to memory that ends with the rank), or kind and arguments of the exception that ended it."""
 
-    value: Any = None
+    value: bytes = b""
     kind: type[BaseException] | None = None
     arguments: tuple[Any, ...] = ()
 
@@ -76,7 +78,7 @@ def launch(work: Work, count: int) -> Any:
         raise KeyboardInterrupt
     if ended is not None or not told:
         raise TrainingError(_how_it_ended(ended))
-    return told[0].value
+    return pickle.loads(told[0].value)
 
 
 def _wait(context: ProcessContext, reports: SimpleQueue) -> tuple[list[_Report], ProcessExitedException | None]:
@@ -126,7 +128,7 @@ def _rank(index: int, work: Work, count: int, port: int, reports: SimpleQueue) -
         reports.put(_Report(kind=RuntimeError, arguments=(f"Rank {index} failed:\n{traceback.format_exc()}",)))
         raise
     if index == 0:
-        reports.put(_Report(value))
+        reports.put(_Report(pickle.dumps(value)))
 
 
 def _leave_signals_to_parent() -> None:
