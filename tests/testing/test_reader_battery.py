@@ -1,4 +1,4 @@
-"""The battery for readers: on formats that eqff reads and on one that it must find fault with; how readers are found."""
+"""The battery for readers: on formats that eqff reads, on one it must find fault with; and how readers are found."""
 
 import json
 
