@@ -14,8 +14,11 @@ from eqff.errors import ModelFileError
 
 LARGEST_INTEGER = 2**16
 """In a model's config: channels, degrees and numbers of passes are far below."""
+LARGEST_CUTOFF = 1000.0
+"""Å; a neighbour list beyond this would never be done."""
 _CONSTANTS = 2**22  # numbers that one constant (a quadrature, a coupling matrix) may have, whatever the weights are
-_OPERATIONS = 20_000  # tensor operations that a build may take, besides those for each stored tensor
+_OPERATIONS = 2000  # tensor operations that a build may take, besides those for each stored tensor
+_OPERATIONS_PER_TENSOR = 50
 
 
 def check_integers(config: Any, place: str) -> None:
@@ -33,6 +36,16 @@ def check_integers(config: Any, place: str) -> None:
             raise ModelFileError(
                 f"{place}{key} is {str(value)[:20]}; no model has more than {LARGEST_INTEGER}. The file is damaged or "
                 "forged: take it from its source again."
+            )
+
+
+def check_cutoffs(lists: Mapping[str, float], place: str) -> None:
+    """Raises ModelFileError if a neighbour list (name to cutoff in Å) reaches farther than any model's."""
+    for name, cutoff in lists.items():
+        if not 0 < cutoff <= LARGEST_CUTOFF:
+            raise ModelFileError(
+                f"{place} asks for a neighbour list '{name}' of {cutoff:.4g} Å, which is not between 0 and "
+                f"{LARGEST_CUTOFF:g}. The file is damaged or forged: take it from its source again."
             )
 
 
@@ -64,7 +77,7 @@ class BuildLimits(TorchDispatchMode):
         self.place = place
         self.largest = max(_CONSTANTS, 8 * stored)
         self.numbers_left = 16 * self.largest
-        self.operations_left = _OPERATIONS + 200 * tensors
+        self.operations_left = _OPERATIONS + _OPERATIONS_PER_TENSOR * tensors
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: Mapping[str, Any] | None = None

@@ -118,7 +118,7 @@ def _check_context(context: Mapping[str, Any], place: str) -> None:
     """Refuses elements that don't exist and numbers that are none, before anything is sized by them."""
     try:
         read = ModelContext.from_dict(context)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, ConfigError) as error:
         raise ModelFileError(f"{place}: the context in its metadata can't be read ({error!r}).") from error
     highest = len(chemical_symbols) - 1
     shifts = list(read.level_offsets.values())
@@ -138,7 +138,7 @@ def _check_states(training: Mapping[str, Any], place: str) -> None:
     """Refuses an account of charge and spin states that evaluation could not read."""
     try:
         counts = [int(row[name]) for row in training.get("states") or [] for name in ("total_charge", "multiplicity")]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(
             f"{place}: the charge and spin states in its metadata can't be read ({error!r})."
         ) from error

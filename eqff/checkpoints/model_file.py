@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eqff.build import ModelContext, allow, build_potential
 from eqff.checkpoints.container import read_container, write_container
-from eqff.checkpoints.limits import BuildLimits, check_integers
+from eqff.checkpoints.limits import BuildLimits, check_cutoffs, check_integers
 from eqff.checkpoints.metadata import DTYPES, ModelMetadata
 from eqff.checkpoints.upgrades import upgrade
 from eqff.errors import ConfigError, ModelError, ModelFileError, did_you_mean
@@ -82,6 +82,7 @@ def load_model(
         allow(package)
     stored = as_dtype(metadata.dtype)
     potential = _build(metadata, wanted or stored, tensors, path)
+    check_cutoffs(potential.neighbour_lists, str(path))
     _check_tensors(potential.state_dict(), tensors, stored, path)
     _require_finite(tensors, f"{path} can't be used", ModelFileError)
     potential.load_state_dict(tensors)
