@@ -1,8 +1,9 @@
-"""The command that runs molecular dynamics: ``python -m eqff.simulate model=RUN structure=FILE``, ``eqff-simulate``."""
+"""The command that runs simulations: ``python -m eqff.simulate model=RUN structure=FILE``, ``eqff-simulate``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +13,33 @@ if TYPE_CHECKING:
     from eqff.potential import Potential
     from eqff.simulation import SimulationResult
 
-_OF_THE_COMMAND = ("model", "output", "device", "dtype", "packages")
+_OF_THE_COMMAND = ("model", "output", "device", "dtype", "packages", "resume")
+_ORIGIN = ("model", "device", "dtype", "packages")
 
 
-def simulate(cfg: DictConfig) -> SimulationResult:
+def simulate(cfg: DictConfig, overrides: Sequence[str] = ()) -> SimulationResult:
     """Runs what the config says; progress and outcome go to the terminal.
 
     Args:
         cfg: As composed from ``conf/commands/simulate.yaml``.
+        overrides: Those that ``cfg`` was composed with; on ``resume`` they are applied to the settings of the old run.
 
     Raises:
         EqffError: Config, model or structure can't be used as they are.
     """
+    if cfg.get("resume") is not None:
+        return _resume(str(cfg["resume"]), _changes(cfg, overrides))
     from eqff.commands import load_for_command, plain_settings
+    from eqff.config import settings
+    from eqff.outputs import require_writable
+    from eqff.simulation import SimulationSettings
 
     values = plain_settings(cfg)
-    potential = load_for_command(values)
     section = {name: value for name, value in values.items() if name not in _OF_THE_COMMAND}
-    return _run(potential, section, values["output"])
+    settings(SimulationSettings, section, "")  # before the model is loaded
+    require_writable(values["output"])
+    origin = {name: values[name] for name in _ORIGIN} | {"model": str(Path(values["model"]).expanduser().resolve())}
+    return _run(load_for_command(values), section, values["output"], origin)
 
 
 def simulate_potential(potential: Potential, section: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
@@ -40,34 +50,110 @@ def simulate_potential(potential: Potential, section: Mapping[str, Any], folder:
         section: Settings as in ``conf/commands/simulate.yaml``; those that have a default may be left out.
         folder: For log, trajectory and figures.
     """
-    outcome = _run(potential, section, folder).to_dict()
+    outcome = _run(potential, section, folder, {}).to_dict()
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in outcome.items()}
 
 
-def _run(potential: Potential, section: Mapping[str, Any], folder: str | Path) -> SimulationResult:
+def _run(
+    potential: Potential, section: Mapping[str, Any], folder: str | Path, origin: Mapping[str, Any]
+) -> SimulationResult:
     from eqff.commands import progress_bar
     from eqff.config import settings
     from eqff.simulation import SimulationSettings, read_structure, run_simulation
 
     chosen = settings(SimulationSettings, section, "simulate")
     atoms = read_structure(chosen)
-    with progress_bar("MD steps", chosen.steps) as progress:
-        return run_simulation(potential, atoms, chosen, folder, progress=progress)
+    with progress_bar("steps", chosen.steps) as progress:
+        return run_simulation(potential, atoms, chosen, folder, progress=progress, report=_reporter(), origin=origin)
+
+
+def _resume(folder: str, changes: Mapping[str, Any]) -> SimulationResult:
+    from eqff.commands import load_for_command, progress_bar
+    from eqff.errors import ModelError
+    from eqff.simulation import resume_simulation
+    from eqff.simulation.simulation import stored_config
+
+    stored = stored_config(folder)
+    if "model" not in stored["origin"]:
+        raise ModelError(
+            f"'{folder}' was run by another program than this command, so it is not known with which model. Go on from "
+            "Python: eqff.simulation.resume_simulation(model, folder)."
+        )
+    potential = load_for_command(stored["origin"])
+    total = int(changes.get("steps", stored["settings"]["steps"]))
+    with progress_bar("steps", total) as progress:
+        return resume_simulation(potential, folder, changes, progress=progress, report=_reporter())
+
+
+def _changes(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """What is given beside ``resume``.
+
+    Raises:
+        ConfigError: A setting that would lead elsewhere.
+    """
+    from eqff.errors import ConfigError
+    from eqff.simulation.simulation import CHANGEABLE
+
+    names = [text.split("=")[0].lstrip("+~") for text in overrides]
+    names = [name for name in names if name != "resume" and not name.startswith("hydra")]
+    for name in names:
+        if name not in CHANGEABLE:
+            raise ConfigError(
+                f"'{name}' can't be changed on resume: the run would not go on the same way. Changeable are "
+                f"{', '.join(CHANGEABLE)}. For anything else, start a new run from the last frame: "
+                "structure=TRAJECTORY@-1 velocities=structure."
+            )
+    return {name: cfg[name] for name in names}
+
+
+def _reporter() -> Callable[[str], None]:
+    """Lines to stderr, above the bar where there is one."""
+    from rich.console import Console
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    return console.print
 
 
 def _from_command_line(cfg: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
     from eqff.errors import ModelError
 
-    result = simulate(cfg)
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+    result = simulate(cfg, overrides)
     console = Console(soft_wrap=True, highlight=False)
-    for name, value in result.to_dict().items():
-        console.print(f"{name.replace('_', ' ')}: {value:.5g}" if isinstance(value, float) else f"{name}: {value}")
+    console.print(outcome_table(result))
     for kind, path in result.files.items():
         console.print(f"{kind.replace('_', ' ')}: {path}")
+    if result.interrupted:
+        print(f"eqff: {result.message}", file=sys.stderr, flush=True)
+        sys.exit(130)
     if not result.completed:
         raise ModelError(result.message)
+
+
+def outcome_table(result: SimulationResult) -> Any:
+    """A table of the numbers with their uncertainties, for terminals."""
+    from rich.table import Table
+
+    values = result.to_dict()
+    table = Table(show_header=False)
+    for name, value in values.items():
+        if "_uncertainty" in name or name == "completed":
+            continue
+        error = values.get(_uncertainty_of(name))
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        table.add_row(name.replace("_", " "), text if error is None else f"{text} ± {error:.2g}")
+    return table
+
+
+def _uncertainty_of(name: str) -> str:
+    """The name under which a result's uncertainty stands."""
+    if name.startswith("mean_"):
+        quantity, unit = name.rsplit("_", 1)
+        return f"{quantity}_uncertainty_{unit}"
+    return name.replace("drift_", "drift_uncertainty_") if name.startswith("drift_") else ""
 
 
 def main() -> None:

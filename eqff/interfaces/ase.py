@@ -18,19 +18,21 @@ from torch import Tensor
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
-from eqff.data.batching import collate
 from eqff.data.convert import Multiplicity
-from eqff.data.graph import graph_from_batch
-from eqff.data.keys import recognise
-from eqff.data.neighbours import add_neighbours
-from eqff.errors import ModelError
+from eqff.data.graph import LOCAL, AtomicGraph, graph_from_tensors
+from eqff.errors import DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
+from eqff.interfaces.skin import Pairs, SkinLists
+from eqff.interfaces.state import STATE, require_state, stated
 from eqff.potential import Potential
 
 TERMS = "energies_per_term"
-_STATE = ("total_charge", "multiplicity")
 _DERIVATIVES = ("energy", "forces", "stress", "virial")
 _MAGMOMS = "magmoms"
+_REMEDY = (
+    "Say it on the structure, atoms.info.update(total_charge=0, multiplicity=1), or for all structures, "
+    "model.calculator(total_charge=0, multiplicity=1)"
+)
 
 
 class EqffCalculator(Calculator):
@@ -50,9 +52,18 @@ class EqffCalculator(Calculator):
         multiplicity: 2S+1, or "lowest": the lowest that the electron count allows, where ``info`` gives none.
         device: Where to compute; by default where the potential is.
         dtype: Precision; by default that of the potential.
+        skin: Å beyond the cutoffs within which pairs are searched, so that a search serves several steps; results don't
+            depend on it. 0 searches whenever something moved.
+        with_stress: Whether every calculation gives the stress too where atoms have three lattice vectors, for
+            barostats and relaxations of the cell, which ask for it at each geometry after the forces.
+
+    Attributes:
+        neighbours: The lists; ``neighbours.searches`` counts how often pairs were searched, ``neighbours.updates``
+            how often there were new positions.
 
     Raises:
-        DataError: On calculation: charge or multiplicity are nowhere given, or impossible.
+        DataError: On calculation: no atoms, positions that are not finite, a charge or multiplicity that is nowhere
+            given or impossible.
         ModelError: On calculation: an element that the model does not cover; charge or multiplicity given here and,
             with another value, in ``info``.
         PropertyNotImplementedError: On asking for the stress of atoms without three lattice vectors.
@@ -69,6 +80,8 @@ class EqffCalculator(Calculator):
         multiplicity: Multiplicity | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        skin: float = 0.5,
+        with_stress: bool = False,
     ):
         super().__init__()
         self.potential = _as_potential(potential, device, dtype)
@@ -78,6 +91,10 @@ class EqffCalculator(Calculator):
         self.implemented_properties = ["energy", "free_energy", "forces", "stress", TERMS, *self.fields]
         if "spin_charges" in self.fields:
             self.implemented_properties.append(_MAGMOMS)
+        self.with_stress = with_stress
+        self.neighbours = SkinLists(self.potential.neighbour_lists, skin)
+        self._pairs: dict[str, Pairs] = {}
+        self._settled: tuple[Any, AtomicData] | None = None
         self._computed: tuple[Any, ...] | None = None
         self._warned: set[tuple[int, int]] = set()
 
@@ -94,22 +111,34 @@ class EqffCalculator(Calculator):
     ) -> None:
         """Fills ``results``."""
         super().calculate(atoms, properties, system_changes)
-        data = self.structure(self.atoms)
-        stress = "stress" in properties
-        graph = graph_from_batch(
-            collate([add_neighbours(data, self.potential.neighbour_lists)]).to(self._device), self.potential.dtype
-        )
+        stress = "stress" in properties or (self.with_stress and self.atoms.cell.rank == 3)
+        graph = self._graph(self.atoms)
         prediction = self.potential(graph, forces=True, stress=stress, create_graph=False)
         self.results = self._results(prediction)
         if stress:
             self.results["stress"] = self._stress(prediction["virial"][0])
         self._computed = self._stated(self.atoms)
 
+    def shortest_distance(self) -> tuple[float, int, int]:
+        """Of the last calculation: the shortest distance in Å, images included, and its two atoms.
+
+        Infinite where no two atoms are within a cutoff, or where the model has no neighbour list.
+        """
+        lists = [pairs for pairs in self._pairs.values() if len(pairs.lengths)]
+        if not lists:
+            return float("inf"), 0, 0
+        pairs = min(lists, key=lambda pairs: pairs.lengths.min())
+        closest = int(pairs.lengths.argmin())
+        return float(pairs.lengths[closest]), int(pairs.receiver[closest]), int(pairs.sender[closest])
+
     def structure(self, atoms: Atoms) -> AtomicData:
         """What the model is given for ``atoms``, total charge and multiplicity settled and checked."""
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=self._stated_info(atoms))
+        _require_geometry(atoms)
+        info = stated(atoms.info)
+        require_state(info, self.total_charge, self.multiplicity, "the structure", _REMEDY)
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
         data = from_atoms(bare, total_charge=self.total_charge, multiplicity=self.multiplicity, labels=())
-        for name, given in zip(_STATE, (self.total_charge, self.multiplicity), strict=True):
+        for name, given in zip(STATE, (self.total_charge, self.multiplicity), strict=True):
             if given is not None and given != "lowest" and float(given) != float(data[name]):
                 raise ModelError(
                     f"The calculator was given {name}={given}, but atoms.info says {float(data[name]):g}. Give it in "
@@ -126,14 +155,32 @@ class EqffCalculator(Calculator):
     def _device(self) -> torch.device:
         return next(self.potential.buffers()).device
 
-    @staticmethod
-    def _stated_info(atoms: Atoms) -> dict[str, Any]:
-        return {key: value for key, value in atoms.info.items() if recognise(key, "structure") in _STATE}
-
     def _stated(self, atoms: Atoms) -> tuple[Any, ...]:
         """All that is said about charge and spin, to notice when it changes."""
-        info = tuple(sorted((key, str(value)) for key, value in self._stated_info(atoms).items()))
+        info = tuple(sorted((key, str(value)) for key, value in stated(atoms.info).items()))
         return (*info, self.total_charge, self.multiplicity)
+
+    def _graph(self, atoms: Atoms) -> AtomicGraph:
+        """The graph of one structure; what only elements, periodicity and state decide is kept between steps."""
+        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms))
+        if self._settled is None or self._settled[0] != key:
+            self._settled = key, self.structure(atoms)
+        _require_geometry(atoms)
+        positions, pbc = atoms.positions, atoms.pbc
+        cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
+        self._pairs = self.neighbours(positions, cell, pbc)
+        kept = self._settled[1]
+        tensors = {name: kept[name] for name in ("numbers", "pbc", *STATE)} | {
+            "positions": torch.tensor(positions),
+            "cell": torch.tensor(cell)[None],
+            "batch": torch.zeros(len(atoms), dtype=torch.int64),
+        }
+        for name, pairs in self._pairs.items():
+            suffix = "" if name == LOCAL else f"_{name}"
+            tensors[f"edge_index{suffix}"] = torch.from_numpy(np.stack((pairs.sender, pairs.receiver)))
+            tensors[f"edge_shift{suffix}"] = torch.from_numpy(pairs.shift.astype(np.float32))
+        on_device = {name: value.to(self._device) for name, value in tensors.items()}
+        return graph_from_tensors(on_device, self.potential.dtype)
 
     def _results(self, prediction: dict[str, Tensor]) -> dict[str, Any]:
         energy = float(prediction["energy"])
@@ -175,6 +222,22 @@ def _as_potential(
 
         potential = load_model(potential, dtype=dtype)
     return potential.to(device=device, dtype=dtype).eval()
+
+
+def _require_geometry(atoms: Atoms) -> None:
+    """Raises DataError where there is nothing to compute, or no numbers to compute with."""
+    if len(atoms) == 0:
+        raise DataError("The structure has no atoms: there is nothing to compute.")
+    for name, values in (("position", atoms.positions), ("cell", atoms.cell.array)):
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad) and name == "position":
+            first = int(bad[0])
+            raise DataError(
+                f"The position of atom {first} ({atoms[first].symbol}) is {values[first].tolist()}, and {len(bad)} of "
+                f"{len(atoms)} atoms have positions that are not finite numbers. What moved them went wrong before."
+            )
+        if len(bad):
+            raise DataError(f"The cell {values.tolist()} holds numbers that are not finite.")
 
 
 def _array(values: Tensor) -> np.ndarray:

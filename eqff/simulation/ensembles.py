@@ -1,4 +1,4 @@
-"""The ensembles: ASE's integrators, first velocities, and the temperature that goes with each."""
+"""The ensembles of molecular dynamics: ASE's integrators, and what is to be known of each."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCom
+from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import Stationary, ZeroRotation
+from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT, NoseHooverChainThermostat
 from ase.md.verlet import VelocityVerlet
 
-from eqff.errors import ConfigError, did_you_mean
 from eqff.simulation.settings import SimulationSettings
 
+Conserved = Callable[[MolecularDynamics, Atoms], float]
 
-def velocity_verlet(atoms: Atoms, settings: SimulationSettings, rng: np.random.Generator) -> MolecularDynamics:
+
+def velocity_verlet(
+    atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator
+) -> MolecularDynamics:
     """Velocity Verlet [Swope et al., J. Chem. Phys. 76, 637 (1982)]."""
     return VelocityVerlet(atoms, timestep=settings.timestep * units.fs)
 
 
-def langevin(atoms: Atoms, settings: SimulationSettings, rng: np.random.Generator) -> MolecularDynamics:
+def langevin(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator) -> MolecularDynamics:
     """Langevin dynamics [Vanden-Eijnden & Ciccotti, Chem. Phys. Lett. 429, 310 (2006)], the centre of mass at rest."""
-    if len(atoms) > 1:
-        atoms.set_constraint([*atoms.constraints, FixCom()])
+    if len(atoms) > 1 and not atoms.constraints:
+        atoms.set_constraint(FixCom())
     return Langevin(
         atoms,
         timestep=settings.timestep * units.fs,
@@ -36,68 +40,114 @@ def langevin(atoms: Atoms, settings: SimulationSettings, rng: np.random.Generato
     )
 
 
+def bussi(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator) -> MolecularDynamics:
+    """Stochastic velocity rescaling [Bussi, Donadio & Parrinello, J. Chem. Phys. 126, 014101 (2007)]."""
+    dynamics = Bussi(
+        atoms,
+        timestep=settings.timestep * units.fs,
+        temperature_K=settings.temperature,
+        taut=settings.thermostat_time * units.fs,
+        rng=rng,
+    )
+    dynamics.ndof = degrees  # ASE counts motions that rescaling can't start, those of a whole that is at rest
+    dynamics.target_kinetic_energy = 0.5 * degrees * units.kB * settings.temperature
+    return dynamics
+
+
+def nose_hoover(
+    atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator
+) -> MolecularDynamics:
+    """A chain of three Nosé-Hoover thermostats [Martyna, Klein & Tuckerman, J. Chem. Phys. 97, 2635 (1992)]."""
+    dynamics = NoseHooverChainNVT(
+        atoms,
+        timestep=settings.timestep * units.fs,
+        temperature_K=settings.temperature,
+        tdamp=settings.thermostat_time * units.fs,
+    )
+    dynamics._thermostat = _chain(atoms, settings, degrees)
+    return dynamics
+
+
+def mtk_isotropic(
+    atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator
+) -> MolecularDynamics:
+    """Chains and a barostat for the volume [Martyna, Tobias & Klein, J. Chem. Phys. 101, 4177 (1994)]."""
+    return _mtk(IsotropicMTKNPT, atoms, settings, degrees)
+
+
+def mtk_full(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator) -> MolecularDynamics:
+    """The same with a barostat for the whole cell."""
+    return _mtk(MTKNPT, atoms, settings, degrees)
+
+
+def _mtk(
+    kind: type[IsotropicMTKNPT] | type[MTKNPT], atoms: Atoms, settings: SimulationSettings, degrees: int
+) -> MolecularDynamics:
+    dynamics = kind(
+        atoms,
+        timestep=settings.timestep * units.fs,
+        temperature_K=settings.temperature,
+        pressure_au=settings.pressure * units.GPa,
+        tdamp=settings.thermostat_time * units.fs,
+        pdamp=settings.barostat_time * units.fs,
+    )
+    dynamics._thermostat = _chain(atoms, settings, degrees)
+    dynamics._num_atoms_global = degrees / 3  # what ASE makes of it is the number of degrees of freedom
+    return dynamics
+
+
+def _chain(atoms: Atoms, settings: SimulationSettings, degrees: int) -> NoseHooverChainThermostat:
+    """ASE's chain for the degrees of freedom that move; its own counts 3N, which heats small systems by 3N/(3N - 3)."""
+    return NoseHooverChainThermostat(
+        num_atoms_global=degrees / 3,
+        masses=atoms.get_masses()[:, None],
+        temperature_K=settings.temperature,
+        tdamp=settings.thermostat_time * units.fs,
+    )
+
+
+def _own_energy(dynamics: MolecularDynamics, atoms: Atoms) -> float:
+    return float(dynamics.get_conserved_energy())
+
+
+def _total_energy(dynamics: MolecularDynamics, atoms: Atoms) -> float:
+    return float(atoms.get_potential_energy() + atoms.get_kinetic_energy())
+
+
+def _without_transferred(dynamics: MolecularDynamics, atoms: Atoms) -> float:
+    return _total_energy(dynamics, atoms) - dynamics.transferred_energy
+
+
 @dataclass(frozen=True)
-class Ensemble:
-    """One ensemble.
+class Integrator:
+    """One way to move atoms in time.
 
     Attributes:
-        integrator: From atoms, settings and noise to ASE's dynamics.
-        keeps_rotation: Whether a molecule's angular momentum is conserved, so that it is taken away at the start.
+        build: From atoms, settings, degrees of freedom and noise to ASE's dynamics.
+        keeps_rotation: Whether a molecule's angular momentum is kept at zero, so that it is taken away at the start.
         thermostat: Whether the temperature is held.
+        barostat: Whether the pressure is held.
+        conserved: The energy in eV that no step should change; None if there is none.
     """
 
-    integrator: Callable[[Atoms, SimulationSettings, np.random.Generator], MolecularDynamics]
-    keeps_rotation: bool
-    thermostat: bool
-
-    def degrees_of_freedom(self, atoms: Atoms) -> int:
-        """How many degrees of freedom take part in the thermal motion; the rest is at rest."""
-        if len(atoms) == 1:
-            return 3
-        rotations = 0
-        if self.keeps_rotation and not atoms.pbc.any():
-            arms = atoms.positions - atoms.get_center_of_mass()
-            rotations = {0: 0, 1: 2}.get(np.linalg.matrix_rank(arms, tol=1e-3), 3)  # linear molecules have two
-        return 3 * len(atoms) - 3 - rotations
+    build: Callable[[Atoms, SimulationSettings, int, np.random.Generator], MolecularDynamics]
+    keeps_rotation: bool = True
+    thermostat: bool = True
+    barostat: bool = False
+    conserved: Conserved | None = _own_energy
 
 
-ENSEMBLES: dict[str, Ensemble] = {
-    "nve": Ensemble(velocity_verlet, keeps_rotation=True, thermostat=False),
-    "nvt": Ensemble(langevin, keeps_rotation=False, thermostat=True),
+INTEGRATORS: dict[str, Integrator] = {
+    "velocity_verlet": Integrator(velocity_verlet, thermostat=False, conserved=_total_energy),
+    "langevin": Integrator(langevin, keeps_rotation=False, conserved=None),
+    "bussi": Integrator(bussi, conserved=_without_transferred),
+    "nose_hoover": Integrator(nose_hoover),
+    "mtk_isotropic": Integrator(mtk_isotropic, barostat=True),
+    "mtk_full": Integrator(mtk_full, barostat=True),
 }
 
 
-def find_ensemble(name: str) -> Ensemble:
-    """The ensemble of a name.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    if name not in ENSEMBLES:
-        raise ConfigError(f"ensemble: no '{name}'.{did_you_mean(name, ENSEMBLES)}")
-    return ENSEMBLES[name]
-
-
-def kinetic_temperature(atoms: Atoms, degrees_of_freedom: int) -> float:
-    """2 E_kin / (k_B n) in K."""
-    return 2 * atoms.get_kinetic_energy() / (units.kB * max(degrees_of_freedom, 1))
-
-
-def give_velocities(atoms: Atoms, temperature: float, ensemble: Ensemble, rng: np.random.Generator) -> None:
-    """Maxwell-Boltzmann momenta, the centre of mass at rest, without rotation where that would stay; exactly T.
-
-    Args:
-        atoms: Their momenta are set.
-        temperature: K.
-        ensemble: Says which motion takes part.
-        rng: Source of the momenta.
-    """
-    spread = np.sqrt(atoms.get_masses() * units.kB * temperature)
-    atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * spread[:, None])
-    if len(atoms) > 1:
-        Stationary(atoms, preserve_temperature=False)
-        if ensemble.keeps_rotation and not atoms.pbc.any():
-            ZeroRotation(atoms, preserve_temperature=False)
-    actual = kinetic_temperature(atoms, ensemble.degrees_of_freedom(atoms))
-    if actual > 0:
-        atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / actual))
+def choose_integrator(settings: SimulationSettings) -> Integrator:
+    """The integrator that the settings ask for; those of "relax" ask for none."""
+    names = {"nve": "velocity_verlet", "nvt": settings.thermostat, "npt": f"mtk_{settings.moving_cell}"}
+    return INTEGRATORS[names[settings.ensemble]]

@@ -1,73 +1,64 @@
-"""What a molecular dynamics writes while it runs: a log of energies, and the trajectory."""
+"""What a simulation writes while it runs: the log, and the trajectory."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
-from ase.io.trajectory import Trajectory
 
-from eqff.errors import ConfigError
-from eqff.interfaces.ase import TERMS
-
-FrameWriter = Callable[[Path, Atoms], None]
+from eqff.simulation.trajectory import convert, cut_file, open_trajectory
 
 
-def _append_extxyz(path: Path, atoms: Atoms) -> None:
-    write(path, atoms, format="extxyz", append=True)
+@dataclass(frozen=True)
+class Marks:
+    """How long the files were when a state was saved.
 
+    Attributes:
+        log: Bytes.
+        trajectory: As the trajectory's format counts.
+    """
 
-def _append_traj(path: Path, atoms: Atoms) -> None:
-    with Trajectory(path, "a", atoms) as file:
-        file.write()
-
-
-TRAJECTORY_FORMATS: dict[str, FrameWriter] = {".extxyz": _append_extxyz, ".xyz": _append_extxyz, ".traj": _append_traj}
+    log: int
+    trajectory: int
 
 
 class Recorder:
     """Writes rows and frames as they come, so that a run that dies leaves what it had.
 
     Args:
-        folder: Is made; older files of the same names are replaced.
+        folder: Is made.
         trajectory: File name, its suffix says the format.
-        terms: Names of the model's energy terms.
+        columns: Of the log, units in their names.
+        after: Go on behind these marks, and cut away what is there beyond; None replaces older files.
 
     Attributes:
-        log: Path of the CSV file; units are in its column names.
-        trajectory: Path of the trajectory.
+        log: Path of the CSV file.
+        trajectory: Path of the trajectory that the user asked for.
 
     Raises:
-        ConfigError: A trajectory format that there is no writer for.
+        ConfigError: A trajectory format that frames can't be written in.
+        ModelError: Files are shorter than their marks.
     """
 
-    def __init__(self, folder: Path, trajectory: str, terms: tuple[str, ...]):
+    def __init__(self, folder: Path, trajectory: str, columns: Sequence[str], after: Marks | None = None):
         self.log, self.trajectory = folder / "log.csv", folder / trajectory
-        if self.trajectory.suffix not in TRAJECTORY_FORMATS:
-            known = ", ".join(TRAJECTORY_FORMATS)
-            raise ConfigError(f"trajectory: '{trajectory}' should end in one of {known}.")
-        self._write_frame = TRAJECTORY_FORMATS[self.trajectory.suffix]
-        self._terms = terms
-        self._columns = [
-            "step",
-            "time_fs",
-            "total_energy_eV",
-            "potential_energy_eV",
-            "kinetic_energy_eV",
-            "temperature_K",
-            *(f"energy_{name}_eV" for name in terms),
-        ]
-        self._rows: list[list[float]] = []
+        self._frames = open_trajectory(self.trajectory)
+        self._columns = list(columns)
         folder.mkdir(parents=True, exist_ok=True)
-        self.trajectory.unlink(missing_ok=True)
-        self._file = self.log.open("w", newline="", encoding="utf-8")
+        if after is None:
+            self._frames.path.unlink(missing_ok=True)
+        else:
+            self._frames.cut(after.trajectory)
+            cut_file(self.log, after.log)
+        self._file = self.log.open("w" if after is None else "a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file)
-        self._csv.writerow(self._columns)
+        if after is None:
+            self._csv.writerow(self._columns)
 
     def __enter__(self) -> Recorder:
         return self
@@ -77,21 +68,40 @@ class Recorder:
     ) -> None:
         self._file.close()
 
-    def row(self, step: int, time: float, atoms: Atoms, temperature: float) -> None:
-        """One row of the log; time in fs, temperature in K."""
-        potential, kinetic = atoms.get_potential_energy(), atoms.get_kinetic_energy()
-        terms = atoms.calc.get_property(TERMS, atoms)
-        row = [step, time, potential + kinetic, potential, kinetic, temperature]
-        row += [terms[name] for name in self._terms]
-        self._rows.append(row)
-        self._csv.writerow([step, f"{time:.6g}", *(f"{value:.9f}" for value in row[2:])])
+    @property
+    def grown(self) -> Path:
+        """The trajectory in the format that it grew in."""
+        return self._frames.path
+
+    def row(self, values: dict[str, float]) -> None:
+        """One row of the log; what a column has no value for stays empty."""
+        self._csv.writerow([_text(name, values.get(name)) for name in self._columns])
         self._file.flush()
 
     def frame(self, atoms: Atoms) -> None:
         """One frame of the trajectory, with energy, forces and momenta."""
-        self._write_frame(self.trajectory, atoms)
+        self._frames.append(atoms)
+
+    def marks(self) -> Marks:
+        """Where log and trajectory end now."""
+        self._file.flush()
+        return Marks(self.log.stat().st_size, self._frames.mark())
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The log so far, by column."""
-        table = np.asarray(self._rows, dtype=float).reshape(-1, len(self._columns))
+        """The log so far, by column, NaN where there is nothing."""
+        with self.log.open(newline="", encoding="utf-8") as file:
+            rows = [[float(cell) if cell else np.nan for cell in row] for row in list(csv.reader(file))[1:]]
+        table = np.asarray(rows, dtype=float).reshape(-1, len(self._columns))
         return dict(zip(self._columns, table.T, strict=True))
+
+    def finish(self) -> None:
+        """Writes the trajectory in a format that could not grow."""
+        convert(self.grown, self.trajectory)
+
+
+def _text(column: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if column == "step":
+        return str(int(value))
+    return f"{value:.12g}" if column == "time_fs" else f"{value:.9f}"

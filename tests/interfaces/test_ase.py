@@ -222,3 +222,53 @@ def test_ase_files_keep_the_results(cation, tmp_path):
         again = read(tmp_path / name)
         np.testing.assert_allclose(again.get_forces(), cation.get_forces(), atol=1e-7)
         assert again.info["total_charge"] == 1
+
+
+@pytest.mark.parametrize("change", ["pbc", "one vector"])
+def test_cache_notices_periodicity(potential, change):
+    atoms = crystal(1)
+    atoms.calc = EqffCalculator(potential)
+    before = atoms.get_potential_energy()
+    if change == "pbc":
+        atoms.pbc = [True, True, False]
+    else:
+        atoms.cell[2] = 1.1 * atoms.cell[2]
+    after = atoms.get_potential_energy()
+    fresh = atoms.copy()
+    fresh.calc = EqffCalculator(potential)
+    assert after != before and after == fresh.get_potential_energy()
+
+
+def test_a_failed_calculation_leaves_nothing_behind(potential):
+    atoms = molecule(2, 6, total_charge=1)
+    atoms.calc = EqffCalculator(potential)
+    before = atoms.get_potential_energy()
+    atoms.info["multiplicity"] += 1
+    for _ in range(2):
+        with pytest.raises(DataError, match="impossible"):
+            atoms.get_potential_energy()
+    atoms.info["multiplicity"] -= 1
+    assert atoms.get_potential_energy() == before
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (Atoms(), "no atoms"),
+        (Atoms("OH2", [[0, 0, 0], [0.96, np.nan, 0], [-0.24, 0.93, 0]]), r"position of atom 1 \(H\).*1 of 3 atoms"),
+        (Atoms("H", cell=[3, np.inf, 3], pbc=True), "cell .* not finite"),
+        (Atoms("H2", [[0, 0, 0], [0, 0, 0.7]], cell=[5, 0, 5], pbc=True), "periodic along a, b, c"),
+    ],
+)
+def test_structures_that_can_not_be(potential, atoms, message):
+    atoms.calc = EqffCalculator(potential, total_charge=0, multiplicity="lowest")
+    with pytest.raises(DataError, match=message):
+        atoms.get_potential_energy()
+
+
+def test_missing_state_says_how_to_give_it_here(potential):
+    water = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], calculator=EqffCalculator(potential))
+    with pytest.raises(DataError) as error:
+        water.get_potential_energy()
+    assert "model.calculator(total_charge=0, multiplicity=1)" in str(error.value)
+    assert "atoms.info" in str(error.value) and "data.total_charge" not in str(error.value)

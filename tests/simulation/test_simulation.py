@@ -7,39 +7,12 @@ import numpy as np
 import pytest
 import torch
 from ase.io import read
-from ase.optimize import LBFGS
 
-from eqff.build import ModelContext, build_potential
 from eqff.errors import ConfigError, DataError, ModelError
 from eqff.simulation import SimulationSettings, read_structure, run_simulation
-from eqff.simulation.ensembles import ENSEMBLES, give_velocities, kinetic_temperature
+from eqff.simulation.ensembles import INTEGRATORS
+from eqff.simulation.velocities import degrees_of_freedom, give_velocities, kinetic_temperature
 from eqff.testing.structures import crystal, molecule
-
-CONFIG = {
-    "backbone": {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 4, "num_passes": 1, "cutoff": 3.0},
-    "terms": {
-        "local": {"_target_": "eqff.terms.local.LocalEnergy", "hidden": 4},
-        "zbl": {"_target_": "eqff.terms.zbl.ZBLRepulsion", "inner": 1.0, "outer": 2.5},
-    },
-}
-CONTEXT = ModelContext((1, 6, 7, 8), {1: -13.6, 6: -1030.0, 7: -1486.0, 8: -2042.0})
-
-
-@pytest.fixture(scope="module")
-def potential():
-    torch.manual_seed(0)
-    return build_potential(CONFIG, CONTEXT, torch.float64)
-
-
-@pytest.fixture(scope="module")
-def relaxed(potential):
-    """A crystal near a minimum, so that runs are about vibrations."""
-    atoms = crystal(1)
-    result = atoms.copy()
-    result.calc = potential.calculator()
-    LBFGS(result, logfile=None).run(fmax=0.05, steps=300)
-    atoms.positions = result.positions
-    return atoms
 
 
 def settings(**changes):
@@ -109,31 +82,32 @@ def test_thermostat_heats_to_its_temperature(potential, relaxed, tmp_path):
     assert result.drift is None  # the thermostat changes the energy on purpose
 
 
-@pytest.mark.parametrize("name", ["nve", "nvt"])
+@pytest.mark.parametrize("name", ["velocity_verlet", "langevin"])
 @pytest.mark.parametrize(
     ("atoms", "degrees"),
     [
-        (molecule(1, 6), {"nve": 12, "nvt": 15}),
-        (crystal(1), {"nve": 15, "nvt": 15}),
-        (molecule(4, 1), {"nve": 3, "nvt": 3}),
-        (molecule(4, 2), {"nve": 1, "nvt": 3}),
-        (molecule(4, 3), {"nve": 3, "nvt": 6}),
+        (molecule(1, 6), {"velocity_verlet": 12, "langevin": 15}),
+        (crystal(1), {"velocity_verlet": 15, "langevin": 15}),
+        (molecule(4, 1), {"velocity_verlet": 3, "langevin": 3}),
+        (molecule(4, 2), {"velocity_verlet": 1, "langevin": 3}),
+        (molecule(4, 3), {"velocity_verlet": 3, "langevin": 6}),
     ],
 )
 def test_velocities_are_thermal_in_what_moves(name, atoms, degrees):
-    ensemble, atoms = ENSEMBLES[name], atoms.copy()
-    assert ensemble.degrees_of_freedom(atoms) == degrees[name]
-    give_velocities(atoms, 300.0, ensemble, np.random.default_rng(0))
+    keeps, atoms = INTEGRATORS[name].keeps_rotation, atoms.copy()
+    assert degrees_of_freedom(atoms, keeps_rotation=keeps) == degrees[name]
+    give_velocities(atoms, 300.0, np.random.default_rng(0), keeps_rotation=keeps)
     assert kinetic_temperature(atoms, degrees[name]) == pytest.approx(300.0)
+    assert degrees_of_freedom(atoms, keeps_rotation=keeps) == degrees[name]
     if len(atoms) > 1:
         assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-12
-        if name == "nve" and not atoms.pbc.any():
+        if keeps and not atoms.pbc.any():
             assert np.abs(atoms.get_angular_momentum()).max() < 1e-9
 
 
 def test_temperature_is_zero_kelvin_where_asked():
     atoms = crystal(1)
-    give_velocities(atoms, 0.0, ENSEMBLES["nve"], np.random.default_rng(0))
+    give_velocities(atoms, 0.0, np.random.default_rng(0), keeps_rotation=True)
     assert not atoms.get_momenta().any()
 
 
@@ -154,8 +128,8 @@ def test_limits_are_those_of_the_settings(potential, relaxed, tmp_path):
     assert not forced.completed and forced.steps == 0 and "max_force=1e-06" in forced.message
 
 
-def test_broken_model_stops_at_the_start(relaxed, tmp_path):
-    broken = build_potential(CONFIG, CONTEXT, torch.float64)
+def test_broken_model_stops_at_the_start(make_potential, relaxed, tmp_path):
+    broken = make_potential(0)
     broken.terms["local"].linear.weight.data[:] = torch.nan
     result = run_simulation(broken, relaxed, settings(), tmp_path)
     assert not result.completed and "not finite" in result.message
@@ -182,7 +156,7 @@ def test_start_is_not_changed_and_progress_is_told(potential, relaxed, tmp_path)
         ({"ensemble": "nvtt"}, "Did you mean 'nvt'"),
         ({"timestep": 0}, "timestep is 0"),
         ({"temperature": -1}, "temperature is -1"),
-        ({"trajectory": "t.pdb"}, ".extxyz"),
+        ({"trajectory": "t.nonsense"}, ".extxyz"),
     ],
 )
 def test_settings_that_can_not_be(potential, relaxed, tmp_path, change, message):

@@ -1,0 +1,134 @@
+"""Neighbour lists that outlive a step: pairs are searched with a skin, and each step keeps those within the cutoff.
+
+A list found with cutoff + skin holds every pair within the cutoff as long as no pair can have come closer by more than
+the skin [Verlet, Phys. Rev. 159, 98 (1967)]. Cells may change too (barostats, relaxation of the cell). Lattice
+translations are kept as whole numbers, so they follow the cell, and what atoms move is counted beyond the homogeneous
+deformation F that takes the cell at the time of the search to the cell of now. For a pair's vector d₀ at the search and
+d now, d = d₀F + uⱼ - uᵢ with u the displacements beyond F, so
+
+    |d| ≥ σ_min(F) |d₀| - |uᵢ| - |uⱼ|,
+
+with σ_min the smallest singular value of F. A pair that is not on the list had |d₀| ≥ cutoff + skin, and can't be
+within the cutoff while σ_min(F) (cutoff + skin) - |uᵢ| - |uⱼ| ≥ cutoff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from eqff.data.neighbours import check_cell, neighbour_pairs
+from eqff.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Directed pairs of one list within its cutoff, in the order of `neighbour_pairs`.
+
+    Attributes:
+        sender: (E,) int64.
+        receiver: (E,) int64, ascending.
+        shift: Lattice translations of the sender, whole numbers, (E, 3).
+        lengths: Å, (E,).
+    """
+
+    sender: np.ndarray
+    receiver: np.ndarray
+    shift: np.ndarray
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What was found, and where the atoms and the cell were then; ``cell`` has zero rows where not periodic."""
+
+    positions: np.ndarray
+    cell: np.ndarray
+    pbc: np.ndarray
+    pairs: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+class SkinLists:
+    """Neighbour lists of one structure along a trajectory; whatever is asked for, the answer is that of a new search.
+
+    The pairs kept, and their order, are decided by positions and cell alone, never by when the last search was. So a
+    trajectory that is resumed from its positions goes on to the same bit.
+
+    Args:
+        cutoffs: Å, by name of the list.
+        skin: Å; 0 searches at every step in which something moved.
+
+    Raises:
+        ModelError: A skin below zero.
+
+    Attributes:
+        searches: How often pairs were searched.
+        updates: How often pairs were asked for.
+    """
+
+    def __init__(self, cutoffs: Mapping[str, float], skin: float):
+        if not 0 <= skin < np.inf:
+            raise ModelError(f"skin is {skin}: give a length in Å, 0 or more.")
+        self.cutoffs = {name: float(cutoff) for name, cutoff in cutoffs.items()}
+        self.skin = float(skin)
+        self.searches, self.updates = 0, 0
+        self._search: _Search | None = None
+
+    def __call__(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> dict[str, Pairs]:
+        """The pairs of each list, by name.
+
+        Args:
+            positions: Å, (N, 3), finite.
+            cell: Lattice vectors as rows in Å, (3, 3).
+            pbc: (3,) bool.
+
+        Raises:
+            DataError: A periodic direction without a lattice vector.
+        """
+        cell = np.where(np.asarray(pbc)[:, None], cell, 0.0)
+        self.updates += 1
+        if self._search is None or not self._holds(self._search, positions, cell, pbc):
+            self._search = self._new_search(positions, cell, pbc)
+        return {
+            name: _within(positions, cell, self._search.pairs[name], cutoff) for name, cutoff in self.cutoffs.items()
+        }
+
+    def _new_search(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> _Search:
+        check_cell(cell, pbc, "structure")
+        self.searches += 1
+        pairs = {
+            name: neighbour_pairs(positions, cell, pbc, cutoff + self.skin) for name, cutoff in self.cutoffs.items()
+        }
+        return _Search(positions.copy(), cell, np.array(pbc, dtype=bool), pairs)
+
+    def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+        """Whether no pair that is not on the lists can be within a cutoff."""
+        if len(positions) != len(search.positions) or not np.array_equal(pbc, search.pbc):
+            return False
+        deformation, shrinking = _deformation(search.cell, cell, search.pbc)
+        moved = np.sort(np.linalg.norm(positions - search.positions @ deformation, axis=1))
+        closer = 2 * moved[-1] if len(moved) == 1 else moved[-1] + moved[-2]  # an atom and its own image: 0, so safe
+        margin = 1e-9  # rounding of the bound itself
+        return all(shrinking * (cutoff + self.skin) - closer >= cutoff + margin for cutoff in self.cutoffs.values())
+
+
+def _deformation(before: np.ndarray, now: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, float]:
+    """F (3, 3) with ``before[pbc] @ F = now[pbc]``, leaving other directions alone; its smallest singular value."""
+    if not pbc.any() or np.array_equal(before, now):
+        return np.eye(3), 1.0
+    deformation = np.eye(3) + np.linalg.pinv(before[pbc]) @ (now[pbc] - before[pbc])
+    return deformation, float(np.linalg.svd(deformation, compute_uv=False)[-1])
+
+
+def _within(
+    positions: np.ndarray, cell: np.ndarray, found: tuple[np.ndarray, np.ndarray, np.ndarray], cutoff: float
+) -> Pairs:
+    sender, receiver, shift = found
+    vectors = positions[sender] - positions[receiver]
+    if cell.any():
+        vectors += shift @ cell
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    kept = np.flatnonzero(squares < cutoff**2)
+    return Pairs(sender[kept], receiver[kept], shift[kept], np.sqrt(squares[kept]))

@@ -1,0 +1,51 @@
+"""Total charge and multiplicity as a structure states them, and the message where it doesn't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from eqff.data.keys import DERIVED, recognise
+from eqff.errors import DataError
+
+STATE = ("total_charge", "multiplicity")
+"""What a structure has to state besides elements and positions: e, and 2S+1."""
+
+_MEANING = {
+    "total_charge": "total charge is nowhere given",
+    "multiplicity": "multiplicity (2S+1) is nowhere given",
+}
+
+
+def stated(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a structure's ``info`` that are about charge and spin, under the keys they have there."""
+    return {key: value for key, value in info.items() if _target(key) in STATE}
+
+
+def require_state(keys: Iterable[str], total_charge: object, multiplicity: object, place: str, remedy: str) -> None:
+    """Checks that charge and multiplicity are given, by the structure or beside it.
+
+    Args:
+        keys: What the structure states, by its own keys or by field.
+        total_charge: What is given beside it; None for nothing.
+        multiplicity: The same.
+        place: The structure, for the message.
+        remedy: How to give both, ending without a full stop.
+
+    Raises:
+        DataError: One of them is nowhere given; it is not guessed.
+    """
+    keys = tuple(keys)
+    targets = {_target(key) for key in keys}
+    for name, given in zip(STATE, (total_charge, multiplicity), strict=True):
+        if given is None and name not in targets:
+            found = f"it states only {', '.join(keys)}" if keys else "it states neither"
+            raise DataError(
+                f"The {_MEANING[name]} for {place} ({found}), and eqff does not guess it. {remedy} (with the "
+                "structure's own numbers; multiplicity='lowest' takes the lowest that the electrons allow)."
+            )
+
+
+def _target(key: str) -> str | None:
+    found = recognise(key, "structure")
+    return None if found is None else DERIVED.get(found, found)

@@ -1,0 +1,121 @@
+"""What a simulation starts from: a structure that the model knows, with all that the settings ask of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.constraints import FixAtoms
+from ase.io import read
+
+from eqff.data.atoms import to_atoms
+from eqff.data.reading import read_frames, read_records, resolve_paths
+from eqff.errors import ConfigError, DataError, ModelError
+from eqff.evaluation.states import state_name, unseen_states
+from eqff.interfaces.ase import EqffCalculator
+from eqff.interfaces.state import require_state
+from eqff.potential import Potential
+from eqff.simulation.settings import SimulationSettings
+
+Report = Callable[[str], None]
+_STATE_REMEDY = "Say it with this command: total_charge=0 multiplicity=1"
+
+
+def read_structure(settings: SimulationSettings) -> Atoms:
+    """The structure to start from, with charge and spin state in its ``info``, and momenta if the settings want them.
+
+    Raises:
+        DataError: There is none, its charge or multiplicity are nowhere given, or it has no momenta to start with.
+    """
+    path = settings.structure if "@" in Path(settings.structure).name else f"{settings.structure}@0"
+    records = read_records(path)
+    if len(records) != 1:
+        raise DataError(f"structure: '{path}' names {len(records)} frames; a simulation starts from one, e.g. FILE@0.")
+    if len(records[0].numbers) == 0:
+        raise DataError(f"structure: '{path}' has no atoms.")
+    require_state(records[0].structure, settings.total_charge, settings.multiplicity, f"'{path}'", _STATE_REMEDY)
+    frames = read_frames(path, total_charge=settings.total_charge, multiplicity=settings.multiplicity, labels=())
+    atoms = to_atoms(frames[0])
+    if settings.velocities == "structure":
+        atoms.set_momenta(_momenta(path))
+    return atoms
+
+
+def _momenta(path: str) -> np.ndarray:
+    """The momenta (N, 3) of the one frame that a path names, in ASE's units."""
+    ((file, part),) = resolve_paths(path)
+    atoms = read(file, index=part.removeprefix("@"))
+    if not atoms.has("momenta") or not atoms.get_momenta().any():
+        raise DataError(
+            f"velocities=structure, but '{path}' has no momenta. Take a frame of a trajectory of molecular dynamics, "
+            "or velocities=new."
+        )
+    return atoms.get_momenta()
+
+
+def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, report: Report) -> Atoms:
+    """A copy with calculator and constraints, and with its charge and spin state in ``info`` for the trajectory.
+
+    Args:
+        atoms: Start; not changed.
+        potential: The model.
+        settings: What is asked for.
+        report: Is told what is done in spite of a doubt.
+
+    Raises:
+        ConfigError: The settings ask for what this structure can't do.
+        DataError: The structure can't be.
+        ModelError: The model does not know its elements, or its charge and spin state.
+    """
+    atoms = atoms.copy()
+    attach_calculator(atoms, potential, settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said below, as an error or a line
+        structure = atoms.calc.structure(atoms)
+    potential.require_elements(torch.tensor(atoms.numbers))
+    _check_cell(atoms, settings)
+    unseen = unseen_states([structure], potential.metadata.training if potential.metadata else {})
+    for state in unseen:
+        text = f"the model was not trained on any structure in the state {state_name(state)}"
+        if not settings.allow_unseen_state:
+            raise ModelError(
+                f"structure: {text}, so what it says about it is a guess. Choose another model or state, or go on all "
+                "the same: allow_unseen_state=true."
+            )
+        report(f"Mind: {text}; going on, as allow_unseen_state says.")
+    atoms.info.update({name: round(float(structure[name])) for name in ("total_charge", "multiplicity")})
+    hold(atoms, settings)
+    return atoms
+
+
+def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSettings) -> None:
+    """Gives the atoms the model as their calculator."""
+    state = {"total_charge": settings.total_charge, "multiplicity": settings.multiplicity}
+    atoms.calc = EqffCalculator(potential, **state, skin=settings.skin, with_stress=bool(atoms.pbc.any()))
+
+
+def hold(atoms: Atoms, settings: SimulationSettings) -> None:
+    """Puts the constraints on that the settings ask for, and no others.
+
+    Raises:
+        ConfigError: An atom that there is not, or none that could move.
+    """
+    fixed = sorted(set(settings.fixed_atoms))
+    if fixed and fixed[-1] >= len(atoms):
+        raise ConfigError(f"fixed_atoms: there is no atom {fixed[-1]}; they are counted from 0 to {len(atoms) - 1}.")
+    if len(fixed) == len(atoms):
+        raise ConfigError("fixed_atoms holds every atom: nothing could move.")
+    atoms.set_constraint([FixAtoms(fixed)] if fixed else [])
+
+
+def _check_cell(atoms: Atoms, settings: SimulationSettings) -> None:
+    if settings.moving_cell == "fixed" or (atoms.pbc.all() and atoms.cell.rank == 3):
+        return
+    raise ConfigError(
+        f"ensemble={settings.ensemble} with cell={settings.moving_cell} needs a structure that is periodic in three "
+        f"directions; this one has pbc={atoms.pbc.tolist()} and {atoms.cell.rank} lattice vectors."
+    )
