@@ -14,10 +14,10 @@ _PLACES = {
     "AtomicDataModule": "module",
     "DatasetReport": "report",
     "add_neighbours": "neighbours",
-    "check_set": "checks",
+    "check_set": "set_checks",
     "collate": "batching",
     "from_atoms": "atoms",
-    "make_report": "report",
+    "make_report": "summary",
     "read_frames": "reading",
     "to_atoms": "atoms",
 }

@@ -6,7 +6,7 @@ recursive checks, which takes longer than a small model's energy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import torch
@@ -35,28 +35,45 @@ def collate(frames: Sequence[AtomicData]) -> Batch:
             raise DataError(f"{frame.place}: can't be batched with {other}, only one of them has {difference}.")
     sizes = [column["num_nodes"] for column in columns]
     offsets = [0, *accumulate(sizes)]
-    bounds = _Bounds()
-    ptr = bounds(sizes)
-    batch = Batch(_base_cls=type(frames[0]))
-    slices: dict[str, Tensor] = {}
-    increments: dict[str, Tensor | None] = {}
+    ones = [1] * len(frames)
+    fields: dict[str, tuple[Tensor | list, Sequence[int]]] = {}
     for name in names:
         values = [column[name] for column in columns]
-        increments[name] = None
         if name == "num_nodes":
-            batch._store._num_nodes, batch.num_nodes = sizes, offsets[-1]
-        elif not isinstance(values[0], Tensor):
-            batch[name] = torch.tensor(values) if isinstance(values[0], int) else values
-            slices[name] = bounds([1] * len(frames))
+            continue
+        if not isinstance(values[0], Tensor):
+            fields[name] = (torch.tensor(values) if isinstance(values[0], int) else values, ones)
         elif name.startswith("edge_index"):
-            batch[name] = torch.cat([value + offset for value, offset in zip(values, offsets, strict=False)], dim=1)
-            slices[name], increments[name] = bounds([value.shape[1] for value in values]), ptr[:-1]
+            shifted = [value + offset for value, offset in zip(values, offsets, strict=False)]
+            fields[name] = (torch.cat(shifted, dim=1), [value.shape[1] for value in values])
         else:
-            batch[name] = torch.cat(values)
-            slices[name] = bounds([value.shape[0] for value in values])
-    batch.batch = torch.repeat_interleave(torch.tensor(sizes), output_size=offsets[-1])
+            fields[name] = (torch.cat(values), [value.shape[0] for value in values])
+    return assemble(type(frames[0]), fields, sizes)
+
+
+def assemble(
+    kind: type[AtomicData], fields: Mapping[str, tuple[Tensor | list, Sequence[int]]], sizes: Sequence[int]
+) -> Batch:
+    """A batch of structures whose fields are put together already.
+
+    Args:
+        kind: Of the structures.
+        fields: By name, the batch's value, and how many rows (of neighbour lists: edges) each structure has in it.
+        sizes: Atoms of each structure.
+    """
+    sizes = [int(size) for size in sizes]
+    bounds = _Bounds()
+    ptr = bounds(sizes)
+    batch = Batch(_base_cls=kind)
+    batch._store._num_nodes, batch.num_nodes = sizes, int(ptr[-1])
+    slices: dict[str, Tensor] = {}
+    increments: dict[str, Tensor | None] = {"num_nodes": None}
+    for name, (value, counts) in fields.items():
+        batch[name], slices[name] = value, bounds(counts)
+        increments[name] = ptr[:-1] if name.startswith("edge_index") else None
+    batch.batch = torch.repeat_interleave(torch.tensor(sizes), output_size=batch.num_nodes)
     batch.ptr = ptr
-    batch._num_graphs, batch._slice_dict, batch._inc_dict = len(frames), slices, increments
+    batch._num_graphs, batch._slice_dict, batch._inc_dict = len(sizes), slices, increments
     return batch
 
 
@@ -67,7 +84,7 @@ class _Bounds:
         self._known: dict[tuple[int, ...], Tensor] = {}
 
     def __call__(self, counts: Sequence[int]) -> Tensor:
-        key = tuple(counts)
+        key = tuple(int(count) for count in counts)
         if key not in self._known:
             self._known[key] = torch.tensor([0, *accumulate(key)])
         return self._known[key]

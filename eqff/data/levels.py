@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import copy
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from ase.data import chemical_symbols
 
 from eqff.data.atomic_data import AtomicData
+from eqff.data.columns import Columns
 from eqff.data.energy_rows import level_of_theory
 from eqff.data.reference_set import per_number
 from eqff.errors import ConfigError, DataError, did_you_mean
@@ -56,9 +57,12 @@ def with_level(frame: AtomicData, stated: str) -> AtomicData:
     return frame
 
 
-def count_levels(frames: Iterable[AtomicData]) -> LevelCounts:
-    """How many frames of each file have which level."""
-    return Counter((level_of_theory(frame), frame.source) for frame in frames)
+def count_levels(chunks: Iterable[Columns]) -> LevelCounts:
+    """How many frames of each file have which level, over the chunks of a set."""
+    counts: LevelCounts = Counter()
+    for columns in chunks:
+        counts.update(zip(columns.texts["level_of_theory"], columns.texts["source"], strict=True))
+    return counts
 
 
 def require_files(levels: Levels, sets: Mapping[str, LevelCounts]) -> None:
@@ -136,12 +140,9 @@ def shifted(frame: AtomicData, level: str, offsets: Mapping[str, Mapping[int, fl
     own = level_of_theory(frame)
     if own == level or own not in offsets:
         return frame
-    missing = set(frame.numbers.tolist()) - set(offsets[own])
-    if missing:
-        raise DataError(
-            f"{frame.place}: its energy at the level '{own}' can't be shifted onto '{level}': no training frame at its "
-            f"level has {', '.join(chemical_symbols[z] for z in sorted(missing))}. Leave it out, or train on some."
-        )
+    numbers = frame.numbers.tolist()
+    if not set(numbers) <= set(offsets[own]):
+        raise DataError(missing_offset(frame.place, numbers, own, level, offsets[own]))
     moved = copy(frame)
     moved.level_of_theory = level
     if "energy" in frame:
@@ -149,13 +150,13 @@ def shifted(frame: AtomicData, level: str, offsets: Mapping[str, Mapping[int, fl
     return moved
 
 
-def on_one_level(
-    sets: Mapping[str, Sequence[AtomicData]], level: str, offsets: Mapping[str, Mapping[int, float]]
-) -> dict[str, Sequence[AtomicData]]:
-    """The same sets with all energies on one level; see `shifted`."""
-    if not offsets:
-        return dict(sets)
-    return {name: [shifted(frame, level, offsets) for frame in frames] for name, frames in sets.items()}
+def missing_offset(place: str, numbers: Iterable[int], own: str, level: str, known: Iterable[int]) -> str:
+    """The message for a structure with these atomic numbers whose energy can't be shifted."""
+    missing = ", ".join(chemical_symbols[z] for z in sorted(set(numbers) - set(known)))
+    return (
+        f"{place}: its energy at the level '{own}' can't be shifted onto '{level}': no training frame at its level has "
+        f"{missing}. Leave it out, or train on some."
+    )
 
 
 def _refusal(what: str, counts: LevelCounts, main: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch_geometric.data import Batch
 
 from eqff.data.atomic_data import AtomicData, without_labels
-from eqff.data.batching import collate
+from eqff.data.frame_sequence import FrameSequence, as_frames
 from eqff.data.packing import PACKINGS, Packing, divide, measure
 
 
@@ -88,14 +90,14 @@ class RankBatches(Sampler[list[int]]):
 
 
 class Structures(Dataset):
-    """Structures by lists of their indices; an empty list gives one without labels, so that a rank without a share has
-    something to compute that counts for nothing.
+    """Batches by lists of indices of structures; an empty list gives one structure without labels, so that a rank
+    without a share has something to compute that counts for nothing.
 
     Args:
         frames: The structures.
     """
 
-    def __init__(self, frames: Sequence[AtomicData]):
+    def __init__(self, frames: FrameSequence):
         self.frames = frames
 
     def __len__(self) -> int:
@@ -104,8 +106,12 @@ class Structures(Dataset):
     def __getitem__(self, index: int) -> AtomicData:
         return self.frames[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[AtomicData]:
-        return [self.frames[index] for index in indices] or [without_labels(self.frames[0])]
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return self.frames.batch(indices) if len(indices) else without_labels(self.frames.batch([0]))
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 class ResumableLoader(DataLoader):
@@ -117,14 +123,19 @@ class ResumableLoader(DataLoader):
 
     batches_done = 0
     batches_to_skip = 0
+    seconds_waited = 0.0
+    """What all batches together took to come, for metrics."""
 
     def __iter__(self) -> Iterator[Any]:
         # all of this happens at the first batch, after Lightning has told the sampler which epoch it is
         self.batches_done, self.batches_to_skip = self.batches_to_skip, 0
         self.batch_sampler.skip = self.batches_done
+        asked = time.perf_counter()
         for batch in super().__iter__():
             self.batches_done += 1
+            self.seconds_waited += time.perf_counter() - asked
             yield batch
+            asked = time.perf_counter()
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of this epoch were handed out."""
@@ -170,9 +181,9 @@ def make_loader(
     work = measure(frames, balanced) if world_size > 1 else np.ones(len(frames))
     kind = ResumableLoader if shuffle else DataLoader
     return kind(
-        Structures(frames),
+        Structures(as_frames(frames)),
         batch_sampler=RankBatches(sampler, packing, work, rank, world_size),
-        collate_fn=collate,
+        collate_fn=_as_it_is,  # the structures come as a batch
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         # its own: a loader takes a number whenever it starts, so a resumed run would take one more from torch's

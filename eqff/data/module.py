@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.progress import track
 from torch.utils.data import DataLoader
 
 from eqff.build import ModelContext
 from eqff.data import fields as table
-from eqff.data.atomic_data import AtomicData, fill_missing_labels
-from eqff.data.checks import check_required, check_set
 from eqff.data.convert import Multiplicity
-from eqff.data.energy_rows import EnergyRows
-from eqff.data.levels import Levels, choose_level, count_levels, level_notes, on_one_level, require_files
+from eqff.data.frame_sequence import FrameSequence
+from eqff.data.levels import Levels, choose_level, count_levels, level_notes, require_files
 from eqff.data.loaders import make_loader
-from eqff.data.neighbours import add_neighbours
-from eqff.data.reading import FrameSet, PathLike, read_set
-from eqff.data.reference_energies import ChargeChoice, Choice, elements_of, reference_energies
+from eqff.data.reading import PathLike, Reading
+from eqff.data.reference_energies import ChargeChoice, Choice, reference_energies
 from eqff.data.reference_set import ReferenceSet, require_charge_references
-from eqff.data.report import DatasetReport, make_report, overview
-from eqff.data.splits import Split, check_settings, read_split, split_indices, write_split
-from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, geometry_hash, mean_neighbours
-from eqff.errors import ConfigError, DataError, did_you_mean
+from eqff.data.report import DatasetReport
+from eqff.data.report_files import print_report, write_report
+from eqff.data.sets import Paths, SetReader, Sets
+from eqff.data.splits import Split, check_settings
+from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, mean_neighbours
+from eqff.data.summary import make_report
+from eqff.errors import ConfigError, DataError
 from eqff.ranges import Count, NonNegative, Positive, Size
 from eqff.ranks.group import rank, world_size
-
-Paths = PathLike | Sequence[PathLike]
-_LONG = 20_000  # atoms from which on building neighbour lists is worth a progress bar
 
 
 class AtomicDataModule(lightning.LightningDataModule):
@@ -70,6 +64,9 @@ class AtomicDataModule(lightning.LightningDataModule):
         drop_last: Leave out a last training batch that is not full.
         seed: Of the order of training batches.
         num_workers: Loader processes.
+        cache: Where structures and neighbour lists are kept on disk, for data that is larger than memory
+            (docs/large_data.md): a folder, "auto" (the user's cache folder if the files are large), or None for memory.
+        cache_workers: Processes that build the cache; by default one for each core.
 
     Attributes:
         frames: Structures by split: "train", "val" and the test sets' names.
@@ -105,6 +102,8 @@ class AtomicDataModule(lightning.LightningDataModule):
         drop_last: bool = False,
         seed: int = 0,
         num_workers: Size = 0,
+        cache: str | None = None,
+        cache_workers: Count | None = None,
     ):
         super().__init__()
         self.path, self.val, self.test = _plain(path), _plain(val), dict(_plain(test) or {})
@@ -112,15 +111,16 @@ class AtomicDataModule(lightning.LightningDataModule):
         check_settings(self.split)
         if {"train", "val"} & set(self.test):
             raise ConfigError("A test set can't be called 'train' or 'val': those are data.path and data.val.")
-        self.reading = {
-            "keys": dict(_plain(keys) or {}),
-            "units": dict(_plain(units) or {}),
-            "total_charge": total_charge,
-            "multiplicity": multiplicity,
-            "labels": _plain(labels),
-            "min_distance": min_distance,
-            "level_of_theory": _plain(level_of_theory),
-        }
+        reading = Reading(
+            keys=dict(_plain(keys) or {}),
+            units=dict(_plain(units) or {}),
+            total_charge=total_charge,
+            multiplicity=multiplicity,
+            labels=_plain(labels),
+            min_distance=min_distance,
+            level_of_theory=_plain(level_of_theory),
+        )
+        self.reader = SetReader(reading, cache, cache_workers)
         self.require = tuple(table.field(name).name for name in _plain(require) or ())
         self.reference_choice, self.charge_choice = _plain(reference_energies), _plain(charge_reference)
         self.mixed_levels, self.main_level = mixed_levels, main_level
@@ -128,11 +128,19 @@ class AtomicDataModule(lightning.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.batch_by = batch_by
         self.drop_last, self.seed, self.num_workers = drop_last, seed, num_workers
-        self.frames: dict[str, list[AtomicData]] = {}
+        self.sets = Sets()
         self.report: dict[str, DatasetReport] = {}
-        self.indices: Split = {}
         self._lists: dict[str, float] = {}
-        self._sets: dict[str, FrameSet] = {}
+
+    @property
+    def frames(self) -> dict[str, FrameSequence]:
+        """Structures by set: "train", "val" and the test sets' names."""
+        return self.sets.frames
+
+    @property
+    def indices(self) -> Split:
+        """The split of ``path``."""
+        return self.sets.indices
 
     # ------------------------------------------------------------------ files to structures
 
@@ -142,79 +150,33 @@ class AtomicDataModule(lightning.LightningDataModule):
         Raises:
             DataError: Whatever makes the data unusable, with file, frame, numbers and remedy.
         """
-        source = self._read(self.path)
-        self.indices = self._split(source.frames)
-        self.frames = {name: [source.frames[i] for i in self.indices[name]] for name in ("train", "val")}
-        self._sets = {"train": source}
-        if self.val is not None:
-            self._take("val", self.val)
-        if self.indices["test"]:
-            self.frames["test"] = [source.frames[i] for i in self.indices["test"]]
-        for name, path in self.test.items():
-            self._take(name, path)
-        fill_missing_labels([frame for frames in self.frames.values() for frame in frames])
-        self._check_elements()
-        train = self.frames["train"]
-        check_required(train, self.require, source.unused)
+        self.sets = self.reader.read_all(self.path, self.val, self.test, self.split)
+        self.sets.check(self.require)
         self.reference: ReferenceSet = self._find_reference()
-        self.frames = on_one_level(self.frames, self.reference.level, self.reference.level_offsets)
-        train = self.frames["train"]
-        known = {geometry_hash(frame) for frame in train}
-        self.report = {name: self._report(name, frames, known) for name, frames in self.frames.items() if frames}
-        self.statistics: DataStatistics = compute_statistics(train, self.reference)
+        for frames in self.frames.values():
+            frames.shift_levels(self.reference.level, self.reference.level_offsets)
+        self.report = {name: self._report(name, frames) for name, frames in self.frames.items() if frames}
+        self.statistics: DataStatistics = compute_statistics(self.frames["train"], self.reference)
         if self.energy_scale is not None:
             self.statistics.energy_scale = self.energy_scale
-        self.data_hash = content_hash([*train, *self.frames["val"]])
+        self.data_hash = content_hash(self.frames["train"], self.frames["val"])
 
     def _find_reference(self) -> ReferenceSet:
         """Reference energies of the training set; refuses sets that have no place in them."""
-        levels = {name: count_levels(frames) for name, frames in self.frames.items()}
-        require_files(self.reading["level_of_theory"], levels)
+        reading = self.reader.reading
+        levels = {name: count_levels(frames.chunks()) for name, frames in self.frames.items()}
+        require_files(reading.level_of_theory, levels)
         level = choose_level(levels, self.mixed_levels, self.main_level)
-        reading = {key: self.reading[key] for key in ("keys", "units")}
-        settings = {"charge": self.charge_choice, "level": level}
-        found = reference_energies(self.reference_choice, self.frames["train"], **reading, **settings)
+        settings = {"keys": reading.keys, "units": reading.units, "charge": self.charge_choice, "level": level}
+        found = reference_energies(self.reference_choice, self.frames["train"], **settings)
         for name, frames in self.frames.items():
-            require_charge_references(found, EnergyRows.of(frames), name)
+            for columns in frames.chunks():
+                require_charge_references(found, columns.energy_rows(), name)
         return replace(found, notes=(*found.notes, *level_notes(levels["train"], level)))
 
-    def _read(self, path: Paths) -> FrameSet:
-        return read_set(path, **self.reading)
-
-    def _take(self, name: str, path: Paths) -> None:
-        if self.frames.get(name):
-            raise DataError(f"There are two '{name}' sets: one of its own, and one split off data.path (split.{name}).")
-        self._sets[name] = self._read(path)
-        self.frames[name] = self._sets[name].frames
-
-    def _split(self, frames: Sequence[AtomicData]) -> Split:
-        settings = dict(self.split)
-        by, file = settings.pop("by", None), settings.pop("file", None)
-        if file is not None:
-            return read_split(file, len(frames))
-        settings = {key: value for key, value in settings.items() if value is not None or key == "train"}
-        if self.val is not None:
-            settings["val"] = 0
-        return split_indices(len(frames), groups=None if by is None else grouping(frames, by), **settings)
-
-    def _check_elements(self) -> None:
-        known = set(elements_of(self.frames["train"]))
-        for name, frames in self.frames.items():
-            for frame in frames:
-                extra = sorted(set(frame.numbers.tolist()) - known)
-                if extra:
-                    raise DataError(
-                        f"{name}: {frame.place} has element(s) Z={extra} that no training frame has, so the model "
-                        "can't know them. Leave such frames out, or put some into the training set."
-                    )
-
-    def _report(self, name: str, frames: list[AtomicData], train: set[bytes]) -> DatasetReport:
-        source = self._sets.get(name, FrameSet())
-        notes = [*source.notes, *check_set(frames)]
-        if name != "train":
-            common = sum(geometry_hash(frame) in train for frame in frames)
-            notes += [f"{common} of these structures are in the training set too"] if common else []
-        return make_report(name, frames, notes=notes, unused=source.unused)
+    def _report(self, name: str, frames: FrameSequence) -> DatasetReport:
+        account = self.sets.accounts.get(name)
+        return make_report(name, frames, notes=self.sets.notes(name), unused=account.unused if account else None)
 
     # ------------------------------------------------------------------ for the model
 
@@ -249,13 +211,10 @@ class AtomicDataModule(lightning.LightningDataModule):
         if "local" in lists:
             self.statistics.mean_neighbours = mean_neighbours(self.frames["train"])
 
-    def _add_neighbours(self, name: str) -> list[AtomicData]:
+    def _add_neighbours(self, name: str) -> FrameSequence:
         self._require_lists()
-        frames = self.frames[name]
-        long = sum(frame.num_nodes for frame in frames) > _LONG
-        for frame in track(frames, f"neighbour lists: {name}", disable=not long, transient=True):
-            add_neighbours(frame, self._lists)
-        return frames
+        self.frames[name].add_neighbours(self._lists, name)
+        return self.frames[name]
 
     # ------------------------------------------------------------------ loaders
 
@@ -305,54 +264,12 @@ class AtomicDataModule(lightning.LightningDataModule):
 
     def print_report(self, console: Console | None = None) -> None:
         """The sets side by side, and the reference energies."""
-        console = console or Console()
-        for item in overview(self.report):
-            console.print(item)
-        console.print(f"Reference energies ({self.reference.method})")
-        console.print(self.reference.table())
-        for note in self.reference.notes:
-            console.print(f"  {note}")
+        print_report(console or Console(), self.report, self.reference)
 
     def save(self, folder: PathLike) -> None:
         """Writes ``data_report.json``, ``data_report.txt`` and ``splits.json`` into a folder."""
-        folder = Path(folder)
-        content = {
-            "data_hash": self.data_hash,
-            "sets": {name: report.to_dict() for name, report in self.report.items()},
-            "reference_energies": self.reference.to_dict(),
-            "statistics": vars(self.statistics),
-        }
-        (folder / "data_report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        with (folder / "data_report.txt").open("w") as file:
-            console = Console(file=file, width=120)
-            self.print_report(console)
-            for report in self.report.values():
-                console.print(report.table())
-        write_split(folder / "splits.json", self.indices, source=str(self.path), data_hash=self.data_hash)
-
-
-def grouping(frames: Sequence[AtomicData], by: str) -> list[str]:
-    """What is not to be torn apart: the group of each frame.
-
-    Args:
-        frames: The structures.
-        by: "group", "config_type", or "formula" (composition and nothing else: isomers stay together).
-
-    Raises:
-        DataError: A frame has none.
-    """
-    choices = {
-        "group": lambda frame: frame.group,
-        "config_type": lambda frame: frame.config_type,
-        "formula": lambda frame: str(sorted(frame.numbers.tolist())),
-    }
-    if by not in choices:
-        raise DataError(f"split.by can't be '{by}'.{did_you_mean(by, choices)}")
-    groups = [choices[by](frame) for frame in frames]
-    if not all(groups):
-        place = frames[groups.index("")].place
-        raise DataError(f"{place}: no {by} to split by. Name the key that has it: data.keys={{KEY: {by}}}.")
-    return groups
+        about = {"data_hash": self.data_hash, "statistics": vars(self.statistics)}
+        write_report(folder, self.report, self.reference, about, self.indices, source=str(self.path))
 
 
 def _plain(value: Any) -> Any:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import glob
 import re
+import sqlite3
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from zipfile import BadZipFile
 
 from ase.io.extxyz import XYZError
 
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.data.checks import check_frame
 from eqff.data.convert import Converter, Multiplicity
-from eqff.data.readers import is_readable, reader_for
+from eqff.data.levels import Levels, stated_level, with_level
+from eqff.data.readers import Reader, is_readable, known_suffixes, reader_for
 from eqff.data.records import Record
 from eqff.errors import DataError, did_you_mean
 
@@ -23,7 +27,37 @@ PathLike = str | Path
 SHIPPED = Path(__file__).parents[1] / "datasets"
 """Where the data sets are that come with eqff; ``shipped:ions/train.extxyz.gz`` is a path in it."""
 _PREFIX = "shipped:"
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, IndexError, XYZError, BadZipFile, zlib.error, sqlite3.Error)
+"""What readers raise on broken files."""
 _SLICE = re.compile(r"@(-?\d*)(?::(-?\d*)(?::(-?\d*))?)?$")
+
+
+@dataclass
+class Account:
+    """What was read from which key.
+
+    Attributes:
+        used: How often each (key, field) was read.
+        unused: How often each key was seen and not read.
+        notes: What was left out and why, by file and key.
+    """
+
+    used: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
+    notes: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def take(self, file: Path, converter: Converter) -> None:
+        """Adds what a converter has done with frames of a file."""
+        self.used += converter.used
+        self.unused += converter.unused
+        for key, note in converter.notes.items():
+            self.notes.setdefault((str(file), key), note)
+
+    def add(self, other: Account) -> None:
+        """Adds the account of further frames."""
+        self.used += other.used
+        self.unused += other.unused
+        self.notes = other.notes | self.notes
 
 
 @dataclass
@@ -33,16 +67,72 @@ class FrameSet:
     Attributes:
         frames: In the order of the files.
         files: The files.
-        used: How often each (key, field) was read.
-        unused: How often each key was seen and not read.
-        notes: What was left out and why.
+        account: What was read from which key.
     """
 
-    frames: list[AtomicData] = field(default_factory=list)
+    frames: Sequence[AtomicData] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
-    used: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unused: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
+
+    @property
+    def used(self) -> Counter[tuple[str, str]]:
+        """How often each (key, field) was read."""
+        return self.account.used
+
+    @property
+    def unused(self) -> Counter[str]:
+        """How often each key was seen and not read."""
+        return self.account.unused
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out and why."""
+        return list(self.account.notes.values())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is made of files.
+
+    Attributes:
+        keys: Key of the file to field where common usage does not tell; None as a field leaves a key alone.
+        units: Field to the file's unit, where it is not eqff's (Å, eV, e) nor stated in the file.
+        total_charge: e, for frames that state none.
+        multiplicity: 2S+1 for frames that state none; ``"lowest"`` for the lowest the electron count allows.
+        labels: The only labels to take.
+        min_distance: Å; two nuclei closer than this are an error in the file.
+        level_of_theory: Of frames that state none: a name, or file (or pattern) to name.
+    """
+
+    keys: Mapping[str, str | None] | None = None
+    units: Mapping[str, str] | None = None
+    total_charge: float | None = None
+    multiplicity: Multiplicity | None = None
+    labels: Sequence[str] | None = None
+    min_distance: float = 0.1
+    level_of_theory: Levels = None
+
+    def converter(self, reader: Reader) -> Converter:
+        """For files of one format."""
+        return Converter(
+            self.keys,
+            self.units,
+            self.total_charge,
+            self.multiplicity,
+            None if self.labels is None else tuple(self.labels),
+            synonyms=reader.synonyms,
+            units_known=reader.has_units,
+        )
+
+    def frames(
+        self, file: Path, records: Iterable[Record], account: Account
+    ) -> Iterator[tuple[AtomicData, float]]:
+        """The checked structures of records of one file, one after the other, each with its shortest distance in Å."""
+        converter, stated = self.converter(reader_for(file)), stated_level(file, self.level_of_theory)
+        for record in records:
+            frame = with_level(converter(record), stated)
+            yield frame, check_frame(frame, self.min_distance)
+        account.take(file, converter)
 
 
 def read_frames(
@@ -54,6 +144,7 @@ def read_frames(
     multiplicity: Multiplicity | None = None,
     labels: Sequence[str] | None = None,
     min_distance: float = 0.1,
+    level_of_theory: Levels = None,
 ) -> list[AtomicData]:
     """All structures of some files; labels that a frame lacks and others have are NaN.
 
@@ -66,60 +157,55 @@ def read_frames(
         multiplicity: 2S+1 for frames that state none; ``"lowest"`` for the lowest the electron count allows.
         labels: The only labels to take.
         min_distance: Å; two nuclei closer than this are an error in the file.
+        level_of_theory: Of frames that state none: a name, or file (or pattern) to name.
 
     Raises:
         DataError: A file is missing, empty, broken or of an unknown kind; a frame is impossible (charge and spin state,
             NaN, coinciding atoms); a key does not exist.
     """
-    return read_set(
-        path,
-        keys=keys,
-        units=units,
-        total_charge=total_charge,
-        multiplicity=multiplicity,
-        labels=labels,
-        min_distance=min_distance,
-    ).frames
+    reading = Reading(keys, units, total_charge, multiplicity, labels, min_distance, level_of_theory)
+    return read_set(path, reading).frames
 
 
-def read_set(
-    path: PathLike | Sequence[PathLike],
-    *,
-    keys: Mapping[str, str | None] | None = None,
-    units: Mapping[str, str] | None = None,
-    total_charge: float | None = None,
-    multiplicity: Multiplicity | None = None,
-    labels: Sequence[str] | None = None,
-    min_distance: float = 0.1,
-) -> FrameSet:
+def read_set(path: PathLike | Sequence[PathLike], reading: Reading | None = None) -> FrameSet:
     """The same as `read_frames`, with an account of what was read from which key."""
-    wanted = None if labels is None else tuple(labels)
-    result = FrameSet()
-    for file, part in resolve_paths(path):
-        reader = reader_for(file)
-        converter = Converter(
-            keys,
-            units,
-            total_charge,
-            multiplicity,
-            wanted,
-            synonyms=reader.synonyms,
-            units_known=reader.has_units,
-        )
-        before = len(result.frames)
-        for record in take(guarded(reader.records(file), file), part):
-            frame = converter(record)
-            check_frame(frame, min_distance)
-            result.frames.append(frame)
-        if len(result.frames) == before:
-            raise DataError(f"{file}{part or ''}: there are no frames in it.")
-        result.files.append(file)
-        result.used += converter.used
-        result.unused += converter.unused
-        result.notes += converter.notes.values()
-    check_keys(keys or {}, result)
+    reading, result = reading or Reading(), FrameSet()
+    result.frames = list(iterate_frames(path, reading, result.account))
+    result.files = [file for file, _ in resolve_paths(path)]
+    check_keys(reading.keys or {}, result)
     fill_missing_labels(result.frames)
     return result
+
+
+def iterate_frames(
+    path: PathLike | Sequence[PathLike], reading: Reading | None = None, account: Account | None = None
+) -> Iterator[AtomicData]:
+    """The structures of some files one after the other, never all of them in memory.
+
+    Each has the labels that its file gives it; a label that another frame has may be missing.
+
+    Args:
+        path: See `read_frames`.
+        reading: What is made of them.
+        account: Takes note of keys, complete once all structures are read.
+
+    Raises:
+        DataError: See `read_frames`; an error is raised when its frame is reached.
+    """
+    reading, account = reading or Reading(), account if account is not None else Account()
+    for file, part in resolve_paths(path):
+        found = False
+        records = take(guarded(reader_for(file).records(file), file), part)
+        for frame, _ in reading.frames(file, records, account):
+            found = True
+            yield frame
+        require_frames(found, file, part)
+
+
+def require_frames(found: bool | int, file: Path, part: str) -> None:
+    """Raises DataError if a file, or the slice that was taken of it, has no frames."""
+    if not found:
+        raise DataError(f"{file}{part or ''}: there are no frames in it.")
 
 
 def read_records(path: PathLike | Sequence[PathLike]) -> list[Record]:
@@ -147,7 +233,7 @@ def _resolve(text: str) -> list[tuple[Path, str]]:
     if base.is_dir():
         files = sorted(file for file in base.iterdir() if file.is_file() and is_readable(file))
         if not files:
-            raise DataError(f"{base}: no file in this folder can be read as structures.")
+            raise DataError(f"{base}: no file in this folder can be read; known are {', '.join(known_suffixes())}.")
         return [(file, part) for file in files]
     if base.is_file():
         return [(base, part)]
@@ -182,16 +268,27 @@ def take(records: Iterator[Record], part: str) -> Iterable[Record]:
     return islice(records, bounds.start, bounds.stop, bounds.step)
 
 
-def guarded(records: Iterator[Record], file: Path) -> Iterator[Record]:
-    """The same records with their place; what goes wrong in reading is told as a `DataError` with file and frame."""
-    count = 0
+def guarded(records: Iterator[Record], file: Path, first: int = 0) -> Iterator[Record]:
+    """The same records with their place; what goes wrong in reading is told as a `DataError` with file and frame.
+
+    Args:
+        records: Of one file.
+        file: Where they come from.
+        first: Place of the first record in the file.
+    """
+    count = first
     try:
         for record in records:
-            record.source, record.frame = "/".join(file.parts[-2:]), count
+            record.source, record.frame = source_name(file), count
             yield record
             count += 1
-    except (OSError, EOFError, ValueError, KeyError, IndexError, XYZError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{file}: frame {count} can't be read: {error or type(error).__name__}") from error
+
+
+def source_name(file: Path) -> str:
+    """How messages and reports call a file."""
+    return "/".join(file.parts[-2:])
 
 
 def check_keys(keys: Mapping[str, str | None], read: FrameSet) -> None:

@@ -14,6 +14,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.charge_reference import ChargeReference
 from eqff.data.energy_fit import EnergyFit, Solution
 from eqff.data.energy_rows import EnergyRows
+from eqff.data.frame_sequence import as_frames
 from eqff.data.isolated_atoms import (
     AtomTable,
     atoms_from_file,
@@ -29,7 +30,6 @@ from eqff.errors import ConfigError, DataError, did_you_mean
 Choice = str | Mapping[Any, Any]
 ChargeChoice = str | Mapping[Any, float] | None
 CHARGE_METHODS = ("linear", "offsets", "isolated_ions")
-_CHUNK = 4096
 
 
 def reference_energies(
@@ -41,10 +41,10 @@ def reference_energies(
     charge: ChargeChoice = None,
     level: str | None = None,
 ) -> ReferenceSet:
-    """Reference energies of structures in memory; see `reference_from_rows`."""
+    """Reference energies of structures; see `reference_from_rows`."""
 
     def chunks() -> Iterable[EnergyRows]:
-        return (EnergyRows.of(frames[start : start + _CHUNK]) for start in range(0, len(frames), _CHUNK))
+        return (columns.energy_rows() for columns in as_frames(frames).chunks())
 
     return reference_from_rows(choice, chunks, keys=keys, units=units, charge=charge, level=level)
 
@@ -220,7 +220,8 @@ def energies_above(frames: Sequence[AtomicData], reference: Mapping[int, float])
 
 def elements_of(frames: Sequence[AtomicData]) -> tuple[int, ...]:
     """The atomic numbers that occur, ascending."""
-    return tuple(sorted({number for frame in frames for number in frame.numbers.unique().tolist()}))
+    found = (np.unique(columns.values["numbers"]).tolist() for columns in as_frames(frames).chunks())
+    return tuple(sorted(set().union(*found)))
 
 
 def composition(frame: AtomicData, elements: Sequence[int]) -> np.ndarray:

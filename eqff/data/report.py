@@ -1,24 +1,14 @@
-"""What is in a data set, before anything is trained on it."""
+"""What is in a data set, as it is kept and shown; `eqff.data.summary` counts it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-from ase.data import chemical_symbols
 from rich import box
 from rich.table import Table
 
-from eqff.data import fields as table
-from eqff.data.atomic_data import AtomicData
-from eqff.data.checks import shortest_distance
-from eqff.data.reference_energies import composition, elements_of
-
-_OUTLIER = 12.0  # robust standard deviations
-_SHOWN = 5
 _SPINS = {1: "singlet", 2: "doublet", 3: "triplet", 4: "quartet", 5: "quintet"}
 _ENERGY_FOOTNOTE = "* RMS of what composition and total charge do not explain"
 
@@ -143,93 +133,3 @@ def _cell(label: LabelSummary | None, report: DatasetReport) -> str:
 def _span(sizes: tuple[int, int]) -> str:
     low, high = sizes
     return f"{low}" if low == high else f"{low} to {high}"
-
-
-def make_report(
-    name: str, frames: Sequence[AtomicData], *, notes: Sequence[str] = (), unused: Counter[str] | None = None
-) -> DatasetReport:
-    """Counts and ranges of a set of structures.
-
-    Args:
-        name: Of the set.
-        frames: Not empty.
-        notes: Lines from the checks.
-        unused: Keys that were not read, with counts.
-    """
-    sizes = [frame.num_nodes for frame in frames]
-    elements = elements_of(frames)
-    counts = np.sum([composition(frame, elements) for frame in frames], axis=0).astype(int)
-    shortest = np.array([shortest_distance(frame)[0] for frame in frames])
-    finite = shortest[np.isfinite(shortest)]
-    states = Counter((int(frame.total_charge), int(frame.multiplicity)) for frame in frames)
-    return DatasetReport(
-        name=name,
-        frames=len(frames),
-        atoms=(min(sizes), max(sizes)),
-        elements={chemical_symbols[z]: int(count) for z, count in zip(elements, counts, strict=True)},
-        states={state_name(*state): count for state, count in sorted(states.items())},
-        periodicity={str(k): n for k, n in sorted(Counter(int(frame.pbc.sum()) for frame in frames).items())},
-        groups=len({frame.group for frame in frames}),
-        labels=tuple(_summarise(label, frames, elements) for label in frames[0].labels),
-        shortest=float(finite.min()) if len(finite) else None,
-        outliers=tuple(_outliers(frames, elements)),
-        notes=tuple(notes),
-        unused=dict(sorted((unused or {}).items())),
-    )
-
-
-def _summarise(name: str, frames: Sequence[AtomicData], elements: tuple[int, ...]) -> LabelSummary:
-    known = [frame for frame in frames if frame.has(name)]
-    values = [frame[name].numpy().ravel() / (frame.num_nodes if name == "energy" else 1) for frame in known]
-    unit = table.field(name).unit
-    if not values:
-        return LabelSummary(name, 0, np.nan, np.nan, np.nan, unit)
-    every = np.concatenate(values)
-    every = every[~np.isnan(every)]
-    spread = every
-    if name == "energy":
-        spread, unit = unexplained_energies(known, elements), "eV/atom*"
-    rms = float(np.sqrt(np.mean(spread**2)))
-    return LabelSummary(name, len(known), float(every.min()), float(every.max()), rms, unit)
-
-
-def _outliers(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> list[str]:
-    """Frames far from the median of their kind, in units of a robust standard deviation."""
-    lines = []
-    for what, unit, indices, values in (_energies(frames, elements), _largest_forces(frames)):
-        if len(values) < 20:
-            continue
-        deviation = np.abs(values - np.median(values))
-        spread = max(1.4826 * float(np.median(deviation)), 1e-3)
-        far = np.flatnonzero(deviation > _OUTLIER * spread)
-        for index in far[np.argsort(-deviation[far])][:_SHOWN]:
-            lines.append(
-                f"{what} {values[index]:.4g} {unit}, {deviation[index] / spread:.0f} spreads from the median "
-                f"{np.median(values):.4g}: {frames[indices[index]].place}"
-            )
-        if len(far) > _SHOWN:
-            lines.append(f"... and {len(far) - _SHOWN} more frames by their {what}")
-    return lines
-
-
-def unexplained_energies(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> np.ndarray:
-    """What is left of the energies per atom after a least-squares fit of composition and total charge, eV, (F,)."""
-    charges = np.array([float(frame.total_charge) for frame in frames])
-    states = (charges[:, None] == np.unique(charges)[1:]).astype(np.float64)
-    counts = np.stack([composition(frame, elements) for frame in frames])
-    sizes = counts.sum(axis=1)
-    matrix = np.concatenate([counts, states], axis=1) / sizes[:, None]
-    energies = np.array([float(frame.energy) for frame in frames]) / sizes
-    return energies - matrix @ np.linalg.lstsq(matrix, energies, rcond=None)[0]
-
-
-def _energies(frames: Sequence[AtomicData], elements: tuple[int, ...]) -> tuple[str, str, list[int], np.ndarray]:
-    indices = [index for index, frame in enumerate(frames) if frame.has("energy") and frame.num_nodes > 1]
-    values = unexplained_energies([frames[i] for i in indices], elements) if indices else np.empty(0)
-    return "energy beyond composition", "eV/atom", indices, values
-
-
-def _largest_forces(frames: Sequence[AtomicData]) -> tuple[str, str, list[int], np.ndarray]:
-    indices = [index for index, frame in enumerate(frames) if frame.has("forces") and frame.num_nodes > 1]
-    values = np.array([float(frames[i].forces.norm(dim=1).max()) for i in indices])
-    return "largest force", "eV/Å", indices, values

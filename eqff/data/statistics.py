@@ -1,16 +1,17 @@
-"""Numbers that a model takes from its training set, and the fingerprint of that set."""
+"""Numbers that a model takes from its training set, and the fingerprint of that set; counted chunk by chunk."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.energy_rows import EnergyRows
-from eqff.data.reference_energies import elements_of
+from eqff.data.columns import Columns
+from eqff.data.frame_sequence import as_frames
 from eqff.data.reference_set import ReferenceSet
 
 
@@ -30,43 +31,61 @@ class DataStatistics:
     mean_neighbours: float | None = None
 
 
+class RootMeanSquare:
+    """Of numbers that come in chunks, in float64; NaN is left out."""
+
+    def __init__(self):
+        self.count = 0
+        self.total = 0.0
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes a chunk."""
+        values = values[~np.isnan(values)]
+        self.count += len(values)
+        self.total += float(values @ values)
+
+    @property
+    def value(self) -> float:
+        """Zero if there was no number."""
+        return math.sqrt(self.total / self.count) if self.count else 0.0
+
+
 def compute_statistics(frames: Sequence[AtomicData], reference: ReferenceSet) -> DataStatistics:
     """The statistics of a training set, given its reference energies."""
-    return DataStatistics(elements_of(frames), _energy_scale(frames, reference))
+    numbers: set[int] = set()
+    forces, energies = RootMeanSquare(), RootMeanSquare()
+    for columns in as_frames(frames).chunks():
+        numbers.update(np.unique(columns.values["numbers"]).tolist())
+        if "forces" in columns.values:
+            forces.add(columns.values["forces"].ravel())
+        if not forces.count:
+            energies.add(reference.above(columns.energy_rows()))
+    scale = forces.value if forces.count else energies.value
+    return DataStatistics(tuple(sorted(numbers)), scale if scale > 1e-8 else 1.0)
 
 
-def _energy_scale(frames: Sequence[AtomicData], reference: ReferenceSet) -> float:
-    forces = [frame.forces for frame in frames if frame.has("forces")]
-    values = torch.cat(forces).flatten() if forces else torch.from_numpy(reference.above(EnergyRows.of(frames)))
-    values = values[~torch.isnan(values)]
-    scale = float(values.square().mean().sqrt()) if len(values) else 0.0
-    return scale if scale > 1e-8 else 1.0
-
-
-def mean_neighbours(frames: Iterable[AtomicData]) -> float:
+def mean_neighbours(frames: Sequence[AtomicData]) -> float:
     """Mean number of neighbours of an atom in the local lists."""
-    edges = atoms = 0
-    for frame in frames:
-        edges += frame.edge_index.shape[1]
-        atoms += frame.num_nodes
-    return edges / atoms
+    found = as_frames(frames)
+    return int(found.sizes("local").sum()) / int(found.sizes("atoms").sum())
 
 
-def content_hash(frames: Iterable[AtomicData]) -> str:
+def content_hash(*sets: Sequence[AtomicData]) -> str:
     """SHA-256 over structures and labels in their order; file names, groups and neighbour lists don't enter."""
     digest = hashlib.sha256()
-    for frame in frames:
-        names = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", *sorted(frame.labels))
-        for name in names:
-            if name not in frame.labels or frame.has(name):
-                digest.update(name.encode())
-                digest.update(frame[name].contiguous().numpy().tobytes())
+    for frames in sets:
+        for columns in as_frames(frames).chunks():
+            _hash_chunk(digest, columns)
     return digest.hexdigest()
 
 
-def geometry_hash(frame: AtomicData) -> bytes:
-    """Fingerprint of what a structure is, without its labels, to find the same frame in two sets."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in ("numbers", "positions", "cell", "total_charge", "multiplicity"):
-        digest.update(frame[name].contiguous().numpy().tobytes())
-    return digest.digest()
+def _hash_chunk(digest: hashlib._Hash, columns: Columns) -> None:
+    names = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", *sorted(columns.labels))
+    everywhere = np.ones(len(columns), dtype=bool)
+    known = [(columns.known(name) if name in columns.labels else everywhere).tolist() for name in names]
+    fields = list(zip([name.encode() for name in names], known, map(columns.pieces, names), strict=True))
+    for index in range(len(columns)):
+        for name, present, pieces in fields:
+            if present[index]:
+                digest.update(name)
+                digest.update(pieces[index])

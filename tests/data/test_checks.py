@@ -9,8 +9,9 @@ from frames_on_file import labelled, waters, write_extxyz
 
 from eqff.data.atomic_data import fill_missing_labels
 from eqff.data.atoms import from_atoms
-from eqff.data.checks import check_frame, check_required, check_set
+from eqff.data.checks import check_frame
 from eqff.data.reading import read_frames
+from eqff.data.set_checks import check_required, check_set
 from eqff.errors import DataError
 
 

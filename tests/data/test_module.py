@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from eqff.data.atoms import from_atoms
+from eqff.data.grouping import grouping
 from eqff.data.loaders import EpochShuffle
-from eqff.data.module import AtomicDataModule, grouping
-from eqff.data.report import make_report
+from eqff.data.module import AtomicDataModule
 from eqff.data.statistics import content_hash
+from eqff.data.summary import make_report
 from eqff.errors import ConfigError, DataError
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "data"

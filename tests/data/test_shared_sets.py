@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqff.data.checks import check_set
 from eqff.data.reading import read_frames
+from eqff.data.set_checks import check_set
 from eqff.errors import DataError
 
 SETS = Path(os.environ.get("EQFF_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from eqff.data.readers.arrays import SYNONYMS
-from eqff.data.readers.ase_db import read_ase_db
+from eqff.data.readers.ase_db import read_ase_db, split_ase_db
 from eqff.data.readers.ase_files import read_ase_file
-from eqff.data.readers.extxyz import read_extxyz
-from eqff.data.readers.hdf5 import read_hdf5
+from eqff.data.readers.extxyz import read_extxyz, split_extxyz
+from eqff.data.readers.hdf5 import read_hdf5, split_hdf5
 from eqff.data.readers.npz import read_npz
+from eqff.data.readers.pieces import Piece
 from eqff.data.records import Record
 from eqff.errors import ConfigError, DataError
 from eqff.packages import declared
@@ -26,18 +28,25 @@ class Reader:
         suffixes: Ends of file names.
         synonyms: Keys that this format uses for fields, besides those common to all formats.
         has_units: Whether the format comes with units, ASE's; if not, they have to be stated.
+        split: From a path and a number to pieces of at most that many frames, which several processes can read at
+            once; None where a file can be read from its beginning only.
     """
 
     records: Callable[[Path], Iterator[Record]]
     suffixes: tuple[str, ...]
     synonyms: Mapping[str, str] = field(default_factory=dict)
     has_units: bool = True
+    split: Callable[[Path, int], list[Piece]] | None = None
+
+    def pieces(self, path: Path, size: int) -> list[Piece]:
+        """The file in pieces of at most ``size`` frames where it can be split, else in one."""
+        return [Piece(0, partial(self.records, path))] if self.split is None else self.split(path, size)
 
 
 READERS = (
-    Reader(read_extxyz, (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz")),
-    Reader(read_ase_db, (".db", ".aselmdb")),
-    Reader(read_hdf5, (".h5", ".hdf5"), SYNONYMS, has_units=False),
+    Reader(read_extxyz, (".extxyz", ".xyz", ".extxyz.gz", ".xyz.gz"), split=split_extxyz),
+    Reader(read_ase_db, (".db", ".aselmdb"), split=split_ase_db),
+    Reader(read_hdf5, (".h5", ".hdf5"), SYNONYMS, has_units=False, split=split_hdf5),
     Reader(read_ase_file, (".traj", ".cif", ".pdb", ".vasp", "poscar", "contcar", ".gen", ".mol", ".sdf")),
     Reader(read_npz, (".npz",), SYNONYMS, has_units=False),
 )

@@ -3,7 +3,7 @@ others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ POSITIONS = ("positions", "coordinates", "coords", "conformations", "pos", "R")
 NUMBERS = ("numbers", "atomic_numbers", "nuclear_charges", "species", "elements", "z", "Z")
 SYNONYMS = {"E": "energy", "energies": "energy", "F": "forces", "Q": "total_charge"}
 """Keys for fields that such files use besides the common ones."""
+_ROWS = 1024  # of each dataset in memory at a time
 
 
 def is_block(arrays: Mapping[str, Any]) -> bool:
@@ -24,8 +25,18 @@ def is_block(arrays: Mapping[str, Any]) -> bool:
     return any(name in arrays for name in POSITIONS) and any(name in arrays for name in NUMBERS)
 
 
+def count_frames(arrays: Mapping[str, Any]) -> int:
+    """F of a block of arrays."""
+    shape = arrays[_find(arrays, POSITIONS, "positions")].shape
+    return 1 if len(shape) == 2 else shape[0]
+
+
 def records_from_arrays(
-    arrays: Mapping[str, np.ndarray], units: Mapping[str, str], constants: Mapping[str, Any] | None = None
+    arrays: Mapping[str, Any],
+    units: Mapping[str, str],
+    constants: Mapping[str, Any] | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[Record]:
     """The frames of a block of arrays.
 
@@ -33,41 +44,63 @@ def records_from_arrays(
         arrays: Positions (F, N, 3) and numbers (N,) or (F, N), zero where a structure has fewer than N atoms, under
             one of the names in `POSITIONS` and `NUMBERS`; ``cell`` and ``pbc`` as (3, 3) and (3,), or per frame; any
             others as (F, ...) per frame or with a single number for all. A row that is NaN throughout is an absent
-            label.
+            label. NumPy arrays, or datasets of which rows are loaded as they are needed.
         units: Of the arrays, where the file states them.
         constants: Values of all frames.
+        start: First frame.
+        stop: Frame before which to stop; None for the end.
 
     Raises:
         ValueError: There are no positions or numbers, or they don't fit together.
     """
-    position_key, number_key = _find(arrays, POSITIONS, "positions"), _find(arrays, NUMBERS, "atomic numbers")
-    positions = np.asarray(arrays[position_key])
-    positions = positions[None] if positions.ndim == 2 else positions
-    frames, size = positions.shape[:2]
-    numbers = _atomic_numbers(np.asarray(arrays[number_key]))
-    if numbers.shape not in ((size,), (frames, size)) or positions.shape[2:] != (3,):
-        raise ValueError(f"'{position_key}' {positions.shape} and '{number_key}' {numbers.shape} don't fit together")
-    numbers = np.broadcast_to(numbers, (frames, size))
-    cell, pbc = _cells(arrays, frames)
-    others = {key: np.asarray(arrays[key]) for key in arrays if key not in (position_key, number_key, "cell", "pbc")}
-    stated = dict(units) | ({"positions": units[position_key]} if position_key in units else {})
+    keys = _find(arrays, POSITIONS, "positions"), _find(arrays, NUMBERS, "atomic numbers")
+    shapes = [arrays[key].shape for key in keys]
+    frames, size = (1, *shapes[0])[-3:-1] if len(shapes[0]) == 2 else shapes[0][:2]
+    if shapes[1] not in ((size,), (frames, size)) or shapes[0][-1:] != (3,) or len(shapes[0]) > 3:
+        raise ValueError(f"'{keys[0]}' {shapes[0]} and '{keys[1]}' {shapes[1]} don't fit together")
+    single = {key for key in arrays if not _one_row_per_frame(key, arrays[key].shape, keys, frames)}
+    always = {key: arrays[key][()] for key in single}
+    stated = dict(units) | ({"positions": units[keys[0]]} if keys[0] in units else {})
+    stop = frames if stop is None else min(stop, frames)
+    for begin in range(start, stop, _ROWS):
+        end = min(begin + _ROWS, stop)
+        rows = always | {key: arrays[key][begin:end] for key in arrays if key not in single}
+        for record in _block_of_records(rows, keys, single, end - begin, constants or {}):
+            record.units = stated
+            yield record
+
+
+def _one_row_per_frame(key: str, shape: tuple[int, ...], structure: tuple[str, str], frames: int) -> bool:
+    dimensions = dict(zip(structure, (3, 2), strict=True)) | {"cell": 3, "pbc": 2}
+    if key in dimensions:
+        return len(shape) == dimensions[key]
+    return len(shape) > 0 and int(np.prod(shape)) != 1 and shape[0] == frames
+
+
+def _block_of_records(
+    rows: Mapping[str, np.ndarray],
+    structure: tuple[str, str],
+    single: Collection[str],
+    frames: int,
+    constants: Mapping[str, Any],
+) -> Iterator[Record]:
+    positions = np.asarray(rows[structure[0]]).reshape(frames, -1, 3)
+    numbers = np.broadcast_to(_atomic_numbers(np.asarray(rows[structure[1]])), positions.shape[:2])
+    cell, pbc = _cells(rows, frames)
+    others = {key: np.asarray(rows[key]) for key in rows if key not in (*structure, "cell", "pbc")}
     for frame in range(frames):
         there = numbers[frame] > 0
-        record = Record(numbers[frame][there], positions[frame][there], cell[frame], pbc[frame], dict(constants or {}))
-        record.units = stated
+        record = Record(numbers[frame][there], positions[frame][there], cell[frame], pbc[frame], dict(constants))
         for key, array in others.items():
-            _store(record, key, array, frame, frames, there)
+            if key not in single:
+                _store(record, key, array[frame], there)
+            elif array.size == 1:
+                record.structure[key] = array.item()
         yield record
 
 
-def _store(record: Record, key: str, array: np.ndarray, frame: int, frames: int, there: np.ndarray) -> None:
-    if array.ndim == 0 or array.size == 1:
-        record.structure[key] = array.item()
-        return
-    if len(array) != frames:
-        return  # not one row per frame: not about structures
-    value = array[frame]
-    if value.dtype.kind == "f" and np.isnan(value).all():
+def _store(record: Record, key: str, value: Any, there: np.ndarray) -> None:
+    if np.asarray(value).dtype.kind == "f" and np.isnan(value).all():
         return
     if np.shape(value)[:1] == there.shape and recognise(key, "structure") is None:
         record.atoms[key] = value[there]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase.db import connect
 
 from eqff.data.keys import recognise
+from eqff.data.readers.pieces import Piece
 from eqff.data.records import Record, record_from_ase
 
 
@@ -17,12 +19,17 @@ def read_ase_db(path: Path) -> Iterator[Record]:
 
     Units that SchNetPack writes into the metadata are taken; all else is in ASE's.
     """
+    return read_rows(path, 0, None)
+
+
+def read_rows(path: Path, offset: int, limit: int | None) -> Iterator[Record]:
+    """So many rows of a database (None: all), after so many others."""
     database = connect(str(path))
     metadata = database.metadata or {}
     units = dict(metadata.get("_property_unit_dict", {}))
     if "_distance_unit" in metadata:
         units["positions"] = metadata["_distance_unit"]
-    for row in database.select():
+    for row in database.select(offset=offset, limit=limit):
         record = record_from_ase(row.toatoms())
         record.units = units
         record.structure.update(row.key_value_pairs)
@@ -30,3 +37,9 @@ def read_ase_db(path: Path) -> Iterator[Record]:
             per_atom = np.shape(value)[:1] == (len(record.numbers),) and recognise(key, "structure") is None
             (record.atoms if per_atom else record.structure)[key] = value
         yield record
+
+
+def split_ase_db(path: Path, size: int) -> list[Piece]:
+    """Pieces of at most ``size`` rows."""
+    number = connect(str(path)).count()
+    return [Piece(first, partial(read_rows, path, first, size)) for first in range(0, number, size)]

@@ -1,0 +1,127 @@
+"""Structures laid end to end: the form in which whole sets are counted, checked, hashed and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from eqff.data import fields as table
+from eqff.data.atomic_data import META, AtomicData
+from eqff.data.energy_rows import EnergyRows
+
+INPUTS = table.names("input")
+TEXTS = tuple(name for name in META if name != "frame")
+"""What frames remember as strings."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """F structures with N atoms in all, a chunk of a set that need not fit into memory.
+
+    Attributes:
+        sizes: Atoms of each structure, (F,) int64, all at least 1.
+        values: Inputs and labels by field name, (N, ...) per atom and (F, ...) per structure, dtypes as in
+            `AtomicData`; NaN where a label is unknown.
+        texts: ``group``, ``source`` and the like, lists of F strings.
+        frame: Place of each in its file, (F,) int64.
+    """
+
+    sizes: np.ndarray
+    values: Mapping[str, np.ndarray]
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    frame: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    @classmethod
+    def of(cls, frames: Sequence[AtomicData]) -> Columns:
+        """Of structures in memory; a label that only some of them have is NaN for the others."""
+        labels = {name for frame in frames for name in frame.labels}
+        names = [*INPUTS, *(name for name in table.names("label") if name in labels)]
+        return cls(
+            np.array([frame.num_nodes for frame in frames], dtype=np.int64),
+            {name: np.concatenate([_values(frame, name) for frame in frames]) for name in names},
+            {name: [getattr(frame, name, "") for frame in frames] for name in TEXTS},
+            np.array([getattr(frame, "frame", 0) for frame in frames], dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return tuple(name for name in table.names("label") if name in self.values)
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Where the atoms of each structure end, (F,)."""
+        return self.sizes.cumsum()
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """Where the atoms of each structure begin, (F,)."""
+        return self.ends - self.sizes
+
+    def known(self, name: str) -> np.ndarray:
+        """Which structures have a label, all or some of its numbers, (F,) bool; see `AtomicData.has`."""
+        return self.any(name, ~np.isnan(self.values[name]))
+
+    def complete(self, name: str) -> np.ndarray:
+        """Which structures have every number of a label, (F,) bool."""
+        return ~self.any(name, np.isnan(self.values[name]))
+
+    def any(self, name: str, mask: np.ndarray) -> np.ndarray:
+        """In which structures a mask of the shape of a field is somewhere true, (F,) bool."""
+        rows = mask.reshape(len(mask), -1).any(axis=1)
+        return np.logical_or.reduceat(rows, self.starts) if is_per_atom(name) else rows
+
+    def sums(self, per_atom: np.ndarray) -> np.ndarray:
+        """Sums over the atoms of each structure, (N, ...) to (F, ...)."""
+        return np.add.reduceat(per_atom, self.starts, axis=0)
+
+    def maxima(self, per_atom: np.ndarray) -> np.ndarray:
+        """Largest value over the atoms of each structure, (N,) to (F,)."""
+        return np.maximum.reduceat(per_atom, self.starts)
+
+    def pieces(self, name: str) -> list[memoryview]:
+        """The bytes of a field, structure by structure."""
+        array = np.ascontiguousarray(self.values[name])
+        row = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=int))
+        data = memoryview(array.reshape(-1).view(np.uint8))
+        sizes = self.sizes if is_per_atom(name) else np.ones(len(self), dtype=np.int64)
+        bounds = [0, *(sizes.cumsum() * row).tolist()]
+        return [data[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+    def place(self, index: int) -> str:
+        """Where a structure comes from, for messages; the same as `AtomicData.place`."""
+        return f"{self.texts['source'][index] or 'structure'}, frame {self.frame[index]}"
+
+    def energy_rows(self) -> EnergyRows:
+        """What reference energies are fitted from."""
+        nothing = [""] * len(self)
+        energies = self.values.get("energy", np.full(len(self), np.nan))
+        return EnergyRows.from_arrays(
+            self.values["numbers"],
+            self.sizes,
+            self.values["total_charge"],
+            energies,
+            self.texts.get("level_of_theory", nothing),
+            self.texts.get("source", nothing),
+        )
+
+
+def is_per_atom(name: str) -> bool:
+    """Whether a column has a row for each atom; else it has one for each structure."""
+    return name in table.FIELDS and table.FIELDS[name].level == "atom"
+
+
+def unknown(name: str, atoms: int, structures: int) -> np.ndarray:
+    """A label that is nowhere known: NaN of the shape that so many atoms or structures need."""
+    row = table.field(name)
+    return np.full((atoms if row.level == "atom" else structures, *(row.shape or ())), np.nan)
+
+
+def _values(frame: AtomicData, name: str) -> np.ndarray:
+    return frame[name].numpy() if name in frame else unknown(name, frame.num_nodes, 1)

@@ -1,0 +1,176 @@
+"""What makes a set of structures unusable, and what is only worth a line in the report; counted chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eqff.data.atomic_data import AtomicData
+from eqff.data.columns import Columns
+from eqff.data.frame_sequence import as_frames
+from eqff.errors import DataError
+
+
+def check_set(frames: Sequence[AtomicData]) -> list[str]:
+    """Checks structures that were read together.
+
+    Args:
+        frames: With labels filled up by `fill_missing_labels`.
+
+    Returns:
+        Lines on what is odd but possible.
+
+    Raises:
+        DataError: A label is zero throughout.
+    """
+    zeros: dict[str, _Zeros] = {}
+    sums = {name: _Sums(name) for name in _SUMS}
+    for columns in as_frames(frames).chunks():
+        for name in columns.labels:
+            zeros.setdefault(name, _Zeros(name)).add(columns)
+            if name in sums:
+                sums[name].add(columns)
+    return [note for part in (*zeros.values(), *sums.values()) for note in part.notes()]
+
+
+def check_required(frames: Sequence[AtomicData], require: Sequence[str], unread: Iterable[str] = ()) -> None:
+    """Raises DataError if a label that is needed is on none of the frames; ``unread`` are the keys not read so far."""
+    present: set[str] = set()
+    files: set[str] = set()
+    for columns in as_frames(frames).chunks():
+        if present.issuperset(require):
+            return
+        present |= {name for name in columns.labels if columns.known(name).any()}
+        files |= set(columns.texts["source"])
+    for name in require:
+        if name not in present:
+            raise DataError(
+                f"None of the {len(frames)} frames of {', '.join(sorted(files))} has '{name}'. Labels found: "
+                f"{_listed(present)}; keys not read: {_listed(unread)}. If it is under one of these, name it: "
+                f"data.keys={{KEY: {name}}}; to train without it, leave it out of data.require and of the losses."
+            )
+
+
+def check_elements(name: str, frames: Sequence[AtomicData], known: Collection[int]) -> None:
+    """Raises DataError if a structure of the set ``name`` has an element that is not known from training."""
+    for columns in as_frames(frames).chunks():
+        numbers = columns.values["numbers"]
+        foreign = columns.any("numbers", ~np.isin(numbers, list(known)))
+        if foreign.any():
+            first = int(foreign.argmax())
+            own = numbers[columns.starts[first] : columns.ends[first]]
+            extra = sorted(set(own.tolist()) - set(known))
+            raise DataError(
+                f"{name}: {columns.place(first)} has element(s) Z={extra} that no training frame has, so the model "
+                "can't know them. Leave such frames out, or put some into the training set."
+            )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)) or "none"
+
+
+def _one_atom(columns: Columns) -> np.ndarray:
+    return columns.sizes == 1
+
+
+def _closed_shell(columns: Columns) -> np.ndarray:
+    return columns.values["multiplicity"] == 1.0
+
+
+def _never(columns: Columns) -> np.ndarray:
+    return np.zeros(len(columns), dtype=bool)
+
+
+_ZERO_IS_RIGHT: dict[str, Callable[[Columns], np.ndarray]] = {
+    "forces": _one_atom,
+    "dipole": _one_atom,
+    "quadrupole": _one_atom,
+    "charges": _one_atom,
+    "spin_charges": _closed_shell,
+}
+
+
+@dataclass
+class _Zeros:
+    """Structures of which a label is exactly zero, which may be a placeholder."""
+
+    name: str
+    known: int = 0
+    zero: int = 0
+    suspicious: int = 0
+    first: str = ""
+    source: str = ""
+
+    def add(self, columns: Columns) -> None:
+        known = columns.known(self.name)
+        if not known.any():
+            return
+        self.source = self.source or columns.texts["source"][int(known.argmax())]
+        zero = known & ~columns.any(self.name, columns.values[self.name] != 0.0)
+        suspicious = zero & ~_ZERO_IS_RIGHT.get(self.name, _never)(columns)
+        if suspicious.any():
+            self.first = self.first or columns.place(int(suspicious.argmax()))
+        self.known += int(known.sum())
+        self.zero += int(zero.sum())
+        self.suspicious += int(suspicious.sum())
+
+    def notes(self) -> list[str]:
+        if self.suspicious and self.zero == self.known:
+            raise DataError(
+                f"'{self.name}' is exactly zero in all {self.known} frames of {self.source} that have it: a "
+                "placeholder, not a label. Name the key that has the values (keys={KEY: " + self.name + "}), or leave "
+                "this one out (keys={KEY: null})."
+            )
+        if self.suspicious and self.name == "forces":
+            return [f"forces are exactly zero in {self.suspicious} frames, the first is {self.first}"]
+        return []
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """What the sum of a label over atoms should be."""
+
+    limit: float
+    text: str
+    unit: str
+    expected: Callable[[Columns], np.ndarray | float] = field(default=lambda columns: 0.0)
+
+
+_SUMS = {
+    "charges": _Sum(0.02, "charges don't sum to the total charge", "e", lambda c: c.values["total_charge"]),
+    "spin_charges": _Sum(
+        0.02,
+        "spin charges don't sum to the number of unpaired electrons",
+        "",
+        lambda c: c.values["multiplicity"] - 1,
+    ),
+    "forces": _Sum(0.05, "forces don't sum to zero", "eV/Å"),
+}
+
+
+@dataclass
+class _Sums:
+    """Structures of which the sum of a label is not what it should be."""
+
+    name: str
+    count: int = 0
+    worst: float = 0.0
+    place: str = ""
+
+    def add(self, columns: Columns) -> None:
+        about, complete = _SUMS[self.name], columns.complete(self.name)
+        errors = np.abs(columns.sums(columns.values[self.name]) - about.expected(columns))
+        errors = np.where(complete, errors.reshape(len(columns), -1).max(axis=1), 0.0)
+        self.count += int((errors > about.limit).sum())
+        index = int(errors.argmax())
+        if errors[index] > self.worst:
+            self.worst, self.place = float(errors[index]), columns.place(index)
+
+    def notes(self) -> list[str]:
+        about = _SUMS[self.name]
+        if not self.count:
+            return []
+        return [f"{about.text} in {self.count} frames, by up to {self.worst:.3g} {about.unit} ({self.place})"]

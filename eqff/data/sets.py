@@ -1,0 +1,160 @@
+"""The sets of a run: files read into memory or a cache, split, and given the same labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eqff.data import fields as table
+from eqff.data.cache import cached_set
+from eqff.data.frame_sequence import FrameSequence, MemoryFrames
+from eqff.data.grouping import grouping
+from eqff.data.reading import Account, FrameSet, PathLike, Reading, read_set, resolve_paths
+from eqff.data.reference_energies import elements_of
+from eqff.data.set_checks import check_elements, check_required, check_set
+from eqff.data.splits import Split, read_split, split_indices
+from eqff.data.summary import count_common
+from eqff.errors import DataError
+
+Paths = PathLike | Sequence[PathLike]
+AUTO = "auto"
+LARGE = 500_000_000
+"""Bytes of files from which on ``cache="auto"`` means a cache: a few million atoms as extxyz."""
+
+
+@dataclass
+class Sets:
+    """Structures by set: "train", "val" and the test sets' names.
+
+    Attributes:
+        frames: The structures.
+        accounts: What was read from which key, of the sets that have files of their own.
+        indices: The split of the training files.
+    """
+
+    frames: dict[str, FrameSequence] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    indices: Split = field(default_factory=dict)
+
+    def take(self, name: str, read: FrameSet) -> None:
+        """Adds a set that has files of its own.
+
+        Raises:
+            DataError: There is one of this name.
+        """
+        if self.frames.get(name):
+            raise DataError(f"There are two '{name}' sets: one of its own, and one split off data.path (split.{name}).")
+        self.frames[name], self.accounts[name] = as_sequence(read), read.account
+
+    def fill_labels(self) -> None:
+        """Gives every structure the labels that structures of any set have, NaN where unknown."""
+        present = {name for frames in self.frames.values() for name in frames.labels}
+        for frames in self.frames.values():
+            frames.fill([name for name in table.names("label") if name in present])
+
+    def check(self, require: Sequence[str]) -> None:
+        """Checks that the training set has what is needed, and the others nothing that it lacks.
+
+        Raises:
+            DataError: An element that no training structure has, or no structure with a required label.
+        """
+        train = self.frames["train"]
+        known = elements_of(train)
+        for name, frames in self.frames.items():
+            check_elements(name, frames, known)
+        check_required(train, require, self.accounts["train"].unused)
+
+    def notes(self, name: str) -> list[str]:
+        """Lines on what is odd about a set."""
+        frames = self.frames[name]
+        left_out = list(self.accounts[name].notes.values()) if name in self.accounts else []
+        notes = [*left_out, *check_set(frames)]
+        common = 0 if name == "train" else count_common(frames, self.frames["train"])
+        return notes + ([f"{common} of these structures are in the training set too"] if common else [])
+
+
+@dataclass(frozen=True)
+class SetReader:
+    """Where structures are kept once they are read.
+
+    Attributes:
+        reading: What is made of files.
+        cache: Folder of caches, "auto", or None for memory.
+        processes: That build a cache; None for one per core.
+    """
+
+    reading: Reading
+    cache: PathLike | None = None
+    processes: int | None = None
+
+    def read(self, path: Paths) -> FrameSet:
+        """The structures of some files, and an account of them."""
+        folder = cache_folder(self.cache, path)
+        if folder is None:
+            return read_set(path, self.reading)
+        return cached_set(path, self.reading, folder, self.processes)
+
+    def read_all(self, path: Paths, val: Paths | None, test: Mapping[str, Paths], split: Mapping[str, Any]) -> Sets:
+        """All sets of a run.
+
+        Args:
+            path: Training files.
+            val: Validation files; None to split them off the training files.
+            test: Test files by name.
+            split: How ``path`` is split; see `split_indices`.
+        """
+        source = self.read(path)
+        frames = as_sequence(source)
+        indices = split_frames(frames, split, own_validation=val is not None)
+        sets = Sets({name: frames.select(indices[name]) for name in ("train", "val")}, {"train": source.account})
+        sets.indices = indices
+        if val is not None:
+            sets.take("val", self.read(val))
+        if indices["test"]:
+            sets.frames["test"] = frames.select(indices["test"])
+        for name, files in test.items():
+            sets.take(name, self.read(files))
+        sets.fill_labels()
+        return sets
+
+
+def as_sequence(read: FrameSet) -> FrameSequence:
+    """The structures of a set that was read, in memory or not."""
+    return read.frames if isinstance(read.frames, FrameSequence) else MemoryFrames(read.frames)
+
+
+def split_frames(frames: FrameSequence, split: Mapping[str, Any], *, own_validation: bool) -> Split:
+    """Which structures train, validate and test.
+
+    Args:
+        frames: Of the training files.
+        split: ``file``, or ``by`` and what `split_indices` takes.
+        own_validation: Whether validation has files of its own, so that nothing is split off for it.
+    """
+    settings = dict(split)
+    by, file = settings.pop("by", None), settings.pop("file", None)
+    if file is not None:
+        return read_split(file, len(frames))
+    settings = {key: value for key, value in settings.items() if value is not None or key == "train"}
+    if own_validation:
+        settings["val"] = 0
+    return split_indices(len(frames), groups=None if by is None else grouping(frames, by), **settings)
+
+
+def cache_folder(choice: PathLike | None, path: Paths) -> Path | None:
+    """Where structures are cached; None for memory.
+
+    Args:
+        choice: A folder, "auto" (the user's cache folder if the files are large), or None.
+        path: The files.
+    """
+    if choice is None:
+        return None
+    if str(choice) != AUTO:
+        return Path(choice).expanduser()
+    if sum(file.stat().st_size for file, _ in resolve_paths(path)) < LARGE:
+        return None
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eqff"
