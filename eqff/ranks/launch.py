@@ -23,7 +23,6 @@ import torch.distributed as dist
 from torch.multiprocessing import ProcessContext, ProcessExitedException, ProcessRaisedException, start_processes
 
 from eqff.errors import EqffError, TrainingError
-from eqff.ranks.group import FailedElsewhere
 from eqff.ranks.launchers import Started
 from eqff.training.callbacks.persistence import Interrupted
 from eqff.training.quiet import quiet_libraries
@@ -116,8 +115,6 @@ def _rank(index: int, work: Work, count: int, port: int, reports: SimpleQueue) -
     try:
         store = dist.TCPStore(_HOST, port, is_master=False)
         value = work(Started("eqff", index, index, 0, count, 1, _HOST, port), store)
-    except FailedElsewhere:
-        sys.exit(1)
     except EqffError as error:
         reports.put(_Report(kind=type(error), arguments=(str(error),)))
         sys.exit(1)

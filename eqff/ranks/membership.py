@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from eqff.ranks.group import is_first
+from eqff.ranks.group import FailedElsewhere, is_first
 from eqff.ranks.layout import Layout
 
 
@@ -18,7 +18,8 @@ from eqff.ranks.layout import Layout
 def membership(layout: Layout, store: dist.Store | None = None) -> Iterator[None]:
     """Makes this process a rank while the block runs; nothing for a single process.
 
-    Only the first rank writes to standard output.
+    Only the first rank writes to standard output. A rank that ends because another one has failed exits with code 1 and
+    without a word.
 
     Args:
         layout: With this process's place in it.
@@ -42,6 +43,8 @@ def membership(layout: Layout, store: dist.Store | None = None) -> Iterator[None
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
             sys.stdout = output if is_first() else nowhere
             yield
+    except FailedElsewhere:
+        sys.exit(1)
     finally:
         sys.stdout = output
         # not after a failure: others may be waiting for this rank, and closing in order would wait for them
