@@ -23,8 +23,9 @@ from eqff.data.isolated_atoms import (
     lowest_energies,
     symbols,
 )
+from eqff.data.moments import Moments
+from eqff.data.odd_files import SharedCompositions, odd_file_notes
 from eqff.data.reference_set import ReferenceSet, per_number
-from eqff.data.residuals import odd_source_note, residual_note
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Choice = str | Mapping[Any, Any]
@@ -75,9 +76,10 @@ def reference_from_rows(
         ConfigError: Settings that don't exist or don't go together.
         DataError: What they need is not in the data.
     """
-    fit = EnergyFit()
+    fit, shared = EnergyFit(), SharedCompositions()
     for rows in chunks():
         fit.add(rows)
+        shared.add(rows)
     charge = charge if charge is not None else _implied(choice, level)
     _check_charge(charge)
     solution = _solution(choice, charge, fit, by_level=level is not None)
@@ -90,7 +92,7 @@ def reference_from_rows(
         atoms = _atoms_of_level(choice, fit, level)
         reference = _by_level(choice, fit, level)
     found = replace(reference, charge=_charge_reference(charge, atoms, solution, fit), level=level or _only(fit))
-    return replace(found, notes=(*residual_note(found, chunks()), *found.notes, *odd_source_note(fit)))
+    return replace(found, notes=(*_residual_note(found, chunks()), *found.notes, *odd_file_notes(fit, shared)))
 
 
 def _solution(choice: Choice, charge: ChargeChoice, fit: EnergyFit, *, by_level: bool) -> Solution | None:
@@ -228,6 +230,17 @@ def composition(frame: AtomicData, elements: Sequence[int]) -> np.ndarray:
     """How many atoms of each element a structure has, float64."""
     counts = np.bincount(frame.numbers.numpy(), minlength=max(elements) + 1)
     return counts[list(elements)].astype(np.float64)
+
+
+def _residual_note(reference: ReferenceSet, chunks: Iterable[EnergyRows]) -> list[str]:
+    """A line on how far energies lie above a reference; none if there are no energies."""
+    left = Moments()
+    for rows in chunks:
+        left.add(reference.above(rows.with_energies()))
+    if not left.count:
+        return []
+    text = f"energies lie {round(left.mean, 4) + 0.0:+.4f} eV/atom above them, with a spread of {left.spread:.4f}"
+    return [f"{text}, over {left.count} frames"]
 
 
 def _only(fit: EnergyFit) -> str:
