@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from eqff.errors import ConfigError, did_you_mean
 
 HYDRA_VERSION_BASE = "1.3"
+_MERGING = re.compile(r"Error merging override (.*)")
 _NOISE = ("See https://", "full_key:", "object_type=", "reference_type=", "Error parsing override")
 
 OPEN_MAPPINGS = ("data.keys", "data.units", "data.test", "training.optimizer.groups")
@@ -85,7 +87,7 @@ def _check_group_syntax(directory: Path, text: str) -> None:
     """Refuses ``training.losses=energy``, which would replace a section by a word."""
     key, _, value = text.lstrip("+~").partition("=")
     outer = key.rpartition(".")[0]
-    if not outer:
+    if not outer or "@" in key:
         return
     kind = outer.split(".")[-1].removesuffix("s")
     choices = {key.replace(".", "/"): key.replace(".", "/"), kind: f"+{kind}@{key}"}
@@ -109,7 +111,8 @@ def _explain(directory: Path, config_name: str, overrides: Sequence[str], error:
             continue
         if not _exists(known, key):
             return f"There is no setting '{key}'.{_suggest(known, key)}"
-    return first_lines(error)
+    merging = _MERGING.match(str(error))
+    return _merging(merging[1]) if merging else first_lines(error)
 
 
 def _explain_option(error: MissingConfigException) -> str:
@@ -152,6 +155,11 @@ def _paths(config: DictConfig, prefix: str = "") -> Iterator[str]:
         node = config._get_node(key)
         if isinstance(node, DictConfig) and not node._is_missing() and not node._is_none():
             yield from _paths(node, path + ".")
+
+
+def _merging(override: str) -> str:
+    key, _, value = override.removeprefix("++").partition("=")
+    return f"{key} is a section and can't become {value}: give it as a mapping, {key}={{NAME: VALUE}}."
 
 
 def first_lines(error: Exception) -> str:

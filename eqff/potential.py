@@ -205,8 +205,11 @@ def check_fields(parts: Mapping[str, Part]) -> None:
             if name in available:
                 continue
             later = [other for other, candidate in parts.items() if name in candidate.writes]
-            remedy = (
-                f"'{later[0]}' writes it, but runs later: put it first." if later else "No part writes it: add one."
-            )
-            raise ModelError(f"'{place}' reads the field '{name}', which nothing before it provides. {remedy}")
+            if later:
+                mend = f"'{later[0]}' writes it, but runs later: put it first."
+            else:
+                from eqff.providers import remedy  # looks through configs, which a model that fits together needs not
+
+                mend = f"No part writes it. {remedy(name)}"
+            raise ModelError(f"'{place}' reads the field '{name}', which nothing before it provides. {mend}")
         available |= set(part.writes) | {f"pass_{name}" for name in part.writes if isinstance(part, Exchange)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from ase.data import chemical_symbols
 from scipy.spatial.distance import pdist
 
 from eqff.data.atomic_data import AtomicData
@@ -10,6 +11,7 @@ from eqff.data.neighbours import neighbour_pairs
 from eqff.errors import DataError
 
 _SEARCH_RADIUS = 1.0  # Å; images are looked for this far away, which every bond but none of the errors exceeds
+_SMALL = 64  # atoms below which a call of pdist costs more than computing every distance twice
 _LARGE = 1000  # atoms from which on all distances cost more than a neighbour search
 
 
@@ -26,8 +28,19 @@ def check_frame(frame: AtomicData, min_distance: float = 0.1) -> float:
     Raises:
         DataError: NaN or infinite numbers, coinciding atoms.
     """
+    check_elements(frame)
     check_finite(frame)
     return check_distances(frame, min_distance)
+
+
+def check_elements(frame: AtomicData) -> None:
+    """Raises DataError if an atom is of no element: ASE calls such atoms X and gives them atomic number 0."""
+    wrong = [int(number) for number in frame.numbers if not 1 <= number < len(chemical_symbols)]
+    if wrong:
+        raise DataError(
+            f"{frame.place}: {len(wrong)} of {frame.num_nodes} atoms are of no element (atomic number {wrong[0]}). The "
+            "file has to say them: a column species:S:1 in extxyz, atomic numbers in arrays."
+        )
 
 
 def check_finite(frame: AtomicData) -> None:
@@ -62,6 +75,11 @@ def shortest_distance(frame: AtomicData) -> tuple[float, int, int]:
     """The shortest distance in Å, periodic images included, and the two atoms; infinite if none is within 1 Å and the
     structure is periodic or large, or there is one atom alone."""
     positions, pbc = frame.positions.numpy(), frame.pbc[0].numpy()
+    if not pbc.any() and 1 < len(positions) < _SMALL:
+        distances = np.linalg.norm(positions[:, None] - positions, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        first, second = divmod(int(distances.argmin()), len(positions))
+        return float(distances[first, second]), first, second
     if not pbc.any() and 1 < len(positions) < _LARGE:
         distances = pdist(positions)
         pair = int(distances.argmin())

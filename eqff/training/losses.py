@@ -240,9 +240,11 @@ class Losses:
             if term.per_pass:
                 _check_passes(term, per_pass)
             elif name not in predicts:
+                from eqff.providers import remedy  # looks through configs
+
                 raise ConfigError(
                     f"training.losses.{name}: the model has no part that predicts '{name}'; it predicts "
-                    f"{', '.join(predicts)}. Add a head that writes it, or leave it out: training.losses.{name}=null"
+                    f"{', '.join(predicts)}. {remedy(name)} Or leave the loss out: training.losses.{name}=null"
                 )
 
     def check_labels(self, counts: Mapping[str, int], frames: int) -> None:

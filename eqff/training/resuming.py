@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.run_folder import RunFolder
@@ -69,7 +70,7 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: An override would change model or data, chooses a whole group, or names no setting.
     """
-    cfg = OmegaConf.load(folder.config)
+    cfg = _load(folder.config)
     averaged = cfg.training.ema is not None
     OmegaConf.set_struct(cfg, True)
     for override in OverridesParser.create().parse_overrides(list(overrides)):
@@ -86,6 +87,16 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
             raise ConfigError(f"There is no setting '{key}' in {folder.config}.") from error
     if averaged != (cfg.training.ema is not None):
         raise ConfigError("'training.ema' can't be switched on or off on resume: the state holds the average, or not.")
+    return cfg
+
+
+def _load(path: Path) -> DictConfig:
+    try:
+        cfg = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML any more: {' '.join(str(error).split())}. Start a new run.") from error
+    if not isinstance(cfg, DictConfig) or "training" not in cfg:
+        raise ConfigError(f"{path} is not the config of a training. Give a stopped run's folder, or start a new run.")
     return cfg
 
 

@@ -12,6 +12,7 @@ from eqff.build import allow, check_model
 from eqff.config import settings
 from eqff.data.module import AtomicDataModule
 from eqff.data.splits import check_settings as check_split
+from eqff.outputs import require_writable
 from eqff.ranges import Count, InnerShare, NonNegative
 from eqff.tracking.wandb import TrackingSettings
 from eqff.training.budget import BudgetSettings
@@ -136,9 +137,8 @@ class RunSettings:
         check_optimizer(training.optimizer)
         check_trainer(general.trainer)
         if general.simulate is not None:
-            from eqff.simulation import SimulationSettings  # takes a while, and few trainings end with a simulation
-
-            settings(SimulationSettings, general.simulate, "simulate")
+            check_simulation(general.simulate)
+        require_writable(general.output)
         return cls(
             training=training,
             losses=Losses.from_config(training.losses),
@@ -148,6 +148,17 @@ class RunSettings:
             trainer=general.trainer,
             dtype=DTYPES[general.dtype],
         )
+
+
+def check_simulation(section: Mapping[str, Any]) -> None:
+    """Checks the section ``simulate`` and reads its structure, so that a training doesn't end in an error.
+
+    Raises:
+        EqffError: A setting is wrong, or the structure can't be read.
+    """
+    from eqff.simulation import SimulationSettings, read_structure  # takes a while, and few trainings simulate
+
+    read_structure(settings(SimulationSettings, section, "simulate"))
 
 
 def check_data(section: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import lightning
 from annotated_types import Ge
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from eqff.errors import ConfigError
 from eqff.ranges import Count, Positive
@@ -45,6 +46,8 @@ def check_trainer(arguments: Mapping[str, Any]) -> None:
             raise ConfigError(f"trainer.{needed} is missing: give {needed}: null for no limit.")
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     try:
-        lightning.Trainer(**{**arguments, **quiet}, logger=False, inference_mode=False)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        # who has started this process is looked at in eqff.ranks, not here
+        place = [LightningEnvironment()]
+        lightning.Trainer(**{**arguments, **quiet}, logger=False, inference_mode=False, plugins=place)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error

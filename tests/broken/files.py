@@ -10,7 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-HEADER = 'Properties=species:S:1:pos:R:3:forces:R:3 energy={energy} total_charge={charge} multiplicity={spin} pbc="F F F"'
+HEADER = (
+    "Properties=species:S:1:pos:R:3:forces:R:3 energy={energy} total_charge={charge} multiplicity={spin} "
+    'pbc="F F F"'
+)
 WATER = (("O", 0.0, 0.0, 0.12), ("H", 0.0, 0.76, -0.47), ("H", 0.0, -0.76, -0.47))
 
 COINCIDING = f"3\n{HEADER.format(energy=-100, charge=0, spin=1)}\nO 0 0 0 1 0 0\n" + "H 0 0.7 0 -0.5 0 0\n" * 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from eqff.build import locate
 from eqff.errors import ConfigError, did_you_mean
 from eqff.training.optimizers.groups import parameter_groups
-from eqff.validation import check_arguments
+from eqff.validation import check_arguments, check_value
 
 PLACE = "training.optimizer"
 _OWN = ("name", "groups", "no_decay")
@@ -34,12 +34,14 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
 
 def check_optimizer(config: Mapping[str, Any]) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
     """The class and its arguments, before there is anything to optimize; see `build_optimizer`."""
-    if not config.get("name"):
+    if not isinstance(config.get("name"), str):
         raise ConfigError(f"{PLACE}.name is missing: a class of torch.optim (AdamW...) or the path of one in eqff.")
     kind = optimizer_class(config["name"])
     accepted = [name for name in inspect.signature(kind).parameters if name != "params"]
     arguments = {key: value for key, value in config.items() if value is not None and key not in _OWN}
     check_arguments(kind, arguments, PLACE, known=accepted)
+    check_value(config.get("no_decay"), Sequence[str] | None, f"{PLACE}.no_decay")
+    check_value(config.get("groups"), Mapping[str, Mapping[str, Any] | None] | None, f"{PLACE}.groups")
     return kind, arguments
 
 
