@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqff.data.energy_fit import EnergyFit
-from eqff.data.energy_rows import EnergyRows
+from eqff.data.energy_rows import WIDTH, EnergyRows
 from eqff.data.moments import Moments
 
 SAME_COMPOSITION_GAP = 0.3
@@ -19,6 +19,7 @@ RATIO = 6.0
 """Either of them in units of what is there within files."""
 _COMPOSITIONS = 256  # that are watched, the first ones to come: memory stays bounded
 _FILES = 50  # among which the odd one is looked for by fits
+_MULTIPLIERS = np.random.default_rng(0).integers(2**62, size=WIDTH + 2)  # rows to 64-bit hashes, sums wrap around
 _REMEDY = (
     "are files of several levels of theory (or units, or with energies of something subtracted) mixed? If so, correct "
     "them or say so: data.level_of_theory={FILE: NAME}"
@@ -42,8 +43,8 @@ class SharedCompositions:
         rows = rows.where(~np.isnan(rows.energies) & (rows.sizes > 1))
         levels, level_index = np.unique(rows.levels, return_inverse=True)
         keys = np.column_stack([rows.counts, rows.charges, level_index.ravel()])
-        kinds, owner = np.unique(keys, axis=0, return_inverse=True)
-        for number, kind in enumerate(kinds):
+        _, first, owner = np.unique(keys @ _MULTIPLIERS, return_index=True, return_inverse=True)
+        for number, kind in enumerate(keys[first]):
             key = (str(levels[kind[-1]]), kind[:-1].tobytes())
             if key in self.energies or len(self.energies) < _COMPOSITIONS:
                 self._take(self.energies.setdefault(key, {}), rows.where(owner.ravel() == number))

@@ -15,7 +15,7 @@ from eqff.checkpoints.atomic import replacing
 from eqff.errors import TrainingError
 
 _UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, UnpicklingError)
-_NEEDED = ("state_dict", "global_step", "epoch")
+_NEEDED = ("state_dict", "global_step", "epoch", "loops")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -24,15 +24,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         TrainingError: It can't be read: it is cut off, damaged, or holds more than tensors and plain values.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise TrainingError(f"'{path}' can't be read: {reason}") from error
+    content = _load(path, "cpu")
     missing = [name for name in _NEEDED if not isinstance(content, dict) or name not in content]
     if missing:
         raise TrainingError(f"'{path}' is no state of a training: it lacks {', '.join(missing)}.")
     return content
+
+
+def _load(path: str | Path, map_location: Any) -> Any:
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except _UNREADABLE as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise TrainingError(f"'{path}' can't be read: {reason}") from error
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -61,4 +65,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Reads tensors and plain values; whatever is asked for, nothing in the file is executed."""
-        return torch.load(path, map_location=map_location, weights_only=True)
+        return _load(path, map_location)
