@@ -35,7 +35,7 @@ def check_frame(frame: AtomicData, min_distance: float = 0.1) -> float:
 
 def check_elements(frame: AtomicData) -> None:
     """Raises DataError if an atom is of no element: ASE calls such atoms X and gives them atomic number 0."""
-    wrong = [int(number) for number in frame.numbers if not 1 <= number < len(chemical_symbols)]
+    wrong = [number for number in frame.numbers.tolist() if not 1 <= number < len(chemical_symbols)]
     if wrong:
         raise DataError(
             f"{frame.place}: {len(wrong)} of {frame.num_nodes} atoms are of no element (atomic number {wrong[0]}). The "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +38,15 @@ class Columns:
     @classmethod
     def of(cls, frames: Sequence[AtomicData]) -> Columns:
         """Of structures in memory; a label that only some of them have is NaN for the others."""
-        labels = {name for frame in frames for name in frame.labels}
-        names = [*INPUTS, *(name for name in table.names("label") if name in labels)]
+        stored = [frame.to_dict() for frame in frames]  # once: looking fields up in PyG's objects takes long
+        present = set().union(*stored)
+        names = [*INPUTS, *(name for name in table.names("label") if name in present)]
+        sizes = [frame.num_nodes for frame in frames]
         return cls(
-            np.array([frame.num_nodes for frame in frames], dtype=np.int64),
-            {name: np.concatenate([_values(frame, name) for frame in frames]) for name in names},
-            {name: [getattr(frame, name, "") for frame in frames] for name in TEXTS},
-            np.array([getattr(frame, "frame", 0) for frame in frames], dtype=np.int64),
+            np.array(sizes, dtype=np.int64),
+            {name: np.concatenate(_values(stored, name, sizes)) for name in names},
+            {name: [fields.get(name, "") for fields in stored] for name in TEXTS},
+            np.array([fields.get("frame", 0) for fields in stored], dtype=np.int64),
         )
 
     def __len__(self) -> int:
@@ -123,5 +126,8 @@ def unknown(name: str, atoms: int, structures: int) -> np.ndarray:
     return np.full((atoms if row.level == "atom" else structures, *(row.shape or ())), np.nan)
 
 
-def _values(frame: AtomicData, name: str) -> np.ndarray:
-    return frame[name].numpy() if name in frame else unknown(name, frame.num_nodes, 1)
+def _values(stored: Sequence[Mapping[str, Any]], name: str, sizes: Sequence[int]) -> list[np.ndarray]:
+    return [
+        fields[name].numpy() if name in fields else unknown(name, size, 1)
+        for fields, size in zip(stored, sizes, strict=True)
+    ]
