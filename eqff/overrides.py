@@ -45,6 +45,11 @@ def open_override(text: str) -> str:
     return f"++{text}" if is_open and "=" in text else text
 
 
+def is_setting(text: str) -> bool:
+    """Whether an argument of the command line is KEY=VALUE or ~KEY, not an option such as --config-dir or its value."""
+    return text.startswith("~") or ("=" in text and not text.startswith("-"))
+
+
 def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -> None:
     """Composes the config in a directory once, so that a wrong override is explained before anything starts.
 
@@ -102,7 +107,7 @@ def _explain(directory: Path, config_name: str, overrides: Sequence[str], error:
     try:
         known = hydra.compose(config_name, overrides=groups)
     except MissingConfigException as error:
-        return _explain_option(error)
+        return _explain_option(error, own_folder=any(text.startswith("hydra.searchpath=") for text in overrides))
     except HydraException as error:
         return first_lines(error)
     for override in OverridesParser.create().parse_overrides([text for text in overrides if text not in groups]):
@@ -115,12 +120,14 @@ def _explain(directory: Path, config_name: str, overrides: Sequence[str], error:
     return _merging(merging[1]) if merging else first_lines(error)
 
 
-def _explain_option(error: MissingConfigException) -> str:
-    """The message for an option that a group doesn't have."""
+def _explain_option(error: MissingConfigException, own_folder: bool) -> str:
+    """The message for an option that a group doesn't have; ``own_folder``: one of the user was searched too."""
     if not error.options or not error.missing_cfg_file:
         return first_lines(error)
     group, _, option = error.missing_cfg_file.rpartition("/")
-    return f"'{group}' has no option '{option}'.{did_you_mean(option, error.options)}"
+    known = did_you_mean(option, error.options)
+    hint = "" if own_folder or "Did you mean" in known else " Files of your own are found with --config-dir FOLDER."
+    return f"'{group}' has no option '{option}'.{known}{hint}"
 
 
 def _names_group(directory: Path, text: str) -> bool:

@@ -51,6 +51,21 @@ def test_names_that_users_choose_need_no_plus_sign(override):
     assert open_override("data.keysmith=1") == "data.keysmith=1"
 
 
+def test_options_stand_anywhere(tmp_path, capsys, monkeypatch):
+    (tmp_path / "term").mkdir()
+    (tmp_path / "term" / "mine.yaml").write_text("_target_: my_parts.mine.Mine\n")
+    monkeypatch.setattr(sys, "argv", ["eqff-train"])
+    seen = []
+    run_command(
+        seen.append, "train", ["seed=3", "--config-dir", str(tmp_path), "~model.terms.zbl", "+term@model.terms.x=mine"]
+    )
+    assert seen[0].model.terms.x == {"_target_": "my_parts.mine.Mine"} and "zbl" not in seen[0].model.terms
+    with pytest.raises(SystemExit):
+        run_command(seen.append, "train", ["+term@model.terms.x=mine"])
+    message = capsys.readouterr().err
+    assert "'term' has no option 'mine'" in message and "--config-dir FOLDER" in message
+
+
 @pytest.mark.parametrize("override", ["data.path=x", "+new.key=1", "training/schedule=cosine", "experiment=main_job"])
 def test_right_overrides(override):
     check_command_line(config_directory(), "train", [override])
