@@ -86,23 +86,12 @@ def _resume(folder: str, changes: Mapping[str, Any]) -> SimulationResult:
 
 
 def _changes(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """What is given beside ``resume``.
-
-    Raises:
-        ConfigError: A setting that would lead elsewhere.
-    """
-    from eqff.errors import ConfigError
-    from eqff.simulation.simulation import CHANGEABLE
+    """The settings that are given beside ``resume``."""
+    from eqff.simulation.simulation import check_changes
 
     names = [text.split("=")[0].lstrip("+~") for text in overrides]
     names = [name for name in names if name != "resume" and not name.startswith("hydra")]
-    for name in names:
-        if name not in CHANGEABLE:
-            raise ConfigError(
-                f"'{name}' can't be changed on resume: the run would not go on the same way. Changeable are "
-                f"{', '.join(CHANGEABLE)}. For anything else, start a new run from the last frame: "
-                "structure=TRAJECTORY@-1 velocities=structure."
-            )
+    check_changes(names)
     return {name: cfg[name] for name in names}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ase.optimize import LBFGS
 
 from eqff.checkpoints.metadata import eqff_version
 from eqff.config import settings as checked_settings
-from eqff.errors import EqffError, ModelError
+from eqff.errors import ConfigError, EqffError, ModelError
 from eqff.potential import Potential
 from eqff.simulation.ensembles import choose_integrator
 from eqff.simulation.finish import RESULT_FILE, finish, write_json
@@ -82,11 +82,11 @@ def run_simulation(
     folder.mkdir(parents=True, exist_ok=True)
     _describe(folder, settings, potential, origin or {})
     rng = np.random.default_rng(settings.seed)
+    limits = Limits.of(settings, _shortest_in_training(potential))
     with Recorder(folder, settings.trajectory, log_columns(atoms, settings)) as recorder:
-        trouble = _begin(atoms, settings, rng, folder)
+        trouble = _begin(atoms, settings, limits, rng, folder)
         degrees = _degrees(atoms, settings)
         stepper = build_stepper(atoms, settings, degrees, rng)
-        limits = Limits.of(settings, _shortest_in_training(potential))
         run = Run(settings, folder, atoms, rng, degrees, stepper, recorder, limits, fingerprint(potential))
         if not trouble:
             run.row()
@@ -120,6 +120,7 @@ def resume_simulation(
         ModelError: There is nothing to resume, the model is another one, or files were changed.
     """
     folder = Path(folder)
+    check_changes(changes or {})
     saved = load_state(folder)
     settings = replace(stored_settings(folder), **changes or {})
     if saved.model != fingerprint(potential):
@@ -136,6 +137,21 @@ def resume_simulation(
     with Recorder(folder, settings.trajectory, columns, after=saved.marks) as recorder:
         run = Run(settings, folder, atoms, rng, saved.degrees, stepper, recorder, limits, saved.model, saved.step)
         return finish(run, advance(run, progress, report, ""))
+
+
+def check_changes(names: Iterable[str]) -> None:
+    """Checks that a resumed run may have other values of these settings.
+
+    Raises:
+        ConfigError: It would not go on the same way.
+    """
+    for name in names:
+        if name not in CHANGEABLE:
+            raise ConfigError(
+                f"'{name}' can't be changed on resume: the run would not go on the same way. Changeable are "
+                f"{', '.join(CHANGEABLE)}. For anything else, start a new run from the last frame: "
+                "structure=TRAJECTORY@-1 velocities=structure."
+            )
 
 
 def stored_settings(folder: str | Path) -> SimulationSettings:
@@ -182,12 +198,12 @@ def _describe(folder: Path, settings: SimulationSettings, potential: Potential, 
         (folder / name).unlink(missing_ok=True)
 
 
-def _begin(atoms: Atoms, settings: SimulationSettings, rng: np.random.Generator, folder: Path) -> str:
+def _begin(atoms: Atoms, settings: SimulationSettings, limits: Limits, rng: np.random.Generator, folder: Path) -> str:
     """Relaxes first if asked to, and sets the momenta; what went wrong, else an empty text."""
     try:
         if settings.relax_steps and settings.ensemble != "relax":
             LBFGS(atoms, logfile=None).run(fmax=settings.relax_fmax, steps=settings.relax_steps)
-        trouble = Limits.of(settings, None).trouble(atoms, 0.0)
+        trouble = limits.trouble(atoms, 0.0)
     except EqffError as error:
         trouble = str(error)
     if settings.ensemble == "relax":

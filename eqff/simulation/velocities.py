@@ -55,7 +55,8 @@ def give_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, 
     if len(atoms) > 1 and not atoms.constraints:
         Stationary(atoms, preserve_temperature=False)
         if keeps_rotation and not atoms.pbc.any():
-            ZeroRotation(atoms, preserve_temperature=False)
+            with np.errstate(invalid="ignore"):  # linear molecules have an axis without inertia
+                ZeroRotation(atoms, preserve_temperature=False)
     actual = kinetic_temperature(atoms, degrees_of_freedom(atoms, keeps_rotation=keeps_rotation))
     if actual > 0:
         atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / actual))
