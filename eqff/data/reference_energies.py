@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eqff.data.atomic_data import AtomicData
 from eqff.data.charge_reference import ChargeReference
 from eqff.data.energy_fit import EnergyFit, Solution
@@ -25,7 +23,7 @@ from eqff.data.isolated_atoms import (
 )
 from eqff.data.moments import Moments
 from eqff.data.odd_files import SharedCompositions, odd_file_notes
-from eqff.data.reference_set import ReferenceSet, per_number
+from eqff.data.reference_set import ReferenceSet
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Choice = str | Mapping[Any, Any]
@@ -212,24 +210,6 @@ def _implied(choice: Choice, level: str | None) -> str | None:
     return (
         "isolated_ions" if any(isinstance(states, Mapping) and len(states) > 1 for states in table.values()) else None
     )
-
-
-def energies_above(frames: Sequence[AtomicData], reference: Mapping[int, float]) -> np.ndarray:
-    """Energies per atom above the reference energies (Z to eV) of the frames that have energies, eV, float64."""
-    rows = EnergyRows.of(frames).with_energies()
-    return (rows.energies - rows.counts @ per_number(reference)) / rows.sizes
-
-
-def elements_of(frames: Sequence[AtomicData]) -> tuple[int, ...]:
-    """The atomic numbers that occur, ascending."""
-    found = (np.unique(columns.values["numbers"]).tolist() for columns in as_frames(frames).chunks())
-    return tuple(sorted(set().union(*found)))
-
-
-def composition(frame: AtomicData, elements: Sequence[int]) -> np.ndarray:
-    """How many atoms of each element a structure has, float64."""
-    counts = np.bincount(frame.numbers.numpy(), minlength=max(elements) + 1)
-    return counts[list(elements)].astype(np.float64)
 
 
 def _residual_note(reference: ReferenceSet, chunks: Iterable[EnergyRows]) -> list[str]:

@@ -6,7 +6,8 @@ from ase import Atoms
 from frames_on_file import methanes, waters, write_extxyz
 
 from eqff.data.atoms import from_atoms
-from eqff.data.reference_energies import composition, elements_of, energies_above, reference_energies
+from eqff.data.energy_rows import EnergyRows
+from eqff.data.reference_energies import reference_energies
 from eqff.errors import ConfigError, DataError
 
 TRUE = {1: -13.6, 6: -1029.4, 8: -2041.3}
@@ -38,14 +39,14 @@ def test_least_squares_recovers_the_energies_where_compositions_determine_them()
 def test_one_composition_alone_is_fitted_exactly_and_said_to_mean_nothing():
     frames = with_energies(waters(5))
     found = reference_energies("least_squares", frames)
-    assert np.abs(energies_above(frames, found.energies)).max() < 1e-9
+    assert np.abs(found.above(EnergyRows.of(frames))).max() < 1e-9
     assert any("determine only 1 of 2 energies (H, O)" in note for note in found.notes)
 
 
 def test_energies_of_many_thousand_electronvolts_keep_their_digits():
     frames = with_energies([*waters(3), *methanes(3)], offset=1e-4)
     found = reference_energies("least_squares", frames)
-    above = energies_above(frames, found.energies)
+    above = found.above(EnergyRows.of(frames))
     assert np.abs(above).max() < 1e-4
 
 
@@ -93,5 +94,5 @@ def test_data_without_energies():
 
 def test_composition():
     frames = with_energies([*waters(1), *methanes(1)])
-    assert elements_of(frames) == (1, 6, 8)
-    assert composition(frames[1], (1, 6, 8)).tolist() == [4.0, 1.0, 0.0]
+    rows = EnergyRows.of(frames)
+    assert rows.counts[:, [1, 6, 8]].tolist() == [[2, 0, 1], [4, 1, 0]] and rows.sizes.tolist() == [3, 5]
