@@ -125,6 +125,7 @@ def save(prepared: Preparation, metrics: Mapping[str, float]) -> None:
     about = {
         "data_hash": prepared.data.data_hash,
         "states": count_states(prepared.data.frames["train"]),
+        "shortest_distance": prepared.data.report["train"].shortest,
         "metrics": dict(metrics),
         "units": prepared.module.validation_errors.units,
         "run": prepared.cfg["name"],
