@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eqff.data.atomic_data import AtomicData
 from eqff.data.charge_reference import ChargeReference
 from eqff.data.energy_fit import EnergyFit, Solution
@@ -226,3 +228,9 @@ def _residual_note(reference: ReferenceSet, chunks: Iterable[EnergyRows]) -> lis
 def _only(fit: EnergyFit) -> str:
     """The level of theory that all frames with energies declare, empty if they don't."""
     return next(iter(fit.levels)) if len(fit.levels) == 1 else ""
+
+
+def elements_of(frames: Sequence[AtomicData]) -> tuple[int, ...]:
+    """The atomic numbers that occur, ascending."""
+    found = (np.unique(columns.values["numbers"]).tolist() for columns in as_frames(frames).chunks())
+    return tuple(sorted(set().union(*found)))
