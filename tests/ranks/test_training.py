@@ -64,7 +64,7 @@ def settings(data, output, *overrides):
 
 
 def run(arguments):
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=3600, check=False)
 
 
 def assert_same_rows(one, other, rounding=1e-9):
