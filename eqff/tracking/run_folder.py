@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from eqff.checkpoints.atomic import replacing
+from eqff.checkpoints.atomic import remove_leftovers, replacing
 from eqff.checkpoints.model_file import MODEL_FILE
 from eqff.errors import TrainingError
 
@@ -103,6 +103,12 @@ class RunFolder:
     def report(self) -> Path:
         """The report."""
         return self.path / "report.md"
+
+    def remove_leftovers(self) -> None:
+        """Deletes the unfinished files that killed processes have left."""
+        names = [path for path in self.path.glob("*") if path.is_file()]
+        for path in (*names, *self.states, self.best_checkpoint):
+            remove_leftovers(path)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Writes plain values as ``NAME``, whole or not at all."""

@@ -89,6 +89,7 @@ def _run_started(
 
 
 def _found_state(folder: RunFolder) -> SavedState:
+    folder.remove_leftovers()
     state = saved_state(folder)
     for note in state.notes:
         _say(note)

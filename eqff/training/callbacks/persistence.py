@@ -137,7 +137,7 @@ class Persistence(Callback):
             self.folder.last_checkpoint, storage_options={"previous": self.folder.previous_checkpoint}
         )
         self.saved_step, self._saved_at, self._due = trainer.global_step, time.monotonic(), False
-        trainer.lightning_module.window.restart_clock()  # writing is neither computing nor waiting for data
+        trainer.lightning_module.window.restart_clock()  # the time of writing isn't that of steps
 
     def _wanted(self) -> tuple[bool, bool]:
         """Whether a state is wanted, and a stop; all ranks agree, though their clocks and signals don't."""

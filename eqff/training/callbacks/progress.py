@@ -53,15 +53,12 @@ class ProgressReport(Callback):
             self._task = self._progress.add_task("", total=1.0)
             self._progress.start()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """A batch has come."""
-        self._throughput.batch_arrived()
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Draws anew if it is time."""
-        self._throughput.step_ended(batch.num_graphs, len(batch.batch))
+        waited = trainer.train_dataloader.seconds_waited
+        self._throughput.step_ended(batch.num_graphs, len(batch.batch), waited)
         if time.perf_counter() - self._drawn < _REDRAW_SECONDS:
             return
         self._measure()

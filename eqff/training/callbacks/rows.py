@@ -28,15 +28,12 @@ class MetricRows(Callback):
         self._written = trainer.global_step
         self.window.restart_clock()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """A batch has come."""
-        self.window.throughput.batch_arrived()
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """A row if it is time; batches whose gradients are only gathered are no steps."""
-        self.window.throughput.step_ended(batch.num_graphs, len(batch.batch))
+        waited = trainer.train_dataloader.seconds_waited
+        self.window.throughput.step_ended(batch.num_graphs, len(batch.batch), waited)
         step = trainer.global_step
         if step > self._written and step % trainer.log_every_n_steps == 0:
             self._written = step
@@ -44,7 +41,7 @@ class MetricRows(Callback):
             pl_module.write_row(pl_module.training_row() | memory)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Validation is neither computing steps nor waiting."""
+        """The time of a validation isn't that of steps."""
         self.window.restart_clock()
 
     def state_dict(self) -> dict[str, Any]:
