@@ -154,7 +154,8 @@ def test_content_and_settings_name_the_cache(path, tmp_path):
     assert len(folders(kept)) == 1
     moved = path.rename(tmp_path / "elsewhere.extxyz")
     again = cached_set(moved, Reading(), kept, 1).frames
-    assert len(folders(kept)) == 1 and again[0].source.endswith("elsewhere.extxyz") and first[0].energy == again[0].energy
+    assert len(folders(kept)) == 1 and again[0].source.endswith("elsewhere.extxyz")
+    assert first[0].energy == again[0].energy
     cached_set(moved, Reading(keys={"dipole": None}), kept, 1)
     cached_set(f"{moved}@:5", Reading(), kept, 1)
     assert len(folders(kept)) == 3
