@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from eqff.errors import ConfigError, did_you_mean
 
@@ -69,6 +70,8 @@ def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -
     with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
         try:
             hydra.compose(arguments.config_name or config_name, overrides=overrides)
+        except YAMLError as error:
+            raise ConfigError(f"A config file is no YAML: {' '.join(str(error).split())}") from error
         except OverrideParseException as error:
             text = (error.override or "").removeprefix("++")
             raise ConfigError(f"'{text}' can't be read as KEY=VALUE: {first_lines(error)}") from error

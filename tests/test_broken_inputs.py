@@ -338,6 +338,7 @@ OVERRIDES = [
     (["--nonsense"], r"'--nonsense'.*--help"),
     (["--config-dir", "nowhere"], r"--config-dir.*nowhere"),
     (["--config-name", "trian"], r"trian"),
+    (["--config-dir", "PLACE/own_config", "experiment=bad"], r"no YAML.*bad\.yaml"),
     (["+term@model.terms.zbl=zbl", "model.terms.zbl.inner=2"], r"inner < outer"),
     (["+head@model.heads.charges=charges"], r"model\.heads\.charges.*losses\.charges.*~model\.heads\.charges"),
     (
@@ -358,7 +359,7 @@ OVERRIDES = [
 
 @pytest.mark.parametrize(("argv", "pattern"), OVERRIDES, ids=lambda value: str(value)[:60])
 def test_overrides(here, capsys, argv, pattern):
-    argv = [*TRAIN, f"data.path={here}/good.extxyz", *argv]
+    argv = [*TRAIN, f"data.path={here}/good.extxyz", *(text.replace("PLACE", str(here)) for text in argv)]
     refuses(capsys, lambda: run_whole("train", argv), pattern)
 
 

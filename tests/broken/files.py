@@ -114,6 +114,8 @@ def write_all(folder: Path) -> Path:
     (folder / "binary.extxyz").write_bytes(np.random.default_rng(0).bytes(4000))
     (folder / "not_gzip.extxyz.gz").write_bytes(b"\x1f\x8b" + np.random.default_rng(1).bytes(500))
     (folder / "cut.extxyz.gz").write_bytes(gzip.compress(TEXTS["good.extxyz"].encode())[:-30])
+    (folder / "own_config" / "experiment").mkdir(parents=True)
+    (folder / "own_config" / "experiment" / "bad.yaml").write_text("name: [a\n  b: }\n", encoding="utf-8")
     (folder / "empty_folder").mkdir()
     (folder / "notes").mkdir()
     (folder / "notes" / "notes.txt").write_text("no structures here\n", encoding="utf-8")

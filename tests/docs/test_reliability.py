@@ -13,6 +13,6 @@ def test_the_page_names_tests():
     assert len(NAMED) > 40
 
 
-@pytest.mark.parametrize(("file", "name"), NAMED, ids="::".join)
+@pytest.mark.parametrize(("file", "name"), NAMED)
 def test_exists(file, name):
     assert re.search(rf"^ *def {name}\(", (ROOT / file).read_text("utf-8"), re.MULTILINE)
