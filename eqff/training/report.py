@@ -13,6 +13,7 @@ from rich.table import Table
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.report import markdown, number
 from eqff.training.preparation import Preparation, describe_model
+from eqff.training.resuming import resume_command
 
 _SUMMARY = ("energy_per_atom", "energy", "forces", "dipole", "charges")
 
@@ -61,8 +62,7 @@ def run_report(content: ReportContent) -> str:
 
 def _state(content: ReportContent) -> str:
     if content.interrupted:
-        resume = f"python -m eqff.train resume={content.prepared.folder.path}"
-        return f"Stopped before its budget ended. To go on: `{resume}`"
+        return f"Stopped before its budget ended. To go on: `{resume_command(content.prepared.folder)}`"
     return ""
 
 

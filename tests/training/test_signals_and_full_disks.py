@@ -248,7 +248,7 @@ def test_killed_twice(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(kill_runs, "start", Forked)
     monkeypatch.setattr(kill_runs, "run", lambda command: Forked(command).wait() and pytest.fail(" ".join(command)))
     monkeypatch.setattr(kill_runs, "STARTUP_SHARE", 0.0)
-    code = kill_runs.main(["--folder", str(tmp_path), "--kills", "2", "--epochs", "8"])
+    code = kill_runs.main(["--folder", str(tmp_path), "--kills", "2", "--epochs", "5"])
     said = capsys.readouterr().out
     assert code == 0, said
     assert "2 kills: " in said
