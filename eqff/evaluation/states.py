@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from eqff.data.atomic_data import AtomicData
+from eqff.data.frame_sequence import as_frames
 
 State = tuple[int, int]
 """Total charge in e and multiplicity 2S+1."""
@@ -26,9 +29,12 @@ def state_name(state: State) -> str:
     return f"{charge_text} {_SPIN_NAMES.get(multiplicity, f'2S+1={multiplicity}')}"
 
 
-def count_states(frames: Iterable[AtomicData]) -> list[dict[str, int]]:
+def count_states(frames: Sequence[AtomicData]) -> list[dict[str, int]]:
     """Frames per state, as model files keep it under ``states``: total_charge, multiplicity, frames."""
-    counts = Counter(state_of(frame) for frame in frames)
+    counts: Counter[State] = Counter()
+    for columns in as_frames(frames).chunks():
+        charges, spins = (np.rint(columns.values[name]) for name in ("total_charge", "multiplicity"))
+        counts.update(zip(charges.astype(int).tolist(), spins.astype(int).tolist(), strict=True))
     return [
         {"total_charge": charge, "multiplicity": multiplicity, "frames": count}
         for (charge, multiplicity), count in sorted(counts.items())

@@ -130,7 +130,7 @@ def test_a_lock_that_a_dead_process_left_is_no_obstacle(path, tmp_path):
 
 
 def own_memory():
-    """Bytes that belong to this process alone: pages of mapped files are the system's, which takes them when it must."""
+    """Bytes of this process alone; pages of mapped files are the system's, which takes them when it must."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
 

@@ -1,5 +1,7 @@
 """Every format gives the same structures as the extxyz file they came from."""
 
+import importlib.util
+
 import ase.db
 import h5py
 import numpy as np
@@ -143,3 +145,20 @@ def test_dipoles_of_three_atoms_are_not_taken_for_atomic_values(tmp_path, frames
 def test_trajectory(tmp_path, frames):
     write(tmp_path / "a.traj", [to_atoms(frame) for frame in frames])
     assert_same(read_frames(tmp_path / "a.traj", **STATE), frames)
+
+
+def test_lmdb_databases_name_the_package_that_reads_them(tmp_path):
+    if importlib.util.find_spec("ase_db_backends"):
+        pytest.skip("ase-db-backends is installed")
+    (tmp_path / "a.aselmdb").touch()
+    with pytest.raises(DataError, match="a.aselmdb: .*pip install ase-db-backends"):
+        read_frames(tmp_path / "a.aselmdb")
+
+
+def test_lmdb_databases(tmp_path):
+    pytest.importorskip("ase_db_backends")
+    with ase.db.connect(str(tmp_path / "a.aselmdb")) as database:
+        for atoms in waters(3):
+            database.write(atoms, key_value_pairs={"total_charge": 0, "multiplicity": 1})
+    read = read_frames(tmp_path / "a.aselmdb")
+    assert [frame.labels for frame in read] == 3 * [("energy", "forces")]

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from ase.db import connect
+from ase.db.core import Database
 
 from eqff.data.keys import recognise
 from eqff.data.readers.pieces import Piece
 from eqff.data.records import Record, record_from_ase
+from eqff.errors import DataError
 
 
 def read_ase_db(path: Path) -> Iterator[Record]:
@@ -24,7 +26,7 @@ def read_ase_db(path: Path) -> Iterator[Record]:
 
 def read_rows(path: Path, offset: int, limit: int | None) -> Iterator[Record]:
     """So many rows of a database (None: all), after so many others."""
-    database = connect(str(path))
+    database = _connect(path)
     metadata = database.metadata or {}
     units = dict(metadata.get("_property_unit_dict", {}))
     if "_distance_unit" in metadata:
@@ -41,5 +43,14 @@ def read_rows(path: Path, offset: int, limit: int | None) -> Iterator[Record]:
 
 def split_ase_db(path: Path, size: int) -> list[Piece]:
     """Pieces of at most ``size`` rows."""
-    number = connect(str(path)).count()
+    number = _connect(path).count()
     return [Piece(first, partial(read_rows, path, first, size)) for first in range(0, number, size)]
+
+
+def _connect(path: Path) -> Database:
+    try:
+        return connect(str(path))
+    except ImportError as error:
+        raise DataError(
+            f"{path}: reading LMDB databases needs the package ase-db-backends: pip install ase-db-backends."
+        ) from error
