@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixCom
 
 from eqff.simulation.trajectory import convert, cut_file, open_trajectory
 
@@ -80,7 +81,11 @@ class Recorder:
 
     def frame(self, atoms: Atoms) -> None:
         """One frame of the trajectory, with energy, forces and momenta."""
-        self._frames.append(atoms)
+        frame = atoms.copy()
+        frame.calc = atoms.calc
+        # the thermostat's own constraint is no property of the structure, and ASE can't repeat cells that have it
+        frame.set_constraint([each for each in atoms.constraints if not isinstance(each, FixCom)])
+        self._frames.append(frame)
 
     def marks(self) -> Marks:
         """Where log and trajectory end now."""
