@@ -42,7 +42,7 @@ def check_integers(config: Any, place: str) -> None:
 def check_cutoffs(lists: Mapping[str, float], place: str) -> None:
     """Raises ModelFileError if a neighbour list (name to cutoff in Å) reaches farther than any model's."""
     for name, cutoff in lists.items():
-        if not 0 < cutoff <= LARGEST_CUTOFF:
+        if not (0 < cutoff <= LARGEST_CUTOFF or cutoff == float("inf")):  # infinite: all pairs of open structures
             raise ModelFileError(
                 f"{place} asks for a neighbour list '{name}' of {cutoff:.4g} Å, which is not between 0 and "
                 f"{LARGEST_CUTOFF:g}. The file is damaged or forged: take it from its source again."

@@ -37,7 +37,7 @@ class ModelMetadata:
         model_config: The ``model`` config group it is built from.
         context: What it took from its training data (`ModelContext`).
         dtype: "float32" or "float64".
-        neighbour_lists: Name and cutoff in Å.
+        neighbour_lists: Name and cutoff in Å; None stands for all pairs of open structures.
         fields: Each label it predicts: unit, level and meaning.
         training: What whoever saved it knew: ``data_hash``, ``states`` (see `eqff.evaluation.states`), ``metrics``...
         eqff_version: That wrote it.
@@ -48,7 +48,7 @@ class ModelMetadata:
     model_config: dict[str, Any]
     context: dict[str, Any]
     dtype: str
-    neighbour_lists: dict[str, float]
+    neighbour_lists: dict[str, float | None]
     fields: dict[str, dict[str, Any]]
     training: dict[str, Any] = field(default_factory=dict)
     eqff_version: str = field(default_factory=eqff_version)
@@ -65,7 +65,7 @@ class ModelMetadata:
             model_config=plain(model_config),
             context=plain(context.to_dict()),
             dtype=str(potential.dtype).removeprefix("torch."),
-            neighbour_lists=plain(potential.neighbour_lists),
+            neighbour_lists={n: None if c == float("inf") else c for n, c in potential.neighbour_lists.items()},
             fields={name: {"unit": f.unit, "level": f.level, "meaning": f.meaning} for name, f in fields.items()},
             training=plain(training),
         )

@@ -23,13 +23,16 @@ def neighbour_pairs(
         positions: Å, (N, 3); atoms need not be inside of the cell.
         cell: Lattice vectors as rows in Å, (3, 3); rows of directions that are not periodic don't matter.
         pbc: (3,) bool.
-        cutoff: Å.
+        cutoff: Å. An infinite one stands for all pairs of a structure without periodic directions; a periodic one has
+            none in such a list.
 
     Returns:
         sender (E,), receiver (E,) ascending, and shift (E, 3) of the sender in lattice vectors, so that a pair's vector
         is ``positions[sender] - positions[receiver] + shift @ cell``. The order within a receiver is by sender, then
         shift, so that it does not depend on the search.
     """
+    if np.isinf(cutoff):
+        return _all_pairs(0 if np.any(pbc) else len(positions))
     rows = np.where(np.asarray(pbc)[:, None], cell, 0.0)
     box = complete_cell(rows) if np.any(pbc) else np.zeros((3, 3))
     search = NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
@@ -43,6 +46,11 @@ def neighbour_pairs(
     keys = (sender, receiver) if not np.any(pbc) else (*shift.T[::-1], sender, receiver)
     order = np.lexsort(keys)
     return sender[order], receiver[order], shift[order]
+
+
+def _all_pairs(num_atoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    receiver, sender = np.nonzero(~np.eye(num_atoms, dtype=bool))
+    return sender, receiver, np.zeros((len(sender), 3), dtype=np.int32)
 
 
 def add_neighbours(data: AtomicData, lists: Mapping[str, float]) -> AtomicData:

@@ -25,11 +25,13 @@ class Quantity:
         name: As in the case's ``results``; what is computed for a scan is called ``scan.KEY``.
         value: What eqff gives.
         expected: What the case says, by default ``results[name]``.
+        tolerance_of: The quantity whose tolerance it has, where the case gives it none of its own.
     """
 
     name: str
     value: Any
     expected: Any = field(default=None)
+    tolerance_of: str | None = None
 
 
 @dataclass(frozen=True)

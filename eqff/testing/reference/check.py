@@ -70,7 +70,7 @@ def _topic(name: str) -> ModuleType | None:
 
 
 def _compare(case: ReferenceCase, quantity: Quantity) -> Row:
-    kind, tolerance = _tolerance(case.tolerance, quantity.name)
+    kind, tolerance = _tolerance(case.tolerance, quantity.tolerance_of or quantity.name)
 
     def row(deviation: float | None, status: str, note: str = "") -> Row:
         return Row(case.identifier, quantity.name, deviation, tolerance, kind, status, note)

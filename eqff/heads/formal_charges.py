@@ -1,0 +1,73 @@
+"""Charges that are the same for every atom of an element, given by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ConfigError, ModelError
+from eqff.nn.reduce import segment_sum
+from eqff.parts import Fields, Head
+
+
+class FormalCharges(Head):
+    """q_i = q(Z_i), as in ionic crystals and classical force fields.
+
+    Args:
+        charges: e, by element symbol or atomic number.
+        elements: Atomic numbers covered; each needs a charge.
+        require_total: Whether a structure whose charges do not add up to its total charge is refused.
+
+    Raises:
+        ConfigError: An element without a charge, or one that does not exist.
+    """
+
+    reads = ("numbers", "total_charge")
+    writes = ("charges",)
+
+    def __init__(self, charges: Mapping[str | int, float], elements: tuple[int, ...], require_total: bool = True):
+        super().__init__()
+        known = {_number(element): float(charge) for element, charge in charges.items()}
+        absent = [element for element in elements if element not in known]
+        if absent:
+            raise ConfigError(f"formal charges: none given for Z = {', '.join(map(str, absent))}.")
+        table = torch.zeros(max(known) + 1, dtype=torch.float64)
+        table[list(known)] = torch.tensor(list(known.values()), dtype=torch.float64)
+        self.register_buffer("table", table, persistent=False)
+        self.require_total = require_total
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """``charges`` in e, (N,).
+
+        Raises:
+            ModelError: They don't add up to a structure's total charge.
+        """
+        charges = self.table.to(graph.positions.dtype)[graph.numbers]
+        if self.require_total:
+            self._check(graph, charges)
+        return {"charges": charges}
+
+    def _check(self, graph: AtomicGraph, charges: Tensor) -> None:
+        sums = segment_sum(charges, graph.batch, graph.num_structures)
+        wrong = (sums - graph.total_charge).abs() > 1e-4  # float32 sums of some thousand charges
+        if bool(wrong.any()):
+            index = int(wrong.nonzero()[0])
+            raise ModelError(
+                f"The formal charges of structure {index} of the batch add up to {float(sums[index]):.4f} e, but its "
+                f"total charge is {float(graph.total_charge[index]):g} e. Correct either, or set require_total=false."
+            )
+
+
+def _number(element: str | int) -> int:
+    from ase.data import atomic_numbers
+
+    if isinstance(element, int):
+        return element
+    if element in atomic_numbers:
+        return atomic_numbers[element]
+    if element.isdigit():
+        return int(element)
+    raise ConfigError(f"formal charges: there is no element '{element}'.")

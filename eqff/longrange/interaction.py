@@ -1,0 +1,229 @@
+"""The Coulomb interaction of one batch as a linear map: from charges to potentials, however it is summed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eqff.data.graph import AtomicGraph, Edges
+from eqff.errors import ConfigError, ModelError
+from eqff.longrange.ewald import EwaldSum
+from eqff.longrange.kernels import Kernel, smooth_end
+from eqff.longrange.mesh import MeshSum
+from eqff.longrange.padding import Padding
+from eqff.longrange.tuning import FADE, Splitting
+from eqff.nn.reduce import segment_sum
+from eqff.units import COULOMB_CONSTANT
+
+OPEN_PAIRS = "open_pairs"
+"""Neighbour list of all pairs in structures without periodic directions."""
+
+
+@dataclass(frozen=True)
+class BoundInteraction:
+    """The symmetric matrix A of a batch in eV/e², never formed unless asked for: V = A q, E = q·A·q / 2.
+
+    Everything is float64.
+
+    Attributes:
+        sender: Of each pair, (E,).
+        receiver: Likewise; both directions are present.
+        pair: A_ij of pairs nearby, eV/e², (E,).
+        diagonal: A_ii as far as it is not in the sums over wave vectors, eV/e², (N,).
+        sums: Over wave vectors, each for some of the periodic structures.
+        batch: Structure of each atom, (N,).
+        num_structures: B.
+    """
+
+    sender: Tensor
+    receiver: Tensor
+    pair: Tensor
+    diagonal: Tensor
+    sums: tuple[EwaldSum | MeshSum, ...]
+    batch: Tensor
+    num_structures: int
+
+    def potential(self, charges: Tensor) -> Tensor:
+        """V at each charge in V, (N,), from charges (N,) in e."""
+        near = segment_sum(self.pair * charges[self.sender], self.receiver, charges.shape[0])
+        potential = near + self.diagonal * charges
+        for part in self.sums:
+            potential = potential + COULOMB_CONSTANT * part.potential(charges)
+        return potential
+
+    def energy(self, charges: Tensor) -> Tensor:
+        """Energies in eV, (B,)."""
+        pairs = self.pair * charges[self.sender] * charges[self.receiver]
+        atoms = segment_sum(pairs, self.receiver, charges.shape[0]) + self.diagonal * charges.square()
+        energy = 0.5 * segment_sum(atoms, self.batch, self.num_structures)
+        for part in self.sums:
+            energy = energy.index_add(0, part.structures, COULOMB_CONSTANT * part.energy(charges))
+        return energy
+
+    def matrix(self) -> tuple[Tensor, Padding]:
+        """A of every structure, (B, n, n) with zeros in empty places, and where its atoms stand."""
+        structures = torch.arange(self.num_structures, device=self.batch.device)
+        padding = Padding.of(structures, self.batch, self.num_structures)
+        size = padding.index.shape[1]
+        place = torch.zeros_like(self.batch)
+        place[padding.index[padding.mask]] = padding.mask.nonzero(as_tuple=True)[1]
+        row = (self.batch * size + place)[self.receiver]
+        near = segment_sum(self.pair, row * size + place[self.sender], self.num_structures * size * size)
+        matrix = near.reshape(-1, size, size) + torch.diag_embed(padding.gather(self.diagonal))
+        for part in self.sums:
+            block = COULOMB_CONSTANT * part.matrix()
+            grown = torch.nn.functional.pad(block, (0, size - block.shape[2], 0, size - block.shape[1]))
+            matrix = matrix.index_add(0, part.structures, grown)
+        return matrix, padding
+
+
+class Interaction(ABC):
+    """A way to sum the Coulomb interaction.
+
+    Attributes:
+        neighbour_lists: Name and cutoff (Å) of each list that it needs.
+    """
+
+    neighbour_lists: dict[str, float]
+
+    @abstractmethod
+    def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
+        """For the geometry of a batch; ``widths`` of the charges in Å, (N,), if they have any.
+
+        Raises:
+            ModelError: The geometry is none that it can treat.
+        """
+
+
+class LatticeInteraction(Interaction):
+    """All pairs of open structures; Ewald's sum for periodic ones, on a mesh where they are large.
+
+    Slabs and wires are treated as such (`eqff.longrange.lattice`). A charged three-dimensional cell has a uniform
+    neutralising background; the surface term is left out (tin-foil).
+
+    Args:
+        kernel: What acts between two charges.
+        cutoff: Of neighbours in periodic structures, Å.
+        accuracy: What sums may leave out, see `Splitting`.
+        mesh_from: Number of atoms from which on periodic structures are summed on a mesh.
+        include_self: Whether a charge that is spread out has its own energy.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        cutoff: float = 6.0,
+        accuracy: float = 1e-6,
+        mesh_from: int = 500,
+        include_self: bool = False,
+    ):
+        self.kernel, self.include_self, self.mesh_from = kernel, include_self, mesh_from
+        self.splitting, self.accuracy = Splitting.of(cutoff, accuracy), accuracy
+        self.list_name = f"coulomb_{cutoff:g}".replace(".", "_")
+        self.neighbour_lists = {OPEN_PAIRS: float("inf"), self.list_name: cutoff}
+
+    def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
+        """See `Interaction.bind`."""
+        widths = None if widths is None else widths.to(torch.float64)
+        periodic = graph.pbc.any(dim=1)
+        self._check(graph, widths, periodic)
+        open_pairs, near = graph.edges[OPEN_PAIRS], graph.edges[self.list_name]
+        sender = torch.cat([open_pairs.sender, near.sender])
+        receiver = torch.cat([open_pairs.receiver, near.receiver])
+        pair = torch.cat([self._open(open_pairs, widths), self._near(near, widths, periodic[graph.batch])])
+        own = periodic[graph.batch].to(torch.float64) * (-2 * self.splitting.alpha / torch.pi**0.5)
+        spread = self.kernel.self_interaction(widths) if self.include_self else None
+        diagonal = own if spread is None else own + spread
+        return BoundInteraction(
+            sender=sender,
+            receiver=receiver,
+            pair=COULOMB_CONSTANT * pair,
+            diagonal=COULOMB_CONSTANT * diagonal,
+            sums=self._sums(graph, periodic),
+            batch=graph.batch,
+            num_structures=graph.num_structures,
+        )
+
+    def _open(self, edges: Edges, widths: Tensor | None) -> Tensor:
+        lengths = edges.lengths.to(torch.float64)
+        return 1 / lengths - self.kernel.complement(lengths, *_of_pair(widths, edges))
+
+    def _near(self, edges: Edges, widths: Tensor | None, periodic: Tensor) -> Tensor:
+        lengths = edges.lengths.to(torch.float64)
+        cutoff = self.splitting.cutoff
+        pair = torch.erfc(self.splitting.alpha * lengths) / lengths
+        pair = pair - self.kernel.complement(lengths, *_of_pair(widths, edges))
+        inside = periodic[edges.receiver]  # open structures have all their pairs already
+        return torch.where(inside, pair * smooth_end(lengths, FADE * cutoff, cutoff), 0.0)
+
+    def _sums(self, graph: AtomicGraph, periodic: Tensor) -> tuple[EwaldSum | MeshSum, ...]:
+        counts = torch.bincount(graph.batch, minlength=graph.num_structures)
+        on_mesh = counts >= self.mesh_from
+        sums: list[EwaldSum | MeshSum] = []
+        for chosen, method in ((periodic & ~on_mesh, EwaldSum), (periodic & on_mesh, MeshSum)):
+            structures = chosen.nonzero()[:, 0]
+            if len(structures):
+                padding = Padding.of(structures, graph.batch, graph.num_structures)
+                positions = padding.gather(graph.positions.to(torch.float64))
+                cell = graph.cell[structures].to(torch.float64)
+                sums.append(method.bind(padding, positions, cell, graph.pbc[structures], self.splitting, self.accuracy))
+        return tuple(sums)
+
+    def _check(self, graph: AtomicGraph, widths: Tensor | None, periodic: Tensor) -> None:
+        if not bool(periodic.any()):
+            return
+        extent, end = self.kernel.extent(widths, self.accuracy), FADE * self.splitting.cutoff
+        if extent > end:
+            raise ModelError(
+                f"The short-range part of the Coulomb interaction reaches {extent:.2f} Å, but neighbours in periodic "
+                f"structures are summed to {end:.2f} Å ({FADE:g} of the cutoff). Raise cutoff to "
+                f"{extent / FADE:.1f} Å, or make the charges' widths smaller."
+            )
+
+
+class PairInteraction(Interaction):
+    """Neighbours only, with the interaction and its charge cloud ended at the cutoff: cheap, and approximate.
+
+    Wolf's sum [Wolf et al., J. Chem. Phys. 110, 8254 (1999)] or, with ``shift_force``, the damped shifted force of
+    Fennell and Gezelter [J. Chem. Phys. 124, 234104 (2006)], which is smooth at the cutoff too. Open and periodic
+    structures are treated alike.
+
+    Args:
+        cutoff: Å.
+        alpha: Damping, 1/Å.
+        shift_force: Whether the force is shifted too. Without, it jumps at the cutoff.
+    """
+
+    def __init__(self, cutoff: float = 12.0, alpha: float = 0.2, shift_force: bool = True):
+        if alpha < 0:
+            raise ConfigError(f"alpha must not be negative; it is {alpha}.")
+        self.cutoff, self.alpha, self.shift_force = cutoff, alpha, shift_force
+        self.list_name = f"coulomb_{cutoff:g}".replace(".", "_")
+        self.neighbour_lists = {self.list_name: cutoff}
+
+    def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
+        """See `Interaction.bind`; charges are points."""
+        edges = graph.edges[self.list_name]
+        lengths = edges.lengths.to(torch.float64)
+        end = torch.tensor(self.cutoff, dtype=torch.float64)
+        value = float(torch.erfc(self.alpha * end) / end)
+        gauss = 2 * self.alpha / torch.pi**0.5
+        slope = float(value / end + gauss * torch.exp(-((self.alpha * end) ** 2)) / end) if self.shift_force else 0.0
+        pair = torch.erfc(self.alpha * lengths) / lengths - value + slope * (lengths - self.cutoff)
+        own = -(value + slope * self.cutoff + gauss)
+        return BoundInteraction(
+            sender=edges.sender,
+            receiver=edges.receiver,
+            pair=COULOMB_CONSTANT * torch.where(lengths < self.cutoff, pair, 0.0),
+            diagonal=torch.full((graph.num_atoms,), COULOMB_CONSTANT * own, dtype=torch.float64, device=lengths.device),
+            sums=(),
+            batch=graph.batch,
+            num_structures=graph.num_structures,
+        )
+
+
+def _of_pair(widths: Tensor | None, edges: Edges) -> tuple[Tensor | None, Tensor | None]:
+    return (None, None) if widths is None else (widths[edges.receiver], widths[edges.sender])
