@@ -16,7 +16,7 @@ head=(training/losses=energy_charges "+head@model.heads.charges=spin_channel_cha
 
 train() {  # NAME OVERRIDES...
   local folder=$output/$1
-  if [ -e "$folder/result.json" ]; then
+  if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
   elif [ -e "$folder/config.yaml" ]; then
     python -m eqff.train resume="$folder"

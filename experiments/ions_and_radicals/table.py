@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,12 @@ from eqff.observables import Reactivity, labelled_reactivity, reactivity
 
 RUNS = ("equilibration", "input", "attention")
 LABELS = ("charges", "spin_charges")
+
+
+def finished(folder: Path) -> bool:
+    """Whether there is a run that came to its end."""
+    result = folder / "result.json"
+    return result.exists() and not json.loads(result.read_text(encoding="utf-8"))["interrupted"]
 
 
 def errors_by_pass(model: eqff.Potential, frames: Sequence[AtomicData]) -> dict[str, np.ndarray]:
@@ -96,7 +103,7 @@ def figure(errors: dict[str, dict[str, np.ndarray]], path: Path) -> None:
 def main(data: Path, output: Path) -> None:
     """Writes ``table.md`` and ``passes.png`` and prints the tables."""
     torch.set_num_threads(1)
-    models = {name: eqff.load(output / name) for name in RUNS if (output / name / "result.json").exists()}
+    models = {name: eqff.load(output / name) for name in RUNS if finished(output / name)}
     train, test = (read_frames(data / f"{name}.extxyz.gz") for name in ("train", "test"))
     errors = {name: errors_by_pass(model, test) for name, model in models.items()}
     table = "\n".join([*pass_rows(errors), "", *redox_rows(models, train, test)]) + "\n"

@@ -73,3 +73,18 @@ def test_a_missing_label_is_named():
 def test_settings_that_cannot_be_right(field, weights, message):
     with pytest.raises(ConfigError, match=message):
         Losses.from_config({field: {"pass_weights": weights}}).check_model(("charges",), PER_PASS)
+
+
+def test_a_batch_that_is_shared_out_has_the_same_loss():
+    """Two processes' parts add up to the loss of the whole, also where they know different numbers of labels."""
+    losses = Losses.from_config({"pass_charges": {"pass_weights": [1.0, 1.0, 3.0]}})
+    prediction, label = passes()
+    whole, _ = losses({"pass_charges": prediction}, {"charges": label}, ATOMS, second_stage=False)
+    parts = [slice(0, 2), slice(2, 5)]
+    sums = [losses.terms[0].sums(prediction[part], label[part], ATOMS) for part in parts]
+    total = sum(torch.stack([value.detach().double() for value in pair]) for pair in sums)
+    shares = [
+        losses.share({"pass_charges": prediction[part]}, {"charges": label[part]}, ATOMS, False, lambda own: total)[0]
+        for part in parts
+    ]
+    torch.testing.assert_close(sum(shares), whole)
