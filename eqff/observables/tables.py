@@ -37,7 +37,7 @@ def atom_table(result: Reactivity) -> list[Row]:
     """
     if result.charges is None:
         raise ModelError(f"{result.place}: Fukui functions need atomic charges, which the model does not predict.")
-    states = [f"charge at {charge:+d} (e)" for charge in result.total_charges]
+    states = [f"charge at {charge:+d} (e)" if charge else "charge at 0 (e)" for charge in result.total_charges]
     return [
         {
             "atom": index,
