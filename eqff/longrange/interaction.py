@@ -129,7 +129,8 @@ class LatticeInteraction(Interaction):
         """See `Interaction.bind`."""
         widths = None if widths is None else widths.to(torch.float64)
         periodic = graph.pbc.any(dim=1)
-        self._check(graph, widths, periodic)
+        if bool(periodic.any()):
+            self.require_reach(widths)
         open_pairs, near = graph.edges[OPEN_PAIRS], graph.edges[self.list_name]
         sender = torch.cat([open_pairs.sender, near.sender])
         receiver = torch.cat([open_pairs.receiver, near.receiver])
@@ -172,9 +173,8 @@ class LatticeInteraction(Interaction):
                 sums.append(method.bind(padding, positions, cell, graph.pbc[structures], self.splitting, self.accuracy))
         return tuple(sums)
 
-    def _check(self, graph: AtomicGraph, widths: Tensor | None, periodic: Tensor) -> None:
-        if not bool(periodic.any()):
-            return
+    def require_reach(self, widths: Tensor | None) -> None:
+        """Raises ModelError if what the kernel takes from 1/r reaches beyond the neighbours; widths in Å, (N,)."""
         extent, end = self.kernel.extent(widths, self.accuracy), FADE * self.splitting.cutoff
         if extent > end:
             raise ModelError(

@@ -1,0 +1,178 @@
+"""Constrained minima by conjugate gradients, many structures at once, with matrices that are only ever applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqff.errors import ModelError
+from eqff.nn.reduce import segment_sum
+
+RUNAWAY = (
+    "Charges would grow without bound; raise the hardness or the widths, or look for atoms that are too close."
+)
+
+Product = Callable[..., Tensor]
+"""From x (N,) and tensors that the matrix depends on to M x (N,); M is symmetric and joins no two structures."""
+
+
+@dataclass
+class Convergence:
+    """How a solve went.
+
+    Attributes:
+        iterations: Of the structure that took longest.
+        residual: Norm of what is left, relative to the right-hand side, (B,).
+    """
+
+    iterations: int
+    residual: Tensor
+
+
+@dataclass(frozen=True)
+class ConjugateGradient:
+    """Solves P M P x = P b, sum x = 0, for each structure, where P takes out the mean.
+
+    Args:
+        batch: Structure of each atom, (N,).
+        num_structures: B.
+        preconditioner: Positive, about the inverse of M's diagonal, (N,).
+        tolerance: Of the residual's norm, relative to that of the right-hand side.
+        max_iterations: After which not having converged is an error.
+        what: Name of M, for messages.
+    """
+
+    batch: Tensor
+    num_structures: int
+    preconditioner: Tensor
+    tolerance: float = 1e-10
+    max_iterations: int = 500
+    what: str = "The matrix"
+
+    def solve(self, right: Tensor, product: Callable[[Tensor], Tensor]) -> tuple[Tensor, Convergence]:
+        """x (N,) from b (N,), without derivatives.
+
+        Raises:
+            ModelError: M is not positive definite, or the iteration did not converge; names structure and numbers.
+        """
+        x = torch.zeros_like(right)
+        residual = self._centred(right)
+        # relative to the whole right-hand side: of a constant one, which is stationary, only rounding is left
+        goal = self.tolerance * self._norm(right)
+        conjugate = self._precondition(residual)
+        direction, slope = conjugate, self._dot(residual, conjugate)
+        for iteration in range(self.max_iterations + 1):
+            left = self._norm(residual)
+            active = left > goal
+            if not bool(active.any()):
+                scale = (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny)
+                return x, Convergence(iteration, left / scale)
+            if iteration == self.max_iterations:
+                break
+            image = self._centred(product(direction))
+            curvature = self._dot(direction, image)
+            self._require_positive(curvature, self._dot(direction, direction), active)
+            step = torch.where(active, slope / torch.where(active, curvature, 1.0), 0.0)[self.batch]
+            x, residual = x + step * direction, residual - step * image
+            conjugate = self._precondition(residual)
+            new_slope = self._dot(residual, conjugate)
+            ratio = torch.where(active, new_slope / torch.where(active, slope, 1.0), 0.0)[self.batch]
+            direction, slope = conjugate + ratio * direction, new_slope
+        worst = int((left / goal).argmax())
+        reached = float(left[worst] / goal[worst]) * self.tolerance
+        raise ModelError(
+            f"{self.what} of structure {worst} of the batch: conjugate gradients left a residual of {reached:.1e} after "
+            f"{self.max_iterations} iterations; the goal is {self.tolerance:.1e}. Raise max_iterations or the tolerance."
+        )
+
+    def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
+        bad = active & (curvature <= 0)
+        if bool(bad.any()):
+            worst = int(bad.nonzero()[0])
+            raise ModelError(
+                f"{self.what} of structure {worst} of the batch is not positive definite: an eigenvalue of at most "
+                f"{float(curvature[worst] / squared[worst]):.4g} eV/e² was met. {RUNAWAY}"
+            )
+
+    def _precondition(self, values: Tensor) -> Tensor:
+        """The symmetric preconditioner on vectors whose sum is zero: scaled, and projected along it."""
+        scaled = self.preconditioner * values
+        total = segment_sum(scaled, self.batch, self.num_structures)
+        share = segment_sum(self.preconditioner, self.batch, self.num_structures)
+        return scaled - self.preconditioner * (total / share)[self.batch]
+
+    def _centred(self, values: Tensor) -> Tensor:
+        counts = torch.bincount(self.batch, minlength=self.num_structures).clamp(min=1)
+        return values - (segment_sum(values, self.batch, self.num_structures) / counts)[self.batch]
+
+    def _dot(self, first: Tensor, second: Tensor) -> Tensor:
+        return segment_sum(first * second, self.batch, self.num_structures)
+
+    def _norm(self, values: Tensor) -> Tensor:
+        return self._dot(values, values).sqrt()
+
+
+class _ImplicitSolve(torch.autograd.Function):
+    """x = S b with derivatives by the implicit function theorem: dx = S (db - dM x), whatever way x was found.
+
+    The backward pass is one more solve, written with this function itself, so it can be differentiated again; memory
+    does not depend on the number of iterations.
+    """
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(right: Tensor, solve: Callable[..., Tensor], product: Product, *tensors: Tensor) -> Tensor:
+        with torch.no_grad():
+            return solve(right, *tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.solve, ctx.product, *tensors = inputs
+        ctx.save_for_backward(output, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, *tensors = ctx.saved_tensors
+        adjoint = _ImplicitSolve.apply(gradient, ctx.solve, ctx.product, *tensors)
+        # torch.func holds x fixed here, though x itself depends on the tensors
+        _, pull_back = torch.func.vjp(lambda *values: ctx.product(x, *values), *tensors)
+        return adjoint, None, None, *pull_back(-adjoint)
+
+
+def minimize_iteratively(
+    product: Product,
+    tensors: tuple[Tensor, ...],
+    linear: Tensor,
+    totals: Tensor,
+    solver: ConjugateGradient,
+    prepare: Callable[..., Callable[[Tensor], Tensor]],
+) -> tuple[Tensor, list[Convergence]]:
+    """As `eqff.longrange.dense.minimize_dense`, for matrices that are only applied.
+
+    Args:
+        product: M x as a function of x and of ``tensors``.
+        tensors: All that M depends on and that may need a derivative.
+        linear: c, (N,).
+        totals: X, (B,).
+        solver: The iteration.
+        prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives.
+
+    Returns:
+        x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
+    """
+    convergence: list[Convergence] = []
+
+    def solve(right: Tensor, *values: Tensor) -> Tensor:
+        x, told = solver.solve(right, prepare(*values))
+        convergence.append(told)
+        return x
+
+    counts = torch.bincount(solver.batch, minlength=solver.num_structures).clamp(min=1)
+    start = (totals / counts)[solver.batch]
+    right = -linear - product(start, *tensors)
+    return start + _ImplicitSolve.apply(right, solve, product, *tensors), convergence

@@ -1,0 +1,111 @@
+"""Charges that minimise an electrostatic energy over a whole structure: QEq with any Coulomb interaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from eqff.data.graph import AtomicGraph
+from eqff.longrange.conjugate_gradient import ConjugateGradient, Convergence, minimize_iteratively
+from eqff.longrange.dense import minimize_dense
+from eqff.longrange.interaction import BoundInteraction, Interaction
+from eqff.nn.reduce import segment_sum
+
+WHAT = "The charge equilibration"
+
+
+@dataclass(frozen=True)
+class Equilibrated:
+    """The result.
+
+    Attributes:
+        charges: e, float64, (N,).
+        energy: sum of chi q + J q²/2, and Coulomb, in eV, (B,).
+        convergence: Of the iterations, empty for a direct solve.
+    """
+
+    charges: Tensor
+    energy: Tensor
+    convergence: list[Convergence]
+
+
+def equilibrate(
+    graph: AtomicGraph,
+    interaction: Interaction,
+    electronegativity: Tensor,
+    hardness: Tensor,
+    widths: Tensor | None = None,
+    *,
+    totals: Tensor | None = None,
+    iterative: bool = False,
+    tolerance: float = 1e-10,
+    max_iterations: int = 500,
+) -> Equilibrated:
+    """The charges with least sum_i (chi_i q_i + J_i q_i²/2) + 1/2 q·A·q under sum q = Q.
+
+    [Rappe and Goddard, J. Phys. Chem. 95, 3358 (1991); with Gaussian charges Ghasemi et al., Phys. Rev. B 92, 045131
+    (2015)]. Charges and energy are differentiable to any order, through the solution and not its iterations.
+
+    Args:
+        graph: The batch.
+        interaction: What A is.
+        electronegativity: chi in V, (N,).
+        hardness: J in eV/e² without what a charge does to itself, (N,).
+        widths: Of the charges, Å, (N,), if the interaction asks for them.
+        totals: Q in e, (B,); by default the structures' total charges.
+        iterative: Conjugate gradients instead of a factorisation.
+        tolerance: Relative residual of the iterations.
+        max_iterations: Of the iterations.
+
+    Raises:
+        ModelError: There is no minimum, or no convergence.
+    """
+    double = [None if value is None else value.to(torch.float64) for value in (electronegativity, hardness, widths)]
+    chi, hardness, widths = double
+    totals = (graph.total_charge if totals is None else totals).to(torch.float64)
+    bound = interaction.bind(graph, widths)
+    if iterative:
+        charges, told = _iterative(graph, interaction, bound, chi, hardness, widths, totals, tolerance, max_iterations)
+    else:
+        matrix, padding = bound.matrix()
+        matrix = matrix + torch.diag_embed(padding.gather(hardness))
+        charges, told = minimize_dense(matrix, chi, totals, padding, WHAT), []
+    atoms = chi * charges + 0.5 * hardness * charges.square()
+    energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)
+    return Equilibrated(charges, energy, told)
+
+
+def _iterative(
+    graph: AtomicGraph,
+    interaction: Interaction,
+    bound: BoundInteraction,
+    chi: Tensor,
+    hardness: Tensor,
+    widths: Tensor | None,
+    totals: Tensor,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[Tensor, list[Convergence]]:
+    empty = hardness.new_zeros(0)
+    tensors = (graph.positions, graph.cell, hardness, empty if widths is None else widths)
+
+    def bind(positions: Tensor, cell: Tensor, widths: Tensor) -> BoundInteraction:
+        moved = replace(graph, cell=cell).deformed(positions)
+        return interaction.bind(moved, widths if widths.numel() else None)
+
+    def product(x: Tensor, positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor) -> Tensor:
+        return bind(positions, cell, widths).potential(x) + hardness * x
+
+    def prepare(positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor):
+        fixed = bind(positions, cell, widths)
+        return lambda x: fixed.potential(x) + hardness * x
+
+    # own interactions through waves are about alpha's; the exact diagonal is not worth forming
+    diagonal = (hardness + bound.diagonal).detach()
+    lowest = diagonal[diagonal > 0].min() if bool((diagonal > 0).any()) else torch.ones((), dtype=diagonal.dtype)
+    solver = ConjugateGradient(
+        graph.batch, graph.num_structures, 1 / diagonal.clamp(min=float(lowest)), tolerance, max_iterations, WHAT
+    )
+    return minimize_iteratively(product, tensors, chi, totals, solver, prepare)

@@ -1,0 +1,92 @@
+"""Charge equilibration: both solvers, their second derivatives, and matrices without a minimum."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from eqff.errors import ModelError
+from eqff.longrange.equilibration import equilibrate
+from eqff.longrange.interaction import LatticeInteraction
+from eqff.longrange.kernels import GaussianKernel, PointKernel
+from eqff.testing.graphs import graph_of
+from eqff.testing.structures import crystal, molecule, slab
+
+STRUCTURES = [molecule(1, 5), molecule(2, 6, total_charge=1), slab(3), crystal(4), molecule(5, 1, total_charge=1)]
+INTERACTION = LatticeInteraction(GaussianKernel(), 5.0, 1e-8, include_self=True)
+
+
+def batch(structures=STRUCTURES, seed=0):
+    graph = graph_of(structures, INTERACTION.neighbour_lists, torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    draw = [torch.rand(graph.num_atoms, generator=generator, dtype=torch.float64) for _ in range(3)]
+    return graph, (5 * draw[0], 2 + 3 * draw[1], 0.4 + 0.3 * draw[2])
+
+
+@pytest.mark.parametrize("iterative", [False, True])
+def test_it_is_the_minimum_at_the_right_total(iterative):
+    graph, parameters = batch()
+    found = equilibrate(graph, INTERACTION, *parameters, iterative=iterative, tolerance=1e-13)
+    sums = torch.zeros(len(STRUCTURES), dtype=torch.float64).index_add(0, graph.batch, found.charges)
+    torch.testing.assert_close(sums, graph.total_charge, rtol=0, atol=1e-12)
+    chi, hardness, widths = parameters
+    bound = INTERACTION.bind(graph, widths)
+    potential = chi + hardness * found.charges + bound.potential(found.charges)
+    for index in range(len(STRUCTURES)):
+        equal = potential[graph.batch == index]
+        torch.testing.assert_close(equal, equal.mean().expand_as(equal), rtol=0, atol=1e-9)
+
+
+def test_a_batch_is_its_structures():
+    graph, parameters = batch()
+    together = equilibrate(graph, INTERACTION, *parameters).charges
+    for index, structure in enumerate(STRUCTURES):
+        chosen = graph.batch == index
+        alone = graph_of([structure], INTERACTION.neighbour_lists, torch.float64)
+        single = equilibrate(alone, INTERACTION, *(p[chosen] for p in parameters)).charges
+        torch.testing.assert_close(together[chosen], single, rtol=1e-10, atol=1e-10)
+
+
+def test_both_solvers_agree_to_second_order():
+    """Charges, and the gradient of a norm of forces: what training on forces needs."""
+
+    def run(iterative):
+        graph, parameters = batch()
+        leaves = [graph.positions.clone().requires_grad_(), *(p.clone().requires_grad_() for p in parameters)]
+        moved = graph.deformed(leaves[0])
+        found = equilibrate(moved, INTERACTION, *leaves[1:], iterative=iterative, tolerance=1e-13)
+        first = torch.autograd.grad(found.energy.sum() + found.charges.square().sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+        return [found.charges, *first, *second]
+
+    for direct, iterated in zip(run(False), run(True), strict=True):
+        torch.testing.assert_close(iterated, direct, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("iterative", [False, True])
+def test_derivatives_against_differences(iterative):
+    graph, parameters = batch([molecule(7, 4)])
+
+    def charges(positions, chi, hardness, widths):
+        moved = graph.deformed(positions)
+        return equilibrate(moved, INTERACTION, chi, hardness, widths, iterative=iterative, tolerance=1e-14).charges
+
+    inputs = [value.clone().requires_grad_() for value in (graph.positions, *parameters)]
+    assert torch.autograd.gradcheck(charges, inputs)
+    assert torch.autograd.gradgradcheck(charges, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("iterative", [False, True])
+def test_without_a_minimum(iterative):
+    """Point charges closer than their hardness allows run away to infinity."""
+    interaction = LatticeInteraction(PointKernel(), 5.0)
+    graph = graph_of([molecule(1, 6)], interaction.neighbour_lists, torch.float64)
+    chi, hardness = torch.linspace(-3, 3, 6, dtype=torch.float64), torch.full((6,), 1.0, dtype=torch.float64)
+    with pytest.raises(ModelError, match="structure 0 .* eigenvalue"):
+        equilibrate(graph, interaction, chi, hardness, iterative=iterative)
+
+
+def test_iterations_that_do_not_converge():
+    graph, parameters = batch()
+    with pytest.raises(ModelError, match="after 2 iterations"):
+        equilibrate(graph, INTERACTION, *parameters, iterative=True, max_iterations=2)
