@@ -85,8 +85,9 @@ class ConjugateGradient:
         worst = int((left / goal).argmax())
         reached = float(left[worst] / goal[worst]) * self.tolerance
         raise ModelError(
-            f"{self.what} of structure {worst} of the batch: conjugate gradients left a residual of {reached:.1e} after "
-            f"{self.max_iterations} iterations; the goal is {self.tolerance:.1e}. Raise max_iterations or the tolerance."
+            f"{self.what} of structure {worst} of the batch: conjugate gradients left a residual of {reached:.1e} "
+            f"after {self.max_iterations} iterations; the goal is {self.tolerance:.1e}. Raise max_iterations or the "
+            "tolerance."
         )
 
     def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
