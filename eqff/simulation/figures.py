@@ -69,6 +69,8 @@ def relaxation_course(log: Log, fmax: float) -> Figure:
 def radial_distribution(found: RadialDistributions) -> Figure:
     """A line for each pair of elements, a panel for six of them."""
     names = list(found.pairs)
+    reached = found.radii[np.any([line > 0 for line in found.pairs.values()], axis=0)]
+    last = found.radii[-1] if found.periodic else 1.1 * reached[-1]
     panels = [names[start : start + len(COLOURS)] for start in range(0, len(names), len(COLOURS))]
     figure = Figure(figsize=(5.6, 2.9 * len(panels)), layout="constrained")
     for ax, shown in zip(figure.subplots(len(panels), 1, squeeze=False).flat, panels, strict=True):
@@ -78,6 +80,6 @@ def radial_distribution(found: RadialDistributions) -> Figure:
             ax.axhline(1.0, color=GREY, linestyle=":")
             top = max(found.pairs[name][found.radii > 1.3].max(initial=0.0) for name in shown)
             ax.set_ylim(0, max(1.15 * top, 1.5))  # bonds to hydrogen would dwarf everything else
-        ax.set(xlabel="r (Å)", ylabel="g(r)" if found.periodic else "pairs per Å", xlim=(0, found.radii[-1]))
+        ax.set(xlabel="r (Å)", ylabel="g(r)" if found.periodic else "pairs per Å", xlim=(0, last))
         ax.legend()
     return figure

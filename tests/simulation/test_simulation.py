@@ -16,7 +16,9 @@ from eqff.testing.structures import crystal, molecule
 
 
 def settings(**changes):
-    return SimulationSettings(**{"structure": "", "ensemble": "nve", "steps": 40, "log_every": 1, **changes})
+    return SimulationSettings(
+        **{"structure": "", "ensemble": "nve", "steps": 40, "log_every": 1, "figures": False, **changes}
+    )
 
 
 def test_velocity_verlet_conserves_energy_to_second_order(potential, relaxed, tmp_path):
@@ -34,7 +36,9 @@ def test_velocity_verlet_conserves_energy_to_second_order(potential, relaxed, tm
 
 
 def test_log_and_trajectory(potential, relaxed, tmp_path):
-    result = run_simulation(potential, relaxed, settings(steps=20, log_every=5, trajectory_every=10), tmp_path)
+    result = run_simulation(
+        potential, relaxed, settings(steps=20, log_every=5, trajectory_every=10, figures=True), tmp_path
+    )
     with result.files["log"].open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 5, 10, 15, 20]
@@ -73,7 +77,7 @@ def test_seed_decides_everything(potential, relaxed, tmp_path):
 
 def test_thermostat_heats_to_its_temperature(potential, relaxed, tmp_path):
     cold = relaxed.copy()
-    chosen = settings(ensemble="nvt", temperature=400.0, friction=0.1, timestep=1.0, steps=400)
+    chosen = settings(ensemble="nvt", temperature=400.0, friction=0.1, timestep=1.0, steps=300)
     result = run_simulation(potential, cold, chosen, tmp_path)
     later = result.log["temperature_K"][100:]
     # 15 degrees of freedom: one value scatters by a third, and those 20 fs apart are nearly independent
@@ -112,7 +116,7 @@ def test_temperature_is_zero_kelvin_where_asked():
 
 
 def test_a_run_that_blows_up_stops_and_keeps_its_files(potential, relaxed, tmp_path):
-    result = run_simulation(potential, relaxed, settings(timestep=60.0, steps=500), tmp_path)
+    result = run_simulation(potential, relaxed, settings(timestep=60.0, steps=500, figures=True), tmp_path)
     assert not result.completed and result.steps < 500
     assert result.message.startswith(f"Stopped at step {result.steps} ({60 * result.steps:g} fs)")
     assert "timestep is too long" in result.message
