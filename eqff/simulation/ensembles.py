@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -16,7 +17,8 @@ from ase.md.verlet import VelocityVerlet
 
 from eqff.simulation.settings import SimulationSettings
 
-Conserved = Callable[[MolecularDynamics, Atoms], float]
+Conserved = Callable[[Any, Atoms], float]
+"""From ASE's dynamics and the atoms to an energy in eV."""
 
 
 def velocity_verlet(
@@ -99,22 +101,22 @@ def _mtk(
 def _chain(atoms: Atoms, settings: SimulationSettings, degrees: int) -> NoseHooverChainThermostat:
     """ASE's chain for the degrees of freedom that move; its own counts 3N, which heats small systems by 3N/(3N - 3)."""
     return NoseHooverChainThermostat(
-        num_atoms_global=degrees / 3,
+        num_atoms_global=degrees / 3,  # type: ignore[arg-type]  # ASE only multiplies it by 3
         masses=atoms.get_masses()[:, None],
         temperature_K=settings.temperature,
         tdamp=settings.thermostat_time * units.fs,
     )
 
 
-def _own_energy(dynamics: MolecularDynamics, atoms: Atoms) -> float:
+def _own_energy(dynamics: Any, atoms: Atoms) -> float:
     return float(dynamics.get_conserved_energy())
 
 
-def _total_energy(dynamics: MolecularDynamics, atoms: Atoms) -> float:
+def _total_energy(dynamics: Any, atoms: Atoms) -> float:
     return float(atoms.get_potential_energy() + atoms.get_kinetic_energy())
 
 
-def _without_transferred(dynamics: MolecularDynamics, atoms: Atoms) -> float:
+def _without_transferred(dynamics: Any, atoms: Atoms) -> float:
     return _total_energy(dynamics, atoms) - dynamics.transferred_energy
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ase
 import numpy as np
@@ -178,7 +178,7 @@ def _restored(
     folder: Path, potential: Potential, settings: SimulationSettings, saved: SavedState
 ) -> tuple[Atoms, Stepper, np.random.Generator]:
     """Atoms, stepper and noise as they were in a saved state."""
-    atoms = read(folder / START_FILE)
+    atoms = cast(Atoms, read(folder / START_FILE))
     attach_calculator(atoms, potential, settings)
     hold(atoms, settings)
     saved.place(atoms)
@@ -202,7 +202,8 @@ def _begin(atoms: Atoms, settings: SimulationSettings, limits: Limits, rng: np.r
     """Relaxes first if asked to, and sets the momenta; what went wrong, else an empty text."""
     try:
         if settings.relax_steps and settings.ensemble != "relax":
-            LBFGS(atoms, logfile=None).run(fmax=settings.relax_fmax, steps=settings.relax_steps)
+            optimizer = LBFGS(atoms, logfile=None)  # type: ignore[arg-type]
+            optimizer.run(fmax=settings.relax_fmax, steps=settings.relax_steps)
         trouble = limits.trouble(atoms, 0.0)
     except EqffError as error:
         trouble = str(error)

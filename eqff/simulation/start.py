@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def read_structure(settings: SimulationSettings) -> Atoms:
 def _momenta(path: str) -> np.ndarray:
     """The momenta (N, 3) of the one frame that a path names, in ASE's units."""
     ((file, part),) = resolve_paths(path)
-    atoms = read(file, index=part.removeprefix("@"))
+    atoms = cast(Atoms, read(file, index=part.removeprefix("@")))
     if not atoms.has("momenta") or not atoms.get_momenta().any():
         raise DataError(
             f"velocities=structure, but '{path}' has no momenta. Take a frame of a trajectory of molecular dynamics, "
@@ -94,8 +95,13 @@ def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, re
 
 def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSettings) -> None:
     """Gives the atoms the model as their calculator."""
-    state = {"total_charge": settings.total_charge, "multiplicity": settings.multiplicity}
-    atoms.calc = EqffCalculator(potential, **state, skin=settings.skin, with_stress=bool(atoms.pbc.any()))
+    atoms.calc = EqffCalculator(
+        potential,
+        total_charge=settings.total_charge,
+        multiplicity=settings.multiplicity,
+        skin=settings.skin,
+        with_stress=bool(atoms.pbc.any()),
+    )
 
 
 def hold(atoms: Atoms, settings: SimulationSettings) -> None:

@@ -87,7 +87,7 @@ def save_state(
     geometry = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": atoms.cell.array}
     numbered = {f"part_{number}": array for number, array in enumerate(arrays)}
     with replacing(folder / STATE_FILE) as temporary:
-        np.savez(temporary, about=np.array(json.dumps(about)), **geometry, **numbered)
+        np.savez(temporary, about=np.array(json.dumps(about)), **geometry, **numbered)  # type: ignore[arg-type]
 
 
 def load_state(folder: Path) -> SavedState:

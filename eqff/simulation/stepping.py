@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from ase import Atoms, units
@@ -19,13 +19,11 @@ _CELL_FILTERS = {"isotropic": {"hydrostatic_strain": True}, "full": {}, "constan
 
 
 class Stepper(Protocol):
-    """What moves the atoms.
+    """What moves the atoms."""
 
-    Attributes:
-        part: ASE's object that does, with all that it keeps between steps.
-    """
-
-    part: object
+    @property
+    def part(self) -> Any:
+        """ASE's object that does, with all that it keeps between steps."""
 
     def step(self) -> None:
         """One step."""
@@ -41,7 +39,7 @@ class DynamicsStepper:
     """Steps of an integrator."""
 
     def __init__(self, dynamics: MolecularDynamics, conserved: Conserved | None):
-        self.part = dynamics
+        self.part: Any = dynamics
         self._conserved = conserved
 
     def step(self) -> None:
@@ -67,7 +65,7 @@ class RelaxationStepper:
     """
 
     def __init__(self, target: Atoms | FrechetCellFilter, kind: type[Optimizer], fmax: float):
-        self.part = kind(target, logfile=None)
+        self.part: Any = kind(target, logfile=None)  # type: ignore[arg-type]  # ASE takes filters too
         self._target, self._fmax = target, fmax
 
     def step(self) -> None:
@@ -95,7 +93,7 @@ def build_stepper(atoms: Atoms, settings: SimulationSettings, degrees: int, rng:
     if settings.ensemble != "relax":
         integrator = choose_integrator(settings)
         return DynamicsStepper(integrator.build(atoms, settings, degrees, rng), integrator.conserved)
-    target = atoms
+    target: Atoms | FrechetCellFilter = atoms
     if settings.moving_cell != "fixed":
         pressure = settings.pressure * units.GPa
         target = FrechetCellFilter(atoms, scalar_pressure=pressure, **_CELL_FILTERS[settings.moving_cell])
