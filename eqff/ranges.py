@@ -17,6 +17,9 @@ Count = Annotated[int, Ge(1)]
 Size = Annotated[int, Ge(0)]
 """0, 1, 2..., where 0 leaves something out."""
 
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
+"""What every generator of random numbers takes."""
+
 Positive = Annotated[float, Gt(0)]
 """Above zero."""
 

@@ -27,7 +27,7 @@ from eqff.data.splits import Split, check_settings
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, mean_neighbours
 from eqff.data.summary import make_report
 from eqff.errors import ConfigError, DataError
-from eqff.ranges import Count, NonNegative, Positive, Size
+from eqff.ranges import Count, NonNegative, Positive, Seed, Size
 from eqff.ranks.group import rank, world_size
 
 
@@ -100,7 +100,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         batch_by: Literal["structures", "atoms", "edges"] = "structures",
         eval_batch_size: Count | None = None,
         drop_last: bool = False,
-        seed: int = 0,
+        seed: Seed = 0,
         num_workers: Size = 0,
         cache: str | None = None,
         cache_workers: Count | None = None,

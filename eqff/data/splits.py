@@ -13,7 +13,7 @@ import numpy as np
 
 from eqff.data.reading import PathLike
 from eqff.errors import ConfigError, DataError, did_you_mean
-from eqff.ranges import NonNegative
+from eqff.ranges import NonNegative, Seed
 from eqff.validation import check_arguments
 
 Split = dict[str, list[int]]
@@ -171,7 +171,7 @@ class SplitSettings:
     train: NonNegative | None = None
     val: NonNegative | None = None
     test: NonNegative | None = None
-    seed: int = 0
+    seed: Seed = 0
     by: Literal["group", "config_type", "formula"] | None = None
     file: str | Path | Mapping[str, str | Path] | None = None
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import lightning
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import Logger
 
 from eqff.data.module import AtomicDataModule
@@ -21,7 +20,7 @@ from eqff.tracking.run_folder import RunFolder, provenance
 from eqff.tracking.wandb import wandb_logger
 from eqff.training.budget import Budget, epoch_limit, timed_limits
 from eqff.training.callbacks.averaging import WeightAveraging
-from eqff.training.callbacks.best import BestCheckpoint
+from eqff.training.callbacks.best import BestCheckpoint, Patience
 from eqff.training.callbacks.last_batch import LastBatch
 from eqff.training.callbacks.pacing import Pacing
 from eqff.training.callbacks.persistence import Interrupted, Persistence
@@ -79,7 +78,7 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     trainer = make_trainer(prepared, layout, callbacks, state.step if state else None)
     signal = None
     try:
-        with memory_watched(last, prepared.data), whole_graphs():
+        with memory_watched(last, prepared.data), interval_checked(), whole_graphs():
             # weights_only: the state is plain tensors and numbers, nothing in it is executed
             path = state.path if state else None
             trainer.fit(module, datamodule=prepared.data, ckpt_path=path, weights_only=True)
@@ -109,6 +108,22 @@ def memory_watched(last: LastBatch, data: AtomicDataModule) -> Iterator[None]:
         raise TrainingError(out_of_memory_message(error, last.batch, last.stage, size)) from error
 
 
+@contextmanager
+def interval_checked() -> Iterator[None]:
+    """Explains what Lightning finds out only when it has counted the batches.
+
+    Raises:
+        ConfigError: ``trainer.val_check_interval`` is longer than an epoch.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "val_check_interval" not in str(error):
+            raise
+        text = " ".join(str(error).split(".")[0].split())
+        raise ConfigError(f"trainer.val_check_interval: {text}; 1.0 stands for a whole epoch.") from error
+
+
 def selection(training: TrainingSettings, folder: RunFolder, has_validation: bool) -> list[lightning.Callback]:
     """The callbacks that watch a validation metric: for the best checkpoint, and for early stopping.
 
@@ -122,9 +137,7 @@ def selection(training: TrainingSettings, folder: RunFolder, has_validation: boo
     best = BestCheckpoint(folder.best_checkpoint, training.monitor)
     if not training.early_stopping:
         return [best]
-    # in the validation itself: ends of epochs without one would count the last one again
-    patience = EarlyStopping(training.monitor, patience=training.early_stopping, check_on_train_epoch_end=False)
-    return [best, patience]
+    return [best, Patience(training.monitor, training.early_stopping)]
 
 
 def make_trainer(

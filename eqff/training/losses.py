@@ -239,12 +239,9 @@ class Losses:
             name = term.field
             if term.per_pass:
                 _check_passes(term, per_pass)
-            elif name not in predicts:
-                from eqff.providers import remedy  # looks through configs
-
-                raise ConfigError(
-                    f"training.losses.{name}: the model has no part that predicts '{name}'; it predicts "
-                    f"{', '.join(predicts)}. {remedy(name)} Or leave the loss out: training.losses.{name}=null"
+            else:
+                require_predicted(
+                    name, predicts, f"training.losses.{name}", f"Or leave the loss out: training.losses.{name}=null"
                 )
 
     def check_labels(self, counts: Mapping[str, int], frames: int) -> None:
@@ -263,6 +260,24 @@ class Losses:
                     f"how many frames: {found}. If the file has it under another name, give data.keys.THAT_NAME={name}"
                     f"; if not, leave the loss out: training.losses.{key}=null"
                 )
+
+
+def require_predicted(name: str, predicts: Sequence[str], place: str, otherwise: str) -> None:
+    """Raises ConfigError if a model doesn't predict a field.
+
+    Args:
+        name: Of the field.
+        predicts: `Potential.predicts`.
+        place: The setting that asks for it.
+        otherwise: What can be done about it, besides adding a part.
+    """
+    if name not in predicts:
+        from eqff.providers import remedy  # looks through configs
+
+        raise ConfigError(
+            f"{place}: the model has no part that predicts '{name}'; it predicts {', '.join(predicts)}. {remedy(name)} "
+            f"{otherwise}"
+        )
 
 
 def _check_passes(term: FieldLoss, per_pass: Mapping[str, int]) -> None:

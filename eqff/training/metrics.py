@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +26,11 @@ class ErrorSums:
     def units(self) -> dict[str, str]:
         """Unit of each metric that `compute` gives."""
         return {f"{q.name}_{kind}": q.unit for q in self.shown for kind in ("mae", "rmse")}
+
+    def names(self, labels: Collection[str] | None = None) -> list[str]:
+        """Of the metrics that `compute` gives where only these labels are known; None for all."""
+        shown = [quantity for quantity in self.shown if labels is None or quantity.field in labels]
+        return [f"{quantity.name}_{kind}" for quantity in shown for kind in ("mae", "rmse")]
 
     def update(self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor) -> None:
         """Adds a batch; nothing is copied off the device.

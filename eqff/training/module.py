@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import lightning
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import graph_from_batch
+from eqff.errors import ConfigError, did_you_mean
 from eqff.potential import Potential
 from eqff.ranks.group import add_over_ranks, raise_together, sum_over_ranks, world_size
 from eqff.training.diagnosis import ALL_FINITE, diverged, diverged_in_validation
-from eqff.training.losses import Losses
+from eqff.training.losses import Losses, require_predicted
 from eqff.training.metrics import ErrorSums, LossSums
 from eqff.training.optimizers import build_optimizer
 from eqff.training.window import Window, finite
@@ -56,6 +57,8 @@ class ForceFieldModule(lightning.LightningModule):
         self.losses = losses
         self.optimizer_config = dict(optimizer)
         losses.check_model(potential.predicts, potential.per_pass)
+        for name in metrics:
+            require_predicted(name, potential.predicts, "training.metrics", "Or leave it out of training.metrics.")
         self.validation_errors = ErrorSums([*losses.labels, *(name for name in metrics if name not in losses.labels)])
         self.training_errors = ErrorSums(losses.labels)
         self.second_stage = False
@@ -151,6 +154,21 @@ class ForceFieldModule(lightning.LightningModule):
         self.log_dict(row, logger=False, batch_size=1)
         self.write_row(row | self._progress())
         self.window.restart_clock()
+
+    def check_monitor(self, name: str, labels: Collection[str] | None = None) -> None:
+        """Raises ConfigError if validations give no metric of this name.
+
+        Args:
+            name: As in rows of metrics.
+            labels: That are known in the validation set; None for all.
+        """
+        has_loss = labels is None or any(label in labels for label in self.losses.labels)  # it would always be 0
+        known = [*["val/loss"] * has_loss, *(f"val/{metric}" for metric in self.validation_errors.names(labels))]
+        if name not in known:
+            raise ConfigError(
+                f"training.monitor: validations give no '{name}'.{did_you_mean(name, known)} Others come with "
+                "training.metrics, where the validation set has labels for them."
+            )
 
     def write_row(self, row: Mapping[str, float]) -> None:
         """Hands a row of metrics to every logger, under the number of optimizer steps done."""

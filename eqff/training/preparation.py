@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
 from eqff.data.module import AtomicDataModule
-from eqff.errors import DataError
+from eqff.errors import ConfigError, DataError
 from eqff.potential import Potential
 from eqff.ranks.clocks import SharedClocks
 from eqff.ranks.group import from_first, is_first, require_same, together
@@ -22,7 +22,7 @@ from eqff.training.budget import Clocks
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
 from eqff.training.resuming import require_same_data
-from eqff.training.settings import RunSettings
+from eqff.training.settings import RunSettings, TrainingSettings
 
 
 @dataclass
@@ -86,7 +86,20 @@ def _read_and_build(
     settings.losses.check_labels(labels, len(data.frames["train"]))
     potential, context = build_model(cfg, settings, data)
     module = ForceFieldModule(potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics))
+    if data.frames["val"]:
+        check_validation(settings.training, module, {row.name for row in data.report["val"].labels if row.frames})
     return settings, data, module, context
+
+
+def check_validation(training: TrainingSettings, module: ForceFieldModule, labels: Collection[str]) -> None:
+    """Raises ConfigError if a metric or the monitor asks for what none of the validation set's ``labels`` gives."""
+    for name in training.metrics:
+        if name not in labels:
+            raise ConfigError(
+                f"training.metrics: no validation frame has '{name}'; there are {', '.join(sorted(labels)) or 'none'}. "
+                f"If the file has it under another name, give data.keys.THAT_NAME={name}; if not, leave it out."
+            )
+    module.check_monitor(training.monitor, labels)
 
 
 def _start_folder(

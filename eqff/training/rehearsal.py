@@ -12,7 +12,7 @@ from eqff.errors import ConfigError
 from eqff.parts import Exchange, Part
 from eqff.potential import Potential
 from eqff.training.losses import DERIVATIVES
-from eqff.training.optimizers import build_optimizer
+from eqff.training.module import ForceFieldModule
 from eqff.training.settings import RunSettings
 
 STAND_IN = ModelContext(elements=(1, 6, 7, 8), reference_energies={1: 0.0, 6: 0.0, 7: 0.0, 8: 0.0})
@@ -28,13 +28,15 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
         console: Gets a line if the energy is left untrained.
 
     Raises:
-        ConfigError: Parts, losses or groups of the optimizer that don't fit together, or a head that nothing trains.
+        ConfigError: Parts, losses, metrics or groups of the optimizer that don't fit together, or a head that nothing
+            trains.
         ModelError: A part reads a field that no part writes.
     """
-    potential = build_potential(cfg["model"], STAND_IN, settings.dtype)
-    settings.losses.check_model(potential.predicts, potential.per_pass)
+    potential, training = build_potential(cfg["model"], STAND_IN, settings.dtype), settings.training
+    module = ForceFieldModule(potential, settings.losses, training.optimizer, tuple(training.metrics))
+    module.check_monitor(training.monitor)
     require_trained(potential, settings.losses.fields, console)
-    build_optimizer(settings.training.optimizer, potential)
+    module.configure_optimizers()
 
 
 def require_trained(potential: Potential, losses: Iterable[str], console: Console) -> None:

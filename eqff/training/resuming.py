@@ -18,8 +18,16 @@ from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.run_folder import RunFolder
 from eqff.training.checkpoint_io import read_checkpoint
 
-FIXED = ("model", "data", "dtype", "output", "training.optimizer.name")
-"""What a resumed run can't change: state and weights belong to it."""
+FIXED = (
+    "model",
+    "data",
+    "dtype",
+    "output",
+    "training.optimizer.name",
+    "trainer.accumulate_grad_batches",
+    "trainer.limit_train_batches",
+)
+"""What a resumed run can't change: state, weights and the number of steps in an epoch belong to it."""
 
 CHANGEABLE = ("data.eval_batch_size", "data.num_workers")
 """What it can all the same: it changes no step."""

@@ -13,7 +13,7 @@ from eqff.config import settings
 from eqff.data.module import AtomicDataModule
 from eqff.data.splits import check_settings as check_split
 from eqff.outputs import require_writable
-from eqff.ranges import Count, InnerShare, NonNegative
+from eqff.ranges import Count, InnerShare, NonNegative, Seed
 from eqff.tracking.wandb import TrackingSettings
 from eqff.training.budget import BudgetSettings
 from eqff.training.losses import Losses
@@ -57,7 +57,7 @@ class GeneralSettings:
     name: str
     output: str
     resume: str | None
-    seed: int
+    seed: Seed
     dtype: Literal["float32", "float64"]
     packages: Sequence[str]
     threads: Count | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import lightning
 from annotated_types import Ge
@@ -16,9 +16,23 @@ from eqff.ranges import Count, Positive
 from eqff.validation import check_arguments, check_value
 
 _OWN = (
-    "logger", "callbacks", "plugins", "default_root_dir", "inference_mode", "num_sanity_val_steps",
-    "enable_model_summary", "enable_checkpointing", "fast_dev_run")
-"""Arguments that eqff gives itself."""
+    "logger",
+    "callbacks",
+    "plugins",
+    "default_root_dir",
+    "inference_mode",
+    "num_sanity_val_steps",
+    "enable_model_summary",
+    "enable_checkpointing",
+    "fast_dev_run",
+    "gradient_clip_algorithm",
+    "check_val_every_n_epoch",
+    "use_distributed_sampler",
+    "overfit_batches",
+    "barebones",
+    "model_registry",
+)
+"""Arguments that eqff gives itself, or that would have no effect."""
 
 _RANGES: dict[str, Any] = {
     "max_epochs": Count | None,
@@ -27,6 +41,9 @@ _RANGES: dict[str, Any] = {
     "log_every_n_steps": Count,
     "accumulate_grad_batches": Count,
     "gradient_clip_val": Positive | None,
+    # a model in half precision could not be loaded again, and with scaled losses (16-mixed) infinite gradients are no
+    # fault; for float64 there is the setting dtype
+    "precision": Literal["32-true", "bf16-mixed"] | None,
 }
 """Ranges that Lightning checks late or not at all."""
 

@@ -168,6 +168,25 @@ def test_early_stopping(compose):
     assert not result.interrupted
 
 
+@pytest.mark.parametrize(
+    ("losses", "monitor"),
+    [("energy_forces", "val/forces_mae"), ("energy_forces", "train/loss"), ("forces", "val/loss")],
+)
+def test_a_monitor_that_validations_do_not_give(compose, tmp_path, losses, monitor):
+    """Known before the first step: the validation set has energies alone; without a label its loss would be 0."""
+    write(tmp_path / "energies.extxyz", water_frames(4, forces=False))
+    data = (f"data.val={tmp_path / 'energies.extxyz'}", "data.split.val=0")
+    chosen = ("training.losses.energy=null",) if losses == "forces" else ()
+    with pytest.raises(ConfigError, match=f"training.monitor: validations give no '{monitor}'"):
+        train(compose(*data, *chosen, f"training.monitor={monitor}"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_interval_longer_than_an_epoch(compose):
+    with pytest.raises(ConfigError, match=r"trainer.val_check_interval.*\(1000\).*batches \(5\)"):
+        train(compose("trainer.val_check_interval=1000"))
+
+
 def test_without_validation_set(compose):
     result = train(compose("data.split.val=0"))
     assert json.loads((result.folder / "result.json").read_text())["kept"] == "last"

@@ -278,6 +278,15 @@ def test_rates_and_decays_can_be_changed(compose):
     assert {group["weight_decay"] for group in groups} == {0.125, 0.0}
 
 
+def test_patience_can_be_changed(compose):
+    """The count of validations without a better one goes on; how many there may be is the config's."""
+    nothing = ("training/optimizer=sgd", "training.optimizer.lr=1e-30", "training.validations=50")
+    first = train(compose("trainer.max_epochs=50", "training.early_stopping=1", *nothing))
+    assert sum("val/loss" in row for row in read_metrics(first.folder)) == 2
+    train(compose(f"resume={first.folder}"), ["training.early_stopping=4"])
+    assert sum("val/loss" in row for row in read_metrics(first.folder)) == 5
+
+
 def test_refuses_what_has_no_state(compose, tmp_path):
     with pytest.raises(TrainingError, match="can't be resumed"):
         train(compose(f"resume={tmp_path / 'nothing'}"), [])
@@ -285,7 +294,8 @@ def test_refuses_what_has_no_state(compose, tmp_path):
 
 def test_refuses_another_model(compose):
     first = train(compose("trainer.max_epochs=1"))
-    for override in ("model.backbone.channels=8", "training.optimizer.name=SGD", "data.batch_size=3"):
+    steps = "trainer.accumulate_grad_batches=2"  # an epoch would have another number of them
+    for override in ("model.backbone.channels=8", "training.optimizer.name=SGD", "data.batch_size=3", steps):
         with pytest.raises(ConfigError, match="can't be changed on resume"):
             train(compose(f"resume={first.folder}"), [override])
     with pytest.raises(ConfigError, match="'training.ema' can't be switched"):

@@ -1,11 +1,11 @@
-"""The weights with the best validation so far."""
+"""What watches a validation metric: the weights with the best so far, and the end when none gets better."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -38,3 +38,20 @@ class BestCheckpoint(ModelCheckpoint):
             here |= dict.fromkeys(("best_model_path", "kth_best_model_path"), self._file)
             here["best_k_models"] = {self._file: state_dict["best_model_score"]}
         super().load_state_dict({**state_dict, **here})
+
+
+class Patience(EarlyStopping):
+    """Lightning's callback, counting in the validation itself: ends of epochs without one would count the last one
+    again. On resume the config says how many validations it waits for, not the state.
+
+    Args:
+        monitor: The metric; less is better.
+        validations: Without a better one, after which training ends.
+    """
+
+    def __init__(self, monitor: str, validations: int):
+        super().__init__(monitor, patience=validations, check_on_train_epoch_end=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Score and count."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
