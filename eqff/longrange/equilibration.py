@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
+from eqff.errors import ModelError
 from eqff.longrange.conjugate_gradient import ConjugateGradient, Convergence, minimize_iteratively
 from eqff.longrange.dense import minimize_dense
 from eqff.longrange.interaction import BoundInteraction, Interaction
@@ -39,6 +40,7 @@ def equilibrate(
     widths: Tensor | None = None,
     *,
     totals: Tensor | None = None,
+    field: Tensor | None = None,
     iterative: bool = False,
     tolerance: float = 1e-10,
     max_iterations: int = 500,
@@ -55,15 +57,18 @@ def equilibrate(
         hardness: J in eV/e² without what a charge does to itself, (N,).
         widths: Of the charges, Å, (N,), if the interaction asks for them.
         totals: Q in e, (B,); by default the structures' total charges.
+        field: Uniform external field in V/Å, (B, 3), which turns chi into chi - field·r; open structures only. The
+            energy of an ion in it depends on the origin.
         iterative: Conjugate gradients instead of a factorisation.
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
 
     Raises:
-        ModelError: There is no minimum, or no convergence.
+        ModelError: There is no minimum, no convergence, or a field acts on a periodic structure.
     """
     double = [None if value is None else value.to(torch.float64) for value in (electronegativity, hardness, widths)]
     chi, hardness, widths = double
+    chi = in_field(graph, chi, field)
     totals = (graph.total_charge if totals is None else totals).to(torch.float64)
     bound = interaction.bind(graph, widths)
     if iterative:
@@ -75,6 +80,24 @@ def equilibrate(
     atoms = chi * charges + 0.5 * hardness * charges.square()
     energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)
     return Equilibrated(charges, energy, told)
+
+
+def in_field(graph: AtomicGraph, electronegativity: Tensor, field: Tensor | None) -> Tensor:
+    """chi - field·r in V, (N,), for a uniform field in V/Å, (B, 3), or None for none.
+
+    Raises:
+        ModelError: A structure is periodic: there the potential of a uniform field is not.
+    """
+    if field is None:
+        return electronegativity
+    periodic = graph.pbc.any(dim=1)
+    if bool(periodic.any()):
+        raise ModelError(
+            f"Structure {int(periodic.nonzero()[0])} of the batch is periodic, but a uniform field's potential is not: "
+            "fields act on open structures only."
+        )
+    along = (field.to(torch.float64)[graph.batch] * graph.positions.to(torch.float64)).sum(dim=1)
+    return electronegativity - along
 
 
 def _iterative(

@@ -1,0 +1,145 @@
+"""Charge transfer along bonds: SQE's minimum, ACKS2's equations, QEq as their limit, and what is kept exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from eqff.data.graph import LOCAL
+from eqff.errors import ModelError
+from eqff.longrange.charge_transfer import equilibrate_by_transfer
+from eqff.longrange.equilibration import equilibrate
+from eqff.longrange.interaction import LatticeInteraction
+from eqff.longrange.kernels import GaussianKernel, PointKernel
+from eqff.testing.graphs import graph_of
+from eqff.testing.structures import crystal, joined, molecule, slab
+
+INTERACTION = LatticeInteraction(GaussianKernel(), 5.0, 1e-8, include_self=True)
+LISTS = INTERACTION.neighbour_lists | {LOCAL: 3.0}
+STRUCTURES = [molecule(1, 5), molecule(2, 6, total_charge=1), slab(3), crystal(4), molecule(5, 1, total_charge=1)]
+
+
+def batch(structures):
+    """Graph, (chi, J, w), and softness of bonds that ends smoothly at 3 Å."""
+    graph = graph_of(structures, LISTS, torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    chi, hardness, widths = torch.rand(3, graph.num_atoms, generator=generator, dtype=torch.float64)
+    return graph, (5 * chi, 2 + 3 * hardness, 0.4 + 0.3 * widths), softness(graph)
+
+
+def softness(graph):
+    return 0.2 * (1 - graph.local.lengths / 3.0) ** 3
+
+
+def transfer(graph, parameters, soft, interaction=INTERACTION, **settings):
+    return equilibrate_by_transfer(graph, interaction, *parameters, graph.local, soft, **settings)
+
+
+def matrix_of(graph, parameters):
+    chi, hardness, widths = parameters
+    return INTERACTION.bind(graph, widths).matrix()[0][0] + torch.diag(hardness)
+
+
+def test_sqe_is_the_minimum_over_all_flows():
+    graph, parameters, soft = batch([molecule(2, 6, total_charge=1)])
+    found, matrix = transfer(graph, parameters, soft), matrix_of(graph, parameters)
+    once = graph.local.sender < graph.local.receiver
+    flow = torch.zeros(6, int(once.sum()), dtype=torch.float64)  # q = q0 + flow p
+    columns = torch.arange(flow.shape[1])
+    flow[graph.local.receiver[once], columns], flow[graph.local.sender[once], columns] = 1.0, -1.0
+    start = torch.full((6,), 1 / 6, dtype=torch.float64)
+    stiffness = flow.T @ matrix @ flow + torch.diag(1 / soft[once])
+    p = torch.linalg.solve(stiffness, -flow.T @ (parameters[0] + matrix @ start))
+    q = start + flow @ p
+    torch.testing.assert_close(found.charges, q, rtol=0, atol=1e-12)
+    energy = parameters[0] @ q + 0.5 * q @ matrix @ q + 0.5 * (p.square() / soft[once]).sum()
+    assert float(found.energy) == pytest.approx(float(energy), abs=1e-11)
+
+
+def test_acks2_fulfils_its_equations():
+    """[(A + J) 1 1; 1 X 1; ...] with multipliers for both sums, as its paper writes them."""
+    graph, parameters, soft = batch([molecule(2, 6, total_charge=1)])
+    n, one, zero = 6, torch.ones(6, 1, dtype=torch.float64), torch.zeros(6, 1, dtype=torch.float64)
+    kernel = torch.zeros(n, n, dtype=torch.float64)
+    kernel[graph.local.receiver, graph.local.sender] = soft
+    kernel = kernel - torch.diag(kernel.sum(dim=1))
+    eye, corner = torch.eye(n, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)
+    upper = torch.cat([matrix_of(graph, parameters), eye, one, zero], dim=1)
+    middle = torch.cat([eye, kernel, zero, one], dim=1)
+    lower = torch.cat([torch.cat([one, zero], dim=1).T, torch.cat([zero, one], dim=1).T, corner], dim=1)
+    right = torch.cat([-parameters[0], torch.full((n,), 1 / 6), torch.tensor([1.0, 0.0])])
+    solution = torch.linalg.solve(torch.cat([upper, middle, lower]), right)
+    torch.testing.assert_close(transfer(graph, parameters, soft).charges, solution[:n], rtol=0, atol=1e-12)
+
+
+def test_soft_bonds_are_charge_equilibration():
+    graph, parameters, soft = batch([molecule(2, 6, total_charge=1)])
+    soft = torch.full_like(soft, 1e7)
+    expected = equilibrate(graph, INTERACTION, *parameters)
+    found = transfer(graph, parameters, soft)
+    torch.testing.assert_close(found.charges, expected.charges, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.energy, expected.energy, rtol=0, atol=1e-5)
+
+
+def test_totals_hold_and_a_batch_is_its_structures():
+    graph, parameters, soft = batch(STRUCTURES)
+    together = transfer(graph, parameters, soft)
+    sums = torch.zeros(len(STRUCTURES), dtype=torch.float64).index_add(0, graph.batch, together.charges)
+    torch.testing.assert_close(sums, graph.total_charge, rtol=0, atol=1e-13)
+    for index, structure in enumerate(STRUCTURES):
+        chosen, alone = graph.batch == index, graph_of([structure], LISTS, torch.float64)
+        single = transfer(alone, [p[chosen] for p in parameters], softness(alone))
+        torch.testing.assert_close(together.charges[chosen], single.charges, rtol=0, atol=1e-12)
+        torch.testing.assert_close(together.energy[index], single.energy[0], rtol=0, atol=1e-11)
+
+
+def test_fragments_keep_their_charge():
+    first, second = molecule(32, 4), molecule(33, 3)
+    graph, parameters, soft = batch([joined(first, second, [9.0, 0.0, 0.0])])
+    initial = torch.tensor([1.0, 0, 0, 0, -1, 0, 0], dtype=torch.float64)
+    charges = transfer(graph, parameters, soft, initial=initial).charges
+    assert float(charges[:4].sum()) == pytest.approx(1, abs=1e-13)
+    assert float((charges - initial).abs().max()) > 1e-3
+
+
+def test_derivatives_against_differences():
+    graph, parameters, _ = batch([molecule(7, 4)])
+
+    def found(positions, chi, hardness, widths, initial):
+        moved = graph.deformed(positions)
+        result = transfer(moved, (chi, hardness, widths), softness(moved), initial=initial)
+        return result.charges, result.energy
+
+    initial = torch.tensor([0.2, -0.1, 0.3, 0.1], dtype=torch.float64)
+    inputs = [value.clone().requires_grad_() for value in (graph.positions, *parameters, initial)]
+    assert torch.autograd.gradcheck(found, inputs)
+    assert torch.autograd.gradgradcheck(found, inputs, fast_mode=True)
+
+
+def test_without_a_minimum():
+    interaction = LatticeInteraction(PointKernel(), 5.0)
+    graph = graph_of([molecule(1, 6)], interaction.neighbour_lists | {LOCAL: 3.0}, torch.float64)
+    chi, hardness = torch.linspace(-3, 3, 6, dtype=torch.float64), torch.full((6,), 1.0, dtype=torch.float64)
+    with pytest.raises(ModelError, match="structure 0 .* eigenvalue"):
+        transfer(graph, (chi, hardness, None), 10 * softness(graph), interaction)
+    stiff = transfer(graph, (chi, hardness, None), 0.01 * softness(graph), interaction)
+    assert bool(torch.isfinite(stiff.charges).all())
+
+
+@pytest.mark.parametrize("scheme", ["transfer", "equilibrate"])
+def test_a_field_polarises(scheme):
+    """The energy's derivative by the field is minus the dipole, and a lattice refuses fields."""
+    graph, parameters, soft = batch([molecule(1, 5), molecule(2, 6, total_charge=1)])
+
+    def solve(graph, parameters, soft, field):
+        if scheme == "transfer":
+            return transfer(graph, parameters, soft, field=field)
+        return equilibrate(graph, INTERACTION, *parameters, field=field)
+
+    field = torch.tensor([[0.1, -0.2, 0.3], [0.0, 0.2, 0.1]], dtype=torch.float64, requires_grad=True)
+    found = solve(graph, parameters, soft, field)
+    (slope,) = torch.autograd.grad(found.energy.sum(), field)
+    moments = torch.zeros(2, 3, dtype=torch.float64).index_add(0, graph.batch, found.charges[:, None] * graph.positions)
+    torch.testing.assert_close(slope, -moments.detach(), rtol=0, atol=1e-10)
+    with pytest.raises(ModelError, match="Structure 0 of the batch is periodic"):
+        solve(*batch([crystal(4)]), field[:1])
