@@ -65,7 +65,7 @@ class SimulationResult:
         head = {"completed": self.completed, "message": self.message, "steps": self.steps}
         time = {"simulated_ps": self.simulated / 1000} if self.simulated else {}
         speed = {"steps_per_second": self.steps_per_second, "neighbour_searches_per_step": self.searches_per_step}
-        return head | time | self.averages | speed
+        return head | time | self.averages | (speed if self.steps_per_second else {})
 
 
 def averages(log: dict[str, np.ndarray], settings: SimulationSettings, num_atoms: int) -> dict[str, float]:
@@ -81,7 +81,8 @@ def averages(log: dict[str, np.ndarray], settings: SimulationSettings, num_atoms
         found["drift_meV_per_atom_per_ps"] = line.slope
         found["drift_uncertainty_meV_per_atom_per_ps"] = line.error
         found["total_energy_fluctuation_meV_per_atom"] = line.fluctuation
-    for name in ("temperature_K", "pressure_GPa", "volume_A3"):
+    means = ("temperature_K", "pressure_GPa", *(["volume_A3"] if settings.moving_cell != "fixed" else []))
+    for name in means:
         if name in log:
             quantity, unit = name.split("_")
             found[f"mean_{name}"], found[f"mean_{quantity}_uncertainty_{unit}"] = mean_with_error(log[name])
