@@ -31,6 +31,7 @@ GRACE_SECONDS = 10.0
 """How long ranks may take to end after one of them has failed."""
 
 _HOST = "127.0.0.1"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Work = Callable[[Started, dist.Store], Any]
 
@@ -67,7 +68,9 @@ def launch(work: Work, count: int) -> Any:
     store = dist.TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
     reports: SimpleQueue = get_context("spawn").SimpleQueue()
     with _forwarded_signals() as forwarding:
-        context = start_processes(_rank, (work, count, store.port, reports), count, join=False, start_method="spawn")
+        with _held_signals():  # in ranks until `_leave_signals_to_parent`: their imports end with no traceback
+            arguments = (work, count, store.port, reports)
+            context = start_processes(_rank, arguments, count, join=False, start_method="spawn")
         forwarding.to(context.processes)
         told, ended = _wait(context, reports)
     failed = next((report for report in told if report.kind is not None), None)
@@ -133,6 +136,8 @@ def _leave_signals_to_parent() -> None:
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # a terminal sends Ctrl-C to the whole group of its foreground process
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if sys.platform == "linux":
         # a run that was killed must not go on writing; 1: PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
@@ -171,12 +176,25 @@ def _forwarded_signals() -> Iterator[_Forwarding]:
     """SIGINT and SIGTERM are passed on while the block runs; only a main thread can."""
     forwarding = _Forwarding()
     in_main = threading.current_thread() is threading.main_thread()
-    previous = {n: signal.signal(n, forwarding) for n in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
+    previous = {number: signal.signal(number, forwarding) for number in _SIGNALS} if in_main else {}
     try:
         yield forwarding
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _held_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM wait while the block runs, also in processes that start in it, where there is such a thing."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -68,6 +68,12 @@ class Persistence(Callback):
         if threading.current_thread() is threading.main_thread():
             self._previous_handlers = {number: signal.signal(number, self.ask_to_stop) for number in SIGNALS}
 
+    def _listen_alone(self) -> None:
+        """Replaces the handler that Lightning has added for SIGTERM since: in it ranks wait for each other, wherever
+        the signal has met them, so that they may wait for ever."""
+        for number in self._previous_handlers:
+            signal.signal(number, self.ask_to_stop)
+
     def ask_to_stop(self, number: int, frame: FrameType | None = None) -> None:
         """What a signal does."""
         if self.interrupted:
@@ -118,6 +124,7 @@ class Persistence(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Random numbers go on where they were."""
+        self._listen_alone()
         if self._random_state is not None:
             set_random_state(self._random_state)
 
