@@ -95,7 +95,10 @@ def atoms_from_file(
 def charges_to_energies(table: Mapping[Any, Any], place: str) -> dict[int, float]:
     """A table of charge to eV, checked; ``place`` is where it stands, for messages."""
     try:
-        return {int(charge): float(energy) for charge, energy in table.items()}
+        broken = [charge for charge in table if float(charge) != round(float(charge))]
+        if broken:
+            raise ValueError(f"{broken[0]} is no whole charge")
+        return {round(float(charge)): float(energy) for charge, energy in table.items()}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{place}: {dict(table)} should be charge: energy in eV, all numbers ({error}).") from error
 

@@ -54,11 +54,6 @@ def add_over_ranks(row: MutableMapping[str, float], names: Sequence[str]) -> Non
         row.update(zip(names, sums, strict=True))
 
 
-def any_rank(flag: bool) -> bool:
-    """Whether it is true on any rank. All ranks must ask."""
-    return bool(sum_over_ranks(torch.tensor(float(flag)))) if world_size() > 1 else flag
-
-
 def gather(value: T) -> list[T]:
     """The plain value of every rank, in their order. All ranks must take part."""
     if world_size() == 1:

@@ -62,11 +62,14 @@ def saved_state(folder: RunFolder) -> SavedState:
             continue
         try:
             content = read_checkpoint(path)
+            progress = content["loops"]["fit_loop"]["epoch_progress"]
+            step, epochs = int(content["global_step"]), int(progress["current"]["processed"])
         except TrainingError as error:
             faults.append(str(error))
             continue
-        progress = content["loops"]["fit_loop"]["epoch_progress"]
-        step, epochs = int(content["global_step"]), int(progress["current"]["processed"])
+        except (KeyError, TypeError, ValueError) as error:
+            faults.append(f"{path} does not say how far its training is ({error!r})")
+            continue
         notes = [f"{fault}. Going on from the state before, '{path}' (step {step})." for fault in faults]
         return SavedState(path, step, epochs, tuple(notes))
     raise TrainingError(f"{folder.path} can't be resumed: {'; '.join(faults)}. Start a new run.")

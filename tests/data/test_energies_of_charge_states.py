@@ -11,6 +11,7 @@ from frames_on_file import waters, write_extxyz
 from eqff.data.atoms import from_atoms
 from eqff.data.charge_reference import ChargeReference, charge_energy
 from eqff.data.energy_rows import WIDTH, EnergyRows
+from eqff.data.isolated_atoms import charges_to_energies
 from eqff.data.reference_energies import reference_energies, reference_from_rows
 from eqff.data.reference_set import require_charge_references
 from eqff.errors import ConfigError, DataError
@@ -213,3 +214,9 @@ def test_waters_from_a_file_are_as_before():
     frames = [from_atoms(atoms) for atoms in waters(5)]
     found = reference_energies("least_squares", frames)
     assert found.notes[0].startswith("energies lie") and found.level == "" and found.level_offsets == {}
+
+
+def test_charges_between_whole_ones_are_refused():
+    """Rounded in silence, the energy would become that of another state."""
+    with pytest.raises(ConfigError, match="1.5 is no whole charge"):
+        charges_to_energies({0: 0.0, 1.5: 3.0}, "charge_reference")

@@ -165,7 +165,6 @@ def failures_together():
     except (ZeroDivisionError, group.FailedElsewhere) as error:
         outcomes.append(type(error).__name__)
     outcomes.append(group.from_first(lambda: f"from {group.rank()}"))
-    outcomes.append([group.any_rank(group.rank() == 1), group.any_rank(False)])
     row = {"a": 1.0 + group.rank()}
     group.add_over_ranks(row, ("a", "b"))
     outcomes.append(row)

@@ -86,7 +86,7 @@ def test_a_failure_of_one_is_told_once(ranks):
     assert first[:3] == ["fine", "FailedElsewhere: Rank 1 failed.", "DataError: rank 0"]
     assert second[:3] == ["fine", "DataError: rank 1", "FailedElsewhere: Rank 0 failed."]
     assert first[3] == "ZeroDivisionError" and second[3] == "FailedElsewhere"
-    assert first[4:] == second[4:] == ["from 0", [True, False], {"a": 3.0, "b": 0.0}]
+    assert first[4:] == second[4:] == ["from 0", {"a": 3.0, "b": 0.0}]
 
 
 def test_no_rank_waits_for_one_that_failed(ended):
