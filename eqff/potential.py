@@ -191,15 +191,17 @@ class Potential(nn.Module):
 
 
 def check_fields(parts: Mapping[str, Part]) -> None:
-    """Checks that every field read is written before it is read.
+    """Checks that every field read is written before it is read, and that no two parts write the same one.
 
     Args:
         parts: By name, in the order in which they run.
 
     Raises:
-        ModelError: Names the part, the field, and the part that would provide it if there is one.
+        ModelError: Names the part, the field, and the part that would provide it if there is one; or both parts that
+            write a field.
     """
     available = set(table.names("input"))
+    writers: dict[str, str] = {}
     for place, part in parts.items():
         for name in part.reads:
             if name in available:
@@ -212,4 +214,11 @@ def check_fields(parts: Mapping[str, Part]) -> None:
 
                 mend = f"No part writes it. {remedy(name)}"
             raise ModelError(f"'{place}' reads the field '{name}', which nothing before it provides. {mend}")
+        for name in part.writes:
+            if name in writers:
+                raise ModelError(
+                    f"'{place}' and '{writers[name]}' both write the field '{name}', so one would hide the other. "
+                    "Leave one of them out (set it to null)."
+                )
+            writers[name] = place
         available |= set(part.writes) | {f"pass_{name}" for name in part.writes if isinstance(part, Exchange)}

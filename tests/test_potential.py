@@ -65,6 +65,11 @@ def test_a_field_that_is_written_too_late_is_named_with_its_writer():
         check_fields({"terms.x": Reader(), "heads.q": Writer()})
 
 
+def test_two_writers_of_a_field_are_refused():
+    with pytest.raises(ModelError, match="'heads.b' and 'exchanges.a' both write the field 'charges'"):
+        check_fields({"exchanges.a": Writer(), "heads.b": Writer()})
+
+
 def test_a_potential_without_terms_is_refused():
     with pytest.raises(ModelError, match="at least one energy term"):
         Potential(MinimalBackbone((1,)), {}, elements=(1,))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
-from eqff.errors import ConfigError, ModelError
+from eqff.errors import ConfigError, ModelError, did_you_mean
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Fields, Head
 
@@ -30,13 +30,7 @@ class FormalCharges(Head):
 
     def __init__(self, charges: Mapping[str | int, float], elements: tuple[int, ...], require_total: bool = True):
         super().__init__()
-        known = {_number(element): float(charge) for element, charge in charges.items()}
-        absent = [element for element in elements if element not in known]
-        if absent:
-            raise ConfigError(f"formal charges: none given for Z = {', '.join(map(str, absent))}.")
-        table = torch.zeros(max(known) + 1, dtype=torch.float64)
-        table[list(known)] = torch.tensor(list(known.values()), dtype=torch.float64)
-        self.register_buffer("table", table, persistent=False)
+        self.register_buffer("table", by_element(charges, elements, "formal charges"), persistent=False)
         self.require_total = require_total
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
@@ -61,7 +55,29 @@ class FormalCharges(Head):
             )
 
 
-def _number(element: str | int) -> int:
+def by_element(values: Mapping[str | int, float], elements: tuple[int, ...], what: str) -> Tensor:
+    """A table that is indexed by atomic numbers, float64.
+
+    Args:
+        values: By element symbol or atomic number.
+        elements: Atomic numbers that need one.
+        what: Name of the values, for messages.
+
+    Raises:
+        ConfigError: An element without a value, or one that does not exist.
+    """
+    known = {_number(element, what): float(value) for element, value in values.items()}
+    absent = [element for element in elements if element not in known]
+    if absent:
+        from ase.data import chemical_symbols
+
+        raise ConfigError(f"{what}: none given for {', '.join(chemical_symbols[z] for z in absent)}.")
+    table = torch.zeros(max(known) + 1, dtype=torch.float64)
+    table[list(known)] = torch.tensor(list(known.values()), dtype=torch.float64)
+    return table
+
+
+def _number(element: str | int, what: str) -> int:
     from ase.data import atomic_numbers
 
     if isinstance(element, int):
@@ -70,4 +86,4 @@ def _number(element: str | int) -> int:
         return atomic_numbers[element]
     if element.isdigit():
         return int(element)
-    raise ConfigError(f"formal charges: there is no element '{element}'.")
+    raise ConfigError(f"{what}: there is no element '{element}'.{did_you_mean(element, atomic_numbers)}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
+from eqff.errors import ModelError
 from eqff.parts import Fields, Term
 from eqff.ranges import Size
 
@@ -40,7 +41,9 @@ class ReferenceEnergies(nn.Module):
 class LocalEnergy(Term):
     """Site energies [Behler & Parrinello, Phys. Rev. Lett. 98, 146401 (2007)].
 
-    E_i = scale · (W · s_i + MLP(s_i)) + E0_z, with s_i the scalar features after every pass.
+    E_i = scale · (W · s_i + MLP(s_i)) + E0_z, with s_i the scalar features after every pass and, as in fourth
+    generation networks [Ko et al., Nat. Commun. 12, 398 (2021)], other numbers of the atom, such as its equilibrated
+    charge.
 
     Args:
         channels: Channels of the backbone.
@@ -48,9 +51,9 @@ class LocalEnergy(Term):
         reference_energies: E0 of each element, Z to eV.
         energy_scale: eV; a typical size of what is left to learn.
         hidden: Width of the nonlinear readout; 0 for a linear one alone.
+        inputs: Fields with one number for each atom that are read too.
     """
 
-    reads = ("pass_scalars", "numbers")
     level = "atom"
 
     def __init__(
@@ -60,21 +63,59 @@ class LocalEnergy(Term):
         reference_energies: Mapping[int, float],
         energy_scale: float = 1.0,
         hidden: Size = 32,
+        inputs: tuple[str, ...] = (),
     ):
         super().__init__()
+        self.inputs = tuple(inputs)
+        self.reads = ("pass_scalars", "numbers", *self.inputs)
+        size = channels * num_passes + len(self.inputs)
         self.reference = ReferenceEnergies(reference_energies)
-        self.linear = nn.Linear(channels * num_passes, 1, bias=False)
+        self.linear = nn.Linear(size, 1, bias=False)
         self.nonlinear = None
         if hidden:
-            self.nonlinear = nn.Sequential(
-                nn.Linear(channels * num_passes, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
-            )
+            self.nonlinear = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False))
         self.register_buffer("energy_scale", torch.tensor(float(energy_scale)))
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
-        """Site energies in eV, (N,) float64."""
+        """Site energies in eV, (N,) float64.
+
+        Raises:
+            ModelError: One of ``inputs`` is not one number for each atom.
+        """
         scalars = fields["pass_scalars"].flatten(1)
+        if self.inputs:
+            more = [self._input(name, fields, scalars) for name in self.inputs]
+            scalars = torch.cat([scalars, torch.stack(more, dim=1)], dim=1)
         energy = self.linear(scalars)
         if self.nonlinear is not None:
             energy = energy + self.nonlinear(scalars)
         return {"energy": self.reference(graph.numbers) + (self.energy_scale * energy[:, 0]).to(torch.float64)}
+
+    @staticmethod
+    def _input(name: str, fields: Fields, scalars: Tensor) -> Tensor:
+        value = fields[name]
+        if value.shape != scalars.shape[:1]:
+            raise ModelError(
+                f"The local energy reads '{name}', which has the shape {tuple(value.shape)}; only fields with one "
+                "number for each atom can be its inputs."
+            )
+        return value.to(scalars.dtype)
+
+
+class ReferenceEnergy(Term):
+    """E_i = E0_z: the elements' reference energies alone, for models without a learned local energy.
+
+    Args:
+        reference_energies: E0 of each element, Z to eV.
+    """
+
+    reads = ("numbers",)
+    level = "atom"
+
+    def __init__(self, reference_energies: Mapping[int, float]):
+        super().__init__()
+        self.reference = ReferenceEnergies(reference_energies)
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """Site energies in eV, (N,) float64."""
+        return {"energy": self.reference(graph.numbers)}

@@ -1,0 +1,106 @@
+"""Charge equilibration with parameters of each element that the user gives, as in classical force fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import eqff.heads.gaussian_charges  # noqa: F401  declares the field of energies
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ConfigError
+from eqff.heads.formal_charges import by_element
+from eqff.longrange.equilibration import equilibrate
+from eqff.longrange.interaction import Interaction, LatticeInteraction
+from eqff.longrange.kernels import GaussianKernel
+from eqff.longrange.neighbours import ShieldedInteraction
+from eqff.longrange.slater import SlaterKernel
+from eqff.parts import Fields, Head
+from eqff.ranges import Count, InnerShare, Positive
+
+
+class TabulatedEquilibration(Head):
+    """The charges with least sum_i (chi_i q_i + J_i q_i²/2) + their Coulomb energy, with fixed parameters.
+
+    QEq and EEM [Rappe and Goddard, J. Phys. Chem. 95, 3358 (1991); Mortier et al., J. Am. Chem. Soc. 108, 4315 (1986)].
+
+    Args:
+        electronegativity: chi of each element, V.
+        hardness: J of each element, eV/e². With ``gaussian`` and ``slater`` charges, without the energy of the charge
+            with itself, which is added; with ``shielded`` ones the whole.
+        widths: Of each element's charge, Å: w of exp(-r²/w²), 1/zeta of Slater's exp(-2 zeta r), or ReaxFF's 1/gamma.
+        elements: Atomic numbers covered.
+        kernel: "gaussian" or "slater" charges under Ewald's sum; "shielded" as in ReaxFF, which ends at the cutoff.
+        cutoff: Of neighbours, Å.
+        accuracy: Of lattice sums.
+        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
+            gradients.
+        tolerance: Relative residual of conjugate gradients.
+        max_iterations: After which they are an error.
+
+    Raises:
+        ConfigError: An element without parameters, or with a width that is not positive.
+    """
+
+    reads = ("numbers", "positions", "total_charge")
+    writes = ("charges", "equilibration_energy")
+
+    def __init__(
+        self,
+        electronegativity: Mapping[str | int, float],
+        hardness: Mapping[str | int, float],
+        widths: Mapping[str | int, float],
+        elements: tuple[int, ...],
+        kernel: Literal["gaussian", "slater", "shielded"] = "gaussian",
+        cutoff: Positive = 8.0,
+        accuracy: InnerShare = 1e-5,
+        mesh_from: Count = 500,
+        dense_up_to: Count = 499,
+        tolerance: Positive = 1e-8,
+        max_iterations: Count = 500,
+    ):
+        super().__init__()
+        tables = {"electronegativity": electronegativity, "hardness": hardness, "widths": widths}
+        for name, table in tables.items():
+            self.register_buffer(f"{name}_table", by_element(table, elements, name), persistent=False)
+        given = self.widths_table[list(elements)]
+        if bool((given <= 0).any()):
+            raise ConfigError("widths: every one has to be above 0 Å.")
+        self.dense_up_to, self.tolerance, self.max_iterations = dense_up_to, tolerance, max_iterations
+        self.interaction = _interaction(kernel, cutoff, accuracy, mesh_from, given)
+
+    @property
+    def neighbour_lists(self) -> dict[str, float]:
+        """Those of the way of summing."""
+        return self.interaction.neighbour_lists
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """``charges`` (N,) and ``equilibration_energy`` (B,).
+
+        Raises:
+            ModelError: The parameters leave a structure without a minimum, or conjugate gradients did not converge.
+        """
+        largest = int(torch.bincount(graph.batch, minlength=1).max())
+        found = equilibrate(
+            graph,
+            self.interaction,
+            self.electronegativity_table[graph.numbers],
+            self.hardness_table[graph.numbers],
+            self.widths_table[graph.numbers],
+            iterative=largest > self.dense_up_to,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
+        )
+        return {"charges": found.charges.to(graph.positions.dtype), "equilibration_energy": found.energy}
+
+
+def _interaction(kernel: str, cutoff: float, accuracy: float, mesh_from: int, widths: Tensor) -> Interaction:
+    if kernel == "shielded":
+        return ShieldedInteraction(cutoff)
+    spread = GaussianKernel() if kernel == "gaussian" else SlaterKernel()
+    interaction = LatticeInteraction(spread, cutoff, accuracy, mesh_from, include_self=True)
+    interaction.require_reach(widths)
+    return interaction
