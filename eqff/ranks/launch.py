@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from types import FrameType
@@ -74,6 +74,9 @@ def launch(work: Work, count: int) -> Any:
         forwarding.to(context.processes)
         told, ended = _wait(context, reports)
     failed = next((report for report in told if report.kind is not None), None)
+    if failed is not None and failed.kind is RuntimeError and ended is not None and ended.signal_name == "SIGKILL":
+        failed = None  # it lost its connection to the one that was killed
+        told = []
     if failed is not None:
         raise failed.kind(*failed.arguments)
     if forwarding.received and (ended is not None or not told):
@@ -89,15 +92,29 @@ def _wait(context: ProcessContext, reports: SimpleQueue) -> tuple[list[_Report],
     ended, done = None, False
     with _without_warnings("torch.multiprocessing.spawn"):
         while not done:
+            connection.wait(list(context.sentinels), timeout=0.5)
+            killed = _killed(context)  # looked at before others are stopped because of it
             try:
-                done = context.join(timeout=0.5, grace_period=GRACE_SECONDS)
+                done = context.join(timeout=0, grace_period=GRACE_SECONDS)
             except ProcessRaisedException:  # it has reported
                 done = True
             except ProcessExitedException as error:
                 ended, done = error, True
+            ended = ended if killed is None else killed
             while not reports.empty():
                 told.append(reports.get())
     return told, ended
+
+
+def _killed(context: ProcessContext) -> ProcessExitedException | None:
+    """What the first rank that was killed by SIGKILL ended with; None if there is none."""
+    for index, process in enumerate(context.processes):
+        if process.exitcode == -signal.SIGKILL:
+            name = signal.SIGKILL.name
+            return ProcessExitedException(
+                name, error_index=index, error_pid=process.pid, exit_code=process.exitcode, signal_name=name
+            )
+    return None
 
 
 def _how_it_ended(ended: ProcessExitedException | None) -> str:
