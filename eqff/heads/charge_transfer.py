@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from eqff.data.graph import LOCAL, AtomicGraph
-from eqff.errors import ModelError
 from eqff.heads.gaussian_charges import GaussianChargeHead
 from eqff.longrange.charge_transfer import equilibrate_by_transfer
 from eqff.longrange.kernels import smooth_end
@@ -30,7 +29,7 @@ FADE = 0.6
 class ChargeTransferHead(GaussianChargeHead):
     """What SQE and ACKS2 share: Gaussian charges that flow from given ones along the bonds of neighbours.
 
-    Subclasses give the softness of each bond. Matrices are factorised, so the size of structures is limited.
+    Subclasses give the softness of each bond.
 
     Args:
         bond_cutoff: Å; no bond is longer.
@@ -52,12 +51,14 @@ class ChargeTransferHead(GaussianChargeHead):
         accuracy: float,
         bond_cutoff: float,
         initial: Initial,
+        mesh_from: int,
         dense_up_to: int,
+        tolerance: float,
+        max_iterations: int,
     ):
-        super().__init__(
-            channels, num_passes, elements, hidden, hardness, max_width, cutoff, accuracy, mesh_from=dense_up_to + 1
-        )
+        super().__init__(channels, num_passes, elements, hidden, hardness, max_width, cutoff, accuracy, mesh_from)
         self.bond_cutoff, self.dense_up_to = bond_cutoff, dense_up_to
+        self.tolerance, self.max_iterations = tolerance, max_iterations
         self.sharing, self.initial = None, None
         if initial == "learned":
             self.sharing = LearnedSharing()
@@ -76,21 +77,26 @@ class ChargeTransferHead(GaussianChargeHead):
         """``charges`` (N,), what they follow from, and ``equilibration_energy`` (B,).
 
         Raises:
-            ModelError: A structure of more atoms than ``dense_up_to``.
+            ModelError: Conjugate gradients did not converge.
         """
-        largest = int(torch.bincount(graph.batch, minlength=1).max())
-        if largest > self.dense_up_to:
-            raise ModelError(
-                f"Charge transfer along bonds forms matrices; a structure of {largest} atoms is above dense_up_to = "
-                f"{self.dense_up_to}. Raise it if {largest}² numbers of 8 bytes fit into memory some ten times."
-            )
         chi, hardness, widths = self.parameters_of(graph, fields)
         initial = None
         if self.initial is not None and self.sharing is not None:
             read = self.initial(fields["pass_scalars"].flatten(1))
             initial = self.sharing(read.to(torch.float64), graph.total_charge, graph.batch)
+        largest = int(torch.bincount(graph.batch, minlength=1).max())
         found = equilibrate_by_transfer(
-            graph, self.interaction, chi, hardness, widths, graph.local, self.softness(graph, fields), initial=initial
+            graph,
+            self.interaction,
+            chi,
+            hardness,
+            widths,
+            graph.local,
+            self.softness(graph, fields),
+            initial=initial,
+            iterative=largest > self.dense_up_to,
+            tolerance=self.tolerance,
+            max_iterations=self.max_iterations,
         )
         return self.written(found, chi, hardness, widths)
 
@@ -115,7 +121,11 @@ class SplitCharges(ChargeTransferHead):
         max_width: Å; widths stay below. They start at the covalent radii.
         cutoff: Of neighbours in periodic structures, Å; a Gaussian of the largest width has to end within.
         accuracy: Of lattice sums.
-        dense_up_to: Atoms; larger structures are refused.
+        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
+            gradients.
+        tolerance: Relative residual of conjugate gradients.
+        max_iterations: After which they are an error.
     """
 
     def __init__(
@@ -131,7 +141,10 @@ class SplitCharges(ChargeTransferHead):
         max_width: Positive = 1.5,
         cutoff: Positive = 8.0,
         accuracy: InnerShare = 1e-5,
+        mesh_from: Count = 500,
         dense_up_to: Count = 499,
+        tolerance: Positive = 1e-8,
+        max_iterations: Count = 500,
     ):
         super().__init__(
             channels,
@@ -144,7 +157,10 @@ class SplitCharges(ChargeTransferHead):
             accuracy,
             bond_cutoff,
             initial,
+            mesh_from,
             dense_up_to,
+            tolerance,
+            max_iterations,
         )
         self.bond = Readout(channels * num_passes, 1, hidden, bias=False)
         self.raw_softness = nn.Parameter(torch.tensor(math.log(math.expm1(1 / bond_hardness))))
@@ -179,7 +195,11 @@ class ACKS2(ChargeTransferHead):
         max_width: Å; widths stay below. They start at the covalent radii.
         cutoff: Of neighbours in periodic structures, Å; a Gaussian of the largest width has to end within.
         accuracy: Of lattice sums.
-        dense_up_to: Atoms; larger structures are refused.
+        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
+            gradients.
+        tolerance: Relative residual of conjugate gradients.
+        max_iterations: After which they are an error.
     """
 
     def __init__(
@@ -195,7 +215,10 @@ class ACKS2(ChargeTransferHead):
         max_width: Positive = 1.5,
         cutoff: Positive = 8.0,
         accuracy: InnerShare = 1e-5,
+        mesh_from: Count = 500,
         dense_up_to: Count = 499,
+        tolerance: Positive = 1e-8,
+        max_iterations: Count = 500,
     ):
         super().__init__(
             channels,
@@ -208,7 +231,10 @@ class ACKS2(ChargeTransferHead):
             accuracy,
             bond_cutoff,
             initial,
+            mesh_from,
             dense_up_to,
+            tolerance,
+            max_iterations,
         )
         self.raw_softness = nn.Parameter(torch.tensor(math.log(math.expm1(softness))))
         self.raw_reach = nn.Parameter(torch.full((len(elements),), math.log(0.8 / 0.2)))

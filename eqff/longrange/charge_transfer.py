@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import RUNAWAY
-from eqff.longrange.equilibration import Equilibrated, in_field
-from eqff.longrange.interaction import Interaction
+from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence
+from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, in_field
+from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.longrange.padding import Padding
+from eqff.longrange.transfer_iterations import TransferIterations, transfer_iteratively
 from eqff.nn.reduce import segment_sum
 
 WHAT = "The charge transfer"
@@ -27,6 +30,9 @@ def equilibrate_by_transfer(
     *,
     initial: Tensor | None = None,
     field: Tensor | None = None,
+    iterative: bool = False,
+    tolerance: float = 1e-10,
+    max_iterations: int = 500,
 ) -> Equilibrated:
     """Charges that have flowed along bonds from given ones until this costs as much as it gains.
 
@@ -39,7 +45,7 @@ def equilibrate_by_transfer(
         q = q0 - S (chi + (A + J) q),  (S v)_i = sum_j s_ij (v_i - v_j),  with s_ij = 1/kappa_ij = X_ij.
 
     Charge is kept on each connected set of atoms. As the bonds get infinitely soft, this becomes QEq on each set.
-    Differentiable to any order; matrices are formed, so this is for structures of some hundred atoms.
+    Differentiable to any order.
 
     Args:
         graph: The batch.
@@ -51,31 +57,67 @@ def equilibrate_by_transfer(
         softness: s_ij in e²/eV, (E,), not negative and the same for both directions.
         initial: q0 in e, (N,); by default the total charge shared evenly.
         field: Uniform external field in V/Å, (B, 3); open structures only.
+        iterative: Conjugate gradients instead of a factorisation.
+        tolerance: Relative residual of the iterations.
+        max_iterations: Of the iterations.
 
     Raises:
-        ModelError: There is no minimum, or a field acts on a periodic structure.
+        ModelError: There is no minimum, no convergence, or a field acts on a periodic structure.
     """
     chi, hardness, softness = (x.to(torch.float64) for x in (electronegativity, hardness, softness))
     chi = in_field(graph, chi, field)
     widths = None if widths is None else widths.to(torch.float64)
     start = _even(graph) if initial is None else initial.to(torch.float64)
     bound = interaction.bind(graph, widths)
+    told: list[Convergence] = []
+    if iterative:
+        matrix = HardnessAndCoulomb(graph, interaction)
+        solver = TransferIterations(graph.batch, graph.num_structures, tolerance, max_iterations, WHAT)
+        gain = -(chi + hardness * start + bound.potential(start))
+        flows, told = transfer_iteratively(
+            gain,
+            matrix.product,
+            partial(_flow, bonds),
+            softness,
+            matrix.tensors(hardness, widths),
+            solver,
+            matrix.prepare,
+        )
+        solved = start + flows
+    else:
+        solved = _factorised(graph, bound, chi, hardness, bonds, softness, start)
+    potential = chi + hardness * solved + bound.potential(solved)
+    difference = potential[bonds.receiver] - potential[bonds.sender]
+    # once more through the bonds: what leaves one atom arrives at another to the last digit
+    charges = start - _flow(bonds, potential, softness)
+    transfer = 0.25 * segment_sum(softness * difference.square(), bonds.receiver, graph.num_atoms)
+    atoms = chi * charges + 0.5 * hardness * charges.square() + transfer
+    energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)
+    return Equilibrated(charges, energy, told)
+
+
+def _flow(bonds: Edges, shifts: Tensor, softness: Tensor) -> Tensor:
+    """S v, (N,)."""
+    difference = shifts[bonds.receiver] - shifts[bonds.sender]
+    return segment_sum(softness * difference, bonds.receiver, shifts.shape[0])
+
+
+def _factorised(
+    graph: AtomicGraph,
+    bound: BoundInteraction,
+    chi: Tensor,
+    hardness: Tensor,
+    bonds: Edges,
+    softness: Tensor,
+    start: Tensor,
+) -> Tensor:
     matrix, padding = bound.matrix()
     matrix = matrix + torch.diag_embed(padding.gather(hardness))
     response = _response(bonds, softness, padding, graph.batch)
     _require_minimum(matrix.detach(), response.detach(), padding)
     eye = torch.eye(matrix.shape[1], dtype=torch.float64, device=matrix.device)
     right = padding.gather(start) - (response @ padding.gather(chi)[..., None])[..., 0]
-    solved = padding.scatter(torch.linalg.solve(eye + response @ matrix, right))
-
-    potential = chi + hardness * solved + bound.potential(solved)
-    difference = potential[bonds.receiver] - potential[bonds.sender]
-    # once more through the bonds: what leaves one atom arrives at another to the last digit
-    charges = start - segment_sum(softness * difference, bonds.receiver, graph.num_atoms)
-    transfer = 0.25 * segment_sum(softness * difference.square(), bonds.receiver, graph.num_atoms)
-    atoms = chi * charges + 0.5 * hardness * charges.square() + transfer
-    energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)
-    return Equilibrated(charges, energy, [])
+    return padding.scatter(torch.linalg.solve(eye + response @ matrix, right))
 
 
 def _even(graph: AtomicGraph) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -100,6 +101,33 @@ def in_field(graph: AtomicGraph, electronegativity: Tensor, field: Tensor | None
     return electronegativity - along
 
 
+@dataclass(frozen=True)
+class HardnessAndCoulomb:
+    """M = A + diag(J) of a batch as a function of all that it depends on, for solvers that only apply it.
+
+    Attributes:
+        graph: The batch.
+        interaction: What A is.
+    """
+
+    graph: AtomicGraph
+    interaction: Interaction
+
+    def tensors(self, hardness: Tensor, widths: Tensor | None) -> tuple[Tensor, ...]:
+        """What M depends on, as the other methods take it."""
+        return self.graph.positions, self.graph.cell, hardness, hardness.new_zeros(0) if widths is None else widths
+
+    def product(self, x: Tensor, positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor) -> Tensor:
+        """M x, (N,)."""
+        return self.prepare(positions, cell, hardness, widths)(x)
+
+    def prepare(self, positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor) -> Callable[[Tensor], Tensor]:
+        """The product with M, with what does not depend on x computed once."""
+        moved = replace(self.graph, cell=cell).deformed(positions)
+        bound = self.interaction.bind(moved, widths if widths.numel() else None)
+        return lambda x: bound.potential(x) + hardness * x
+
+
 def _iterative(
     graph: AtomicGraph,
     interaction: Interaction,
@@ -111,24 +139,12 @@ def _iterative(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Tensor, list[Convergence]]:
-    empty = hardness.new_zeros(0)
-    tensors = (graph.positions, graph.cell, hardness, empty if widths is None else widths)
-
-    def bind(positions: Tensor, cell: Tensor, widths: Tensor) -> BoundInteraction:
-        moved = replace(graph, cell=cell).deformed(positions)
-        return interaction.bind(moved, widths if widths.numel() else None)
-
-    def product(x: Tensor, positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor) -> Tensor:
-        return bind(positions, cell, widths).potential(x) + hardness * x
-
-    def prepare(positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor):
-        fixed = bind(positions, cell, widths)
-        return lambda x: fixed.potential(x) + hardness * x
-
+    matrix = HardnessAndCoulomb(graph, interaction)
     # own interactions through waves are about alpha's; the exact diagonal is not worth forming
     diagonal = (hardness + bound.diagonal).detach()
     lowest = diagonal[diagonal > 0].min() if bool((diagonal > 0).any()) else torch.ones((), dtype=diagonal.dtype)
     solver = ConjugateGradient(
         graph.batch, graph.num_structures, 1 / diagonal.clamp(min=float(lowest)), tolerance, max_iterations, WHAT
     )
-    return minimize_iteratively(product, tensors, chi, totals, solver, prepare)
+    tensors = matrix.tensors(hardness, widths)
+    return minimize_iteratively(matrix.product, tensors, chi, totals, solver, matrix.prepare)

@@ -81,9 +81,10 @@ def test_soft_bonds_are_charge_equilibration():
     torch.testing.assert_close(found.energy, expected.energy, rtol=0, atol=1e-5)
 
 
-def test_totals_hold_and_a_batch_is_its_structures():
+@pytest.mark.parametrize("iterative", [False, True])
+def test_totals_hold_and_a_batch_is_its_structures(iterative):
     graph, parameters, soft = batch(STRUCTURES)
-    together = transfer(graph, parameters, soft)
+    together = transfer(graph, parameters, soft, iterative=iterative, tolerance=1e-14)
     sums = torch.zeros(len(STRUCTURES), dtype=torch.float64).index_add(0, graph.batch, together.charges)
     torch.testing.assert_close(sums, graph.total_charge, rtol=0, atol=1e-13)
     for index, structure in enumerate(STRUCTURES):
@@ -102,12 +103,14 @@ def test_fragments_keep_their_charge():
     assert float((charges - initial).abs().max()) > 1e-3
 
 
-def test_derivatives_against_differences():
+@pytest.mark.parametrize("iterative", [False, True])
+def test_derivatives_against_differences(iterative):
     graph, parameters, _ = batch([molecule(7, 4)])
+    method = {"iterative": iterative, "tolerance": 1e-14}
 
     def found(positions, chi, hardness, widths, initial):
         moved = graph.deformed(positions)
-        result = transfer(moved, (chi, hardness, widths), softness(moved), initial=initial)
+        result = transfer(moved, (chi, hardness, widths), softness(moved), initial=initial, **method)
         return result.charges, result.energy
 
     initial = torch.tensor([0.2, -0.1, 0.3, 0.1], dtype=torch.float64)
@@ -116,13 +119,38 @@ def test_derivatives_against_differences():
     assert torch.autograd.gradgradcheck(found, inputs, fast_mode=True)
 
 
-def test_without_a_minimum():
+def test_both_solvers_agree_to_second_order():
+    """Charges, and the gradient of a norm of forces: what training on forces needs."""
+
+    def run(iterative):
+        graph, parameters, _ = batch(STRUCTURES)
+        leaves = [graph.positions.clone().requires_grad_(), *(p.clone().requires_grad_() for p in parameters)]
+        moved = graph.deformed(leaves[0])
+        found = transfer(moved, leaves[1:], softness(moved), iterative=iterative, tolerance=1e-13)
+        first = torch.autograd.grad(found.energy.sum() + found.charges.square().sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+        return [found.charges, *first, *second]
+
+    for direct, iterated in zip(run(False), run(True), strict=True):
+        torch.testing.assert_close(iterated, direct, rtol=1e-8, atol=1e-8)
+
+
+def test_iterations_tell_how_they_went():
+    graph, parameters, soft = batch(STRUCTURES)
+    (told,) = transfer(graph, parameters, soft, iterative=True, tolerance=1e-6).convergence
+    assert 2 < told.iterations < 60 and float(told.residual.max()) < 1e-6
+    with pytest.raises(ModelError, match="after 2 iterations"):
+        transfer(graph, parameters, soft, iterative=True, max_iterations=2)
+
+
+@pytest.mark.parametrize("iterative", [False, True])
+def test_without_a_minimum(iterative):
     interaction = LatticeInteraction(PointKernel(), 5.0)
     graph = graph_of([molecule(1, 6)], interaction.neighbour_lists | {LOCAL: 3.0}, torch.float64)
     chi, hardness = torch.linspace(-3, 3, 6, dtype=torch.float64), torch.full((6,), 1.0, dtype=torch.float64)
     with pytest.raises(ModelError, match="structure 0 .* eigenvalue"):
-        transfer(graph, (chi, hardness, None), 10 * softness(graph), interaction)
-    stiff = transfer(graph, (chi, hardness, None), 0.01 * softness(graph), interaction)
+        transfer(graph, (chi, hardness, None), 10 * softness(graph), interaction, iterative=iterative)
+    stiff = transfer(graph, (chi, hardness, None), 0.01 * softness(graph), interaction, iterative=iterative)
     assert bool(torch.isfinite(stiff.charges).all())
 
 

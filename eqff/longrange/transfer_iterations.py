@@ -1,0 +1,157 @@
+"""Charge transfer along bonds by conjugate gradients: structures that are too large for matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqff.errors import ModelError
+from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence, Product
+from eqff.nn.reduce import segment_sum
+
+Map = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TransferIterations:
+    """Solves (1 + S M) x = S b for each structure.
+
+    That is the least x·(S⁺ + M)·x / 2 - b·x over what flows along bonds can reach. The iteration is preconditioned with
+    S itself, so that S⁺ is never needed and the number of iterations depends on S M alone, not on how loosely far atoms
+    are joined.
+
+    Args:
+        batch: Structure of each atom, (N,).
+        num_structures: B.
+        tolerance: Of the residual's norm sqrt(r·S r), relative to that of b.
+        max_iterations: After which not having converged is an error.
+        what: Name of the problem, for messages.
+    """
+
+    batch: Tensor
+    num_structures: int
+    tolerance: float
+    max_iterations: int
+    what: str
+
+    def solve(self, right: Tensor, coulomb: Map, response: Map) -> tuple[Tensor, Convergence]:
+        """x (N,) from b (N,), the products with M and S; without derivatives.
+
+        Raises:
+            ModelError: There is no minimum, or the iteration did not converge; names structure and numbers.
+        """
+        x, residual = torch.zeros_like(right), right
+        flow = response(residual)
+        squared = self._dot(residual, flow)
+        goal = self.tolerance**2 * squared
+        direction, source = flow, residual  # direction = S source all along
+        for iteration in range(self.max_iterations + 1):
+            active = squared > goal
+            if not bool(active.any()):
+                scale = (goal / self.tolerance**2).clamp(min=torch.finfo(right.dtype).tiny)
+                return x, Convergence(iteration, (squared.clamp(min=0) / scale).sqrt())
+            if iteration == self.max_iterations:
+                break
+            image = source + coulomb(direction)
+            curvature = self._dot(direction, image)
+            self._require_positive(curvature, self._dot(direction, source), active)
+            step = torch.where(active, squared / torch.where(active, curvature, 1.0), 0.0)[self.batch]
+            x, residual = x + step * direction, residual - step * image
+            flow = response(residual)
+            new = self._dot(residual, flow)
+            ratio = torch.where(active, new / torch.where(active, squared, 1.0), 0.0)[self.batch]
+            direction, source, squared = flow + ratio * direction, residual + ratio * source, new
+        worst = int((squared / goal).argmax())
+        reached = float((squared[worst] / goal[worst]).sqrt()) * self.tolerance
+        raise ModelError(
+            f"{self.what} of structure {worst} of the batch: conjugate gradients left a residual of {reached:.1e} "
+            f"after {self.max_iterations} iterations; the goal is {self.tolerance:.1e}. Raise max_iterations or the "
+            "tolerance."
+        )
+
+    def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
+        bad = active & (curvature <= 0)
+        if bool(bad.any()):
+            worst = int(bad.nonzero()[0])
+            raise ModelError(
+                f"{self.what} of structure {worst} of the batch has no minimum: an eigenvalue of 1 + √S M √S of at "
+                f"most {float(curvature[worst] / squared[worst]):.4g} was met. {RUNAWAY}"
+            )
+
+    def _dot(self, first: Tensor, second: Tensor) -> Tensor:
+        return segment_sum(first * second, self.batch, self.num_structures)
+
+
+class _ImplicitTransfer(torch.autograd.Function):
+    """x = G b with G = (1 + S M)^-1 S, which is symmetric, and derivatives by the implicit function theorem.
+
+    From (1 + S M) dx = dS (b - M x) + S (db - dM x) and (1 + S M)^-1 = 1 - G M follows, for a gradient g and y = G g,
+    g·dx = y·db - y·dM x + (g - M y)·dS (b - M x). The backward pass is written with this function itself, so it can be
+    differentiated again.
+    """
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(
+        right: Tensor,
+        solve: Callable[..., Tensor],
+        coulomb: Product,
+        response: Product,
+        softness: Tensor,
+        *rest: Tensor,
+    ) -> Tensor:
+        with torch.no_grad():
+            return solve(right, softness, *rest)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        right, ctx.solve, ctx.coulomb, ctx.response, *tensors = inputs
+        ctx.save_for_backward(right, output, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        right, x, softness, *tensors = ctx.saved_tensors
+        y = _ImplicitTransfer.apply(gradient, ctx.solve, ctx.coulomb, ctx.response, softness, *tensors)
+        # torch.func holds x fixed here, though x itself depends on the tensors
+        product, by_coulomb = torch.func.vjp(lambda *values: ctx.coulomb(x, *values), *tensors)
+        shifts = right - product
+        _, by_response = torch.func.vjp(lambda values: ctx.response(shifts, values), softness)
+        return y, None, None, None, *by_response(gradient - ctx.coulomb(y, *tensors)), *by_coulomb(-y)
+
+
+def transfer_iteratively(
+    right: Tensor,
+    coulomb: Product,
+    response: Product,
+    softness: Tensor,
+    tensors: tuple[Tensor, ...],
+    solver: TransferIterations,
+    prepare: Callable[..., Map],
+) -> tuple[Tensor, list[Convergence]]:
+    """x with (1 + S M) x = S b.
+
+    Args:
+        right: b, (N,).
+        coulomb: M x as a function of x and of ``tensors``.
+        response: S x as a function of x and of ``softness``.
+        softness: All that S depends on.
+        tensors: All that M depends on.
+        solver: The iteration.
+        prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives.
+
+    Returns:
+        x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
+    """
+    convergence: list[Convergence] = []
+
+    def solve(right: Tensor, softness: Tensor, *values: Tensor) -> Tensor:
+        x, told = solver.solve(right, prepare(*values), lambda x: response(x, softness))
+        convergence.append(told)
+        return x
+
+    return _ImplicitTransfer.apply(right, solve, coulomb, response, softness, *tensors), convergence
