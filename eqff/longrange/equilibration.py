@@ -78,6 +78,10 @@ def equilibrate(
         matrix, padding = bound.matrix()
         matrix = matrix + torch.diag_embed(padding.gather(hardness))
         charges, told = minimize_dense(matrix, chi, totals, padding, WHAT), []
+    # what rounding of many steps has lost; it depends on nothing
+    counts = torch.bincount(graph.batch, minlength=graph.num_structures).clamp(min=1)
+    lost = (totals - segment_sum(charges, graph.batch, graph.num_structures)).detach()
+    charges = charges + (lost / counts)[graph.batch]
     atoms = chi * charges + 0.5 * hardness * charges.square()
     energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)
     return Equilibrated(charges, energy, told)
