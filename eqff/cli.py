@@ -63,7 +63,7 @@ def _task_without_traceback(task: Callable[[DictConfig], Any], cfg: DictConfig) 
         return _leave(f"{error.full_key} is missing: give it as {error.full_key}=...")
     except OmegaConfBaseException as error:
         return _leave(f"{error.full_key}: {first_lines(error)}" if error.full_key else first_lines(error))
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if error.filename is None:  # not about a file that a user named
             raise
         return _leave(f"'{error.filename}': {error.strerror}. Check the path and the rights to it.")

@@ -74,6 +74,11 @@ def parse_unit(expression: str) -> tuple[float, Dimension]:
         factor *= value**power
         powers = [old + power * new for old, new in zip(powers, dimension, strict=True)]
         position = match.end()
+    if powers[0] and not 1e-15 < abs(factor) < 1e15:
+        raise ConfigError(
+            f"The unit '{expression}' is {abs(factor):.1e} of eqff's own: no energy of a structure has that size. "
+            "kcal and kJ are meant per mole: write kcal/mol."
+        )
     return factor, (powers[0], powers[1], powers[2])
 
 

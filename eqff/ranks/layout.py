@@ -133,5 +133,10 @@ def _check(layout: Layout) -> None:
         if there <= max(wanted):
             hint = " With srun, give --gpus-per-node and not --gpus-per-task." if layout.started and there == 1 else ""
             raise ConfigError(f"trainer.devices={layout.devices}, but this process sees {there} GPU(s).{hint}")
+    elif layout.accelerator == "cpu" and layout.local_size > 4 * (os.cpu_count() or 1):
+        raise ConfigError(
+            f"trainer.devices={layout.devices}: that many processes on {os.cpu_count()} CPU cores would only wait for "
+            "each other. Give at most one for each core."
+        )
     elif layout.world_size > 1 and layout.accelerator != "cpu":
         raise ConfigError(f"Several ranks need trainer.accelerator cuda or cpu, not '{layout.accelerator}'.")

@@ -128,6 +128,8 @@ def resume_simulation(
             f"'{folder}' was run with other weights (or another precision) than this model's: it would not go on the "
             "same way. Give the same model, or start a new run from the last frame with velocities=structure."
         )
+    if saved.step > settings.steps:
+        raise ConfigError(f"'{folder}' is at step {saved.step}; steps={settings.steps} would go back. Give more.")
     if saved.ase_version != ase.__version__:
         report(f"Mind: the run was started with ASE {saved.ase_version}, this is {ase.__version__}.")
     atoms, stepper, rng = _restored(folder, potential, settings, saved)

@@ -44,6 +44,12 @@ def test_units_can_be_typed_on_any_keyboard(unit):
     assert parse_unit(typed(unit) or "1") == parse_unit(unit or "1")
 
 
+@pytest.mark.parametrize("unit", ["kcal", "kJ/Ang", "kcal*mol"])
+def test_energies_without_their_mole_are_refused(unit):
+    with pytest.raises(ConfigError, match="write kcal/mol"):
+        parse_unit(unit)
+
+
 def test_wrong_dimension_is_refused():
     with pytest.raises(ConfigError, match="'kcal/mol' can't be that of 'forces', which eqff keeps in eV/Å"):
         conversion("kcal/mol", "eV/Å", "'forces'")

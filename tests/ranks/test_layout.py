@@ -73,6 +73,7 @@ def test_a_batch_script_without_srun_is_one_process():
         (None, {"strategy": "fsdp"}, "no 'fsdp'"),
         (None, {"devices": 0}, "devices can't be 0"),
         (None, {"devices": "two"}, "devices can't be 'two'"),
+        (None, {"devices": 100_000}, "would only wait for each other"),
         (None, {"devices": [0, 1]}, r"devices can't be \[0, 1\]"),
         (None, {"num_nodes": 2, "devices": 4}, "torchrun --nnodes=2 --nproc-per-node=4"),
         (None, {"num_nodes": 0}, "whole number"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.io import read, write
-from conftest import water_frames
+from springs import water_frames
 
 import eqff
 from eqff.errors import ConfigError, DataError, TrainingError

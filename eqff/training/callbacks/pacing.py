@@ -104,7 +104,8 @@ class Pacing(Callback):
         # the mean follows slowly and starts at the second step: the first one compiles
         self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
         self.budget.start()
-        if self.budget.spent(self._step_seconds):
+        # steps may end within an epoch, where Lightning would not validate
+        if self.budget.spent(self._step_seconds) or 0 < trainer.max_steps <= trainer.global_step:
             self.stop(trainer)
 
     def stop(self, trainer: Trainer) -> None:
