@@ -15,7 +15,7 @@ from eqff.testing.structures import crystal, molecule, slab
 NAMES = sorted(file.stem for file in (config_directory() / "model").glob("*.yaml"))
 GIVEN = {
     "formal_charges": [
-        "model.heads.charges.charges={H: 0.2, C: -0.1, N: 0.1, O: -0.4}",
+        "++model.heads.charges.charges={H: 0.2, C: -0.1, N: 0.1, O: -0.4}",
         "model.heads.charges.require_total=false",
     ]
 }
