@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eqff.heads.charge_transfer import ACKS2, HIGHEST
+from eqff.heads.acks2 import ACKS2, HIGHEST
 from eqff.testing.battery import LOCAL_ENERGY, MINIMAL_BACKBONE, PotentialBattery
 from eqff.testing.structures import closed_shell, joined, molecule
 
@@ -35,12 +35,12 @@ class Transfer(PotentialBattery):
 
 
 class TestSplitCharges(Transfer):
-    head = {"_target_": "eqff.heads.charge_transfer.SplitCharges", **COMMON, "bond_cutoff": 3.2}
+    head = {"_target_": "eqff.heads.split_charges.SplitCharges", **COMMON, "bond_cutoff": 3.2}
     special_radii = (3.2, 0.6 * 3.2)
 
 
 class TestACKS2(Transfer):
-    head = {"_target_": "eqff.heads.charge_transfer.ACKS2", **COMMON, "bond_cutoff": 3.6}
+    head = {"_target_": "eqff.heads.acks2.ACKS2", **COMMON, "bond_cutoff": 3.6}
     special_radii = (0.8 * 3.6,)
 
 
@@ -48,10 +48,10 @@ class TestIterative(Transfer):
     head = {**TestSplitCharges.head, "dense_up_to": 1, "tolerance": 1e-13}
 
 
-@pytest.mark.parametrize("kind", ["SplitCharges", "ACKS2"])
+@pytest.mark.parametrize("kind", ["split_charges.SplitCharges", "acks2.ACKS2"])
 def test_learned_initial_charges_keep_the_total(kind):
     battery = Transfer()
-    battery.head = {"_target_": f"eqff.heads.charge_transfer.{kind}", **COMMON, "initial": "learned"}
+    battery.head = {"_target_": f"eqff.heads.{kind}", **COMMON, "initial": "learned"}
     battery.test_charges_sum_to_the_total()
     both = joined(closed_shell(molecule(32, 6)), closed_shell(molecule(33, 4)), [15.0, 0.0, 0.0])
     charges = battery.predict(battery.potential(), [both])["charges"]
