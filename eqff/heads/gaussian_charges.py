@@ -15,7 +15,7 @@ from eqff.longrange.kernels import GaussianKernel
 from eqff.nn.species import SpeciesIndex
 from eqff.parts import Fields, Head
 
-declare(Field("electronegativity", "atom", (), "0e", "V", "electronegativity chi", "internal"))
+declare(Field("electronegativity", "atom", (), "0e", "eV/e", "electronegativity chi", "internal"))
 declare(Field("hardness", "atom", (), "0e", "eV/e²", "hardness J without the charge's own Coulomb energy", "internal"))
 declare(Field("gaussian_widths", "atom", (), "0e", "Å", "w of the charge density exp(-r²/w²)", "internal"))
 declare(Field("equilibration_energy", "structure", (), "0e", "eV", "energy that the charges minimise", "internal"))
