@@ -22,6 +22,7 @@ FIXED = (
     "model",
     "data",
     "dtype",
+    "seed",
     "output",
     "training.optimizer.name",
     "trainer.accumulate_grad_batches",
@@ -95,7 +96,9 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
         try:
             OmegaConf.update(cfg, key, override.value())
         except OmegaConfBaseException as error:
-            raise ConfigError(f"There is no setting '{key}' in {folder.config}.") from error
+            raise ConfigError(
+                f"{folder.config} has no setting '{key}': on resume only settings that it has can be changed."
+            ) from error
     if averaged != (cfg.training.ema is not None):
         raise ConfigError("'training.ema' can't be switched on or off on resume: the state holds the average, or not.")
     return cfg
