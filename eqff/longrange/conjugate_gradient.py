@@ -59,6 +59,7 @@ class ConjugateGradient:
         Raises:
             ModelError: M is not positive definite, or the iteration did not converge; names structure and numbers.
         """
+        require_finite(right, self.batch, self.what)
         x = torch.zeros_like(right)
         residual = self._centred(right)
         # relative to the whole right-hand side: of a constant one, which is stationary, only rounding is left
@@ -67,7 +68,7 @@ class ConjugateGradient:
         direction, slope = conjugate, self._dot(residual, conjugate)
         for iteration in range(self.max_iterations + 1):
             left = self._norm(residual)
-            active = left > goal
+            active = ~(left <= goal)  # NaN has not converged
             if not bool(active.any()):
                 scale = (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny)
                 return x, Convergence(iteration, left / scale)
@@ -91,7 +92,7 @@ class ConjugateGradient:
         )
 
     def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
-        bad = active & (curvature <= 0)
+        bad = active & ~(curvature > 0)
         if bool(bad.any()):
             worst = int(bad.nonzero()[0])
             raise ModelError(
@@ -115,6 +116,16 @@ class ConjugateGradient:
 
     def _norm(self, values: Tensor) -> Tensor:
         return self._dot(values, values).sqrt()
+
+
+def require_finite(values: Tensor, batch: Tensor, what: str) -> None:
+    """Raises ModelError naming the structure where ``values`` (N,), the right-hand side of ``what``, are NaN or inf."""
+    if not bool(values.isfinite().all()):
+        atom = int((~values.isfinite()).nonzero()[0])
+        raise ModelError(
+            f"{what} of structure {int(batch[atom])} of the batch can't be solved: its right-hand side is "
+            f"{float(values[atom])} at atom {atom} of the batch. What predicts it, or the geometry, is not finite."
+        )
 
 
 class _ImplicitSolve(torch.autograd.Function):

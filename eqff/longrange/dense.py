@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import RUNAWAY
+from eqff.longrange.conjugate_gradient import RUNAWAY, require_finite
 from eqff.longrange.padding import Padding
 
 
@@ -29,6 +29,7 @@ def minimize_dense(matrix: Tensor, linear: Tensor, totals: Tensor, padding: Padd
     Raises:
         ModelError: M is not positive definite where it has to be, so that there is no minimum.
     """
+    require_finite(linear, padding.batch, what)
     mask = padding.mask.to(matrix.dtype)
     counts = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
     start = totals[:, None] / counts * mask

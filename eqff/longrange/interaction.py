@@ -18,6 +18,9 @@ from eqff.longrange.tuning import FADE, Splitting
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
 
+CONTACT = 1e-4
+"""Å; atoms closer than this are taken for one that stands twice."""
+
 OPEN_PAIRS = "open_pairs"
 """Neighbour list of all pairs in structures without periodic directions."""
 
@@ -132,6 +135,8 @@ class LatticeInteraction(Interaction):
         if bool(periodic.any()):
             self.require_reach(widths)
         open_pairs, near = graph.edges[OPEN_PAIRS], graph.edges[self.list_name]
+        for edges in (open_pairs, near):
+            require_apart(edges, graph.batch)
         sender = torch.cat([open_pairs.sender, near.sender])
         receiver = torch.cat([open_pairs.receiver, near.receiver])
         pair = torch.cat([self._open(open_pairs, widths), self._near(near, widths, periodic[graph.batch])])
@@ -207,6 +212,7 @@ class PairInteraction(Interaction):
     def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
         """See `Interaction.bind`; charges are points."""
         edges = graph.edges[self.list_name]
+        require_apart(edges, graph.batch)
         lengths = edges.lengths.to(torch.float64)
         end = torch.tensor(self.cutoff, dtype=torch.float64)
         value = float(torch.erfc(self.alpha * end) / end)
@@ -222,6 +228,19 @@ class PairInteraction(Interaction):
             sums=(),
             batch=graph.batch,
             num_structures=graph.num_structures,
+        )
+
+
+def require_apart(edges: Edges, batch: Tensor) -> None:
+    """Raises ModelError naming two atoms that lie on each other, whose interaction is not finite."""
+    lengths = edges.lengths.detach()
+    together = ~(lengths > CONTACT)
+    if bool(together.any()):
+        edge = int(together.nonzero()[0])
+        raise ModelError(
+            f"Atoms {int(edges.receiver[edge])} and {int(edges.sender[edge])} of the batch (structure "
+            f"{int(batch[edges.receiver[edge]])}) are {float(lengths[edge]):.2g} Å apart: their Coulomb interaction is "
+            "not finite. Correct the geometry."
         )
 
 

@@ -35,6 +35,14 @@ class Padding:
         mask = places < counts[:, None]
         return cls(structures, torch.where(mask, first[:, None] + places, 0), mask, batch.shape[0])
 
+    @property
+    def batch(self) -> Tensor:
+        """The place among ``structures`` of each atom, (N,); 0 for atoms of other structures."""
+        row = torch.arange(len(self.structures), device=self.index.device)[:, None].expand_as(self.index)
+        return torch.zeros(self.num_atoms, dtype=torch.int64, device=row.device).index_put(
+            (self.index[self.mask],), row[self.mask]
+        )
+
     def gather(self, values: Tensor) -> Tensor:
         """Rows of ``values`` (N, ...) in their places, zero in empty ones, (P, n, ...)."""
         mask = self.mask.reshape(self.mask.shape + (1,) * (values.dim() - 1))

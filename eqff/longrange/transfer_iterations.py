@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence, Product
+from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence, Product, require_finite
 from eqff.nn.reduce import segment_sum
 
 Map = Callable[[Tensor], Tensor]
@@ -44,13 +44,14 @@ class TransferIterations:
         Raises:
             ModelError: There is no minimum, or the iteration did not converge; names structure and numbers.
         """
+        require_finite(right, self.batch, self.what)
         x, residual = torch.zeros_like(right), right
         flow = response(residual)
         squared = self._dot(residual, flow)
         goal = self.tolerance**2 * squared
         direction, source = flow, residual  # direction = S source all along
         for iteration in range(self.max_iterations + 1):
-            active = squared > goal
+            active = ~(squared <= goal)  # NaN has not converged
             if not bool(active.any()):
                 scale = (goal / self.tolerance**2).clamp(min=torch.finfo(right.dtype).tiny)
                 return x, Convergence(iteration, (squared.clamp(min=0) / scale).sqrt())
@@ -74,7 +75,7 @@ class TransferIterations:
         )
 
     def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
-        bad = active & (curvature <= 0)
+        bad = active & ~(curvature > 0)
         if bool(bad.any()):
             worst = int(bad.nonzero()[0])
             raise ModelError(

@@ -90,3 +90,21 @@ def test_iterations_that_do_not_converge():
     graph, parameters = batch()
     with pytest.raises(ModelError, match="after 2 iterations"):
         equilibrate(graph, INTERACTION, *parameters, iterative=True, max_iterations=2)
+
+
+@pytest.mark.parametrize("iterative", [False, True])
+def test_what_is_not_finite_never_counts_as_solved(iterative):
+    graph, (chi, hardness, widths) = batch()
+    chi = chi.clone()
+    chi[7] = torch.nan  # an atom of the second structure
+    with pytest.raises(ModelError, match="structure 1 .* right-hand side is nan at atom 7"):
+        equilibrate(graph, INTERACTION, chi, hardness, widths, iterative=iterative)
+
+
+@pytest.mark.parametrize("atoms", [molecule(1, 4), crystal(4)], ids=["open", "periodic"])
+def test_atoms_on_each_other_are_named(atoms):
+    atoms = atoms.copy()
+    atoms.positions[3] = atoms.positions[1]
+    graph, parameters = batch([atoms])
+    with pytest.raises(ModelError, match="are 0 Å apart"):
+        equilibrate(graph, INTERACTION, *parameters)
