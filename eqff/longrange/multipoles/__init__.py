@@ -1,0 +1,1 @@
+"""Interactions of point multipoles: charges, dipoles, quadrupoles."""
