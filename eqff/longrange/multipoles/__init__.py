@@ -1,1 +1,1 @@
-"""Interactions of point multipoles: charges, dipoles, quadrupoles."""
+"""Charges, dipoles and quadrupoles on atoms: what they make of each other's places, and the energy of it."""
