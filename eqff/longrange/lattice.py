@@ -54,39 +54,59 @@ class Lattice:
         return torch.linalg.det(self.cell).abs()
 
     def wave_vectors(self, integers: Tensor) -> Tensor:
-        """k of whole multiples of the reciprocal vectors, (..., 3) after a first dimension of P or 1, in 1/Å."""
-        shape = (-1,) + (1,) * (integers.dim() - 2) + (3, 3)
-        return (integers.to(self.cell.dtype)[..., None] * self.reciprocal.reshape(shape)).sum(dim=-2)
+        """k of whole multiples of the reciprocal vectors, (P, K, 3), from (P or 1, K, 3); 1/Å."""
+        return integers.to(self.cell.dtype) @ self.reciprocal
 
     def influence(self, integers: Tensor, splitting: float) -> Tensor:
+        """`influence_of` whole multiples of the reciprocal vectors in one tensor (P or 1, ..., 3)."""
+        x, y, z = integers.unbind(-1)
+        return self.influence_of(x, y, z, splitting)
+
+    def influence_of(self, x: Tensor, y: Tensor, z: Tensor, splitting: float) -> Tensor:
         """Weights w(k) of the smooth part of 1/r, which is sum_k w(k) exp(ik·r) = erf(splitting · r)/r and its images.
 
         Under three periodic directions k = 0 carries what a uniform background, which neutralises charged cells, takes
         from the other part of the sum.
 
         Args:
-            integers: Whole multiples of the reciprocal vectors, (P or 1, ..., 3).
+            x: Whole multiples of the first reciprocal vector; P or 1 is the first dimension. All three broadcast, so
+                that those of a mesh are never spread out.
+            y: Of the second.
+            z: Of the third.
             splitting: 1/Å.
 
         Returns:
             1/Å, (P, ...).
         """
-        shape = (-1,) + (1,) * (integers.dim() - 2)
-        pbc = self.pbc.reshape(shape + (3,))
-        origin = integers.eq(0).all(dim=-1)
+        x, y, z = (n.to(self.cell.dtype) for n in (x, y, z))
+        shape = (-1,) + (1,) * (x.dim() - 1)
+        origin = (x == 0) & (y == 0) & (z == 0)
+        along = _squared(self.reciprocal * self.pbc[:, :, None], x, y, z)
+        dimensions, volume = self.pbc.sum(dim=1), self.volume.reshape(shape)
+        if bool((dimensions == 3).all()):
+            weights = torch.where(origin, -torch.pi / splitting**2, 4 * torch.pi / torch.where(origin, 1.0, along))
+            return weights * torch.exp(along * (-0.25 / splitting**2)) / volume
         # artificial vectors are orthogonal to lattice vectors and of fixed length, so this part does not change under
         # strain and needs no derivative
-        across = self.wave_vectors(torch.where(pbc, 0, integers)).detach().square().sum(dim=-1)
-        along = self.wave_vectors(torch.where(pbc, integers, 0)).square().sum(dim=-1)
+        across = _squared((self.reciprocal * ~self.pbc[:, :, None]).detach(), x, y, z)
         squared = torch.where(origin, 1.0, across + along)
         weights = torch.where(origin, -torch.pi / splitting**2, 4 * torch.pi / squared)
-        radius, dimensions = self.radius.reshape(shape), self.pbc.sum(dim=1).reshape(shape)
         for count, truncated in ((2, _slab), (1, _wire)):
-            chosen = dimensions == count
+            chosen = (dimensions == count).reshape(shape)
             if bool(chosen.any()):
-                weights = torch.where(chosen, truncated(_root(along), across.sqrt(), squared, origin, radius), weights)
-        smooth = torch.exp(-(across + along) / (4 * splitting**2))
-        return weights * smooth / self.volume.reshape(shape)
+                ended = truncated(_root(along), across.sqrt(), squared, origin, self.radius.reshape(shape))
+                weights = torch.where(chosen, ended, weights)
+        return weights * torch.exp((across + along) * (-0.25 / splitting**2)) / volume
+
+
+def _squared(vectors: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """|x b_1 + y b_2 + z b_3|² for the rows b of ``vectors`` (P, 3, 3); only three operations have the full shape."""
+    # rounding can make what is zero or nearly so negative, which has no root
+    shape = (-1,) + (1,) * (x.dim() - 1)
+    products = vectors @ vectors.transpose(1, 2)
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = ([c.reshape(shape) for c in row.unbind(1)] for row in products.unbind(1))
+    plane = x.square() * xx + y.square() * yy + 2 * x * y * xy
+    return (plane + z * (z * zz + 2 * (x * xz + y * yz))).clamp(min=0.0)
 
 
 def _slab(along: Tensor, across: Tensor, squared: Tensor, origin: Tensor, radius: Tensor) -> Tensor:

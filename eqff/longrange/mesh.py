@@ -57,7 +57,7 @@ class MeshSum:
         structure, place = padding.mask.nonzero(as_tuple=True)
         turns = (positions[structure, place][:, None, :] @ lattice.reciprocal[structure].transpose(1, 2))[:, 0]
         points, weights = _spread(turns / (2 * torch.pi), structure, shape)
-        influence = _influence(lattice, splitting.alpha, shape)
+        influence = mesh_influence(lattice, splitting.alpha, shape, ORDER)
         atoms = padding.index[structure, place]
         return cls(atoms, padding.structures, structure, points, weights, influence, shape, padding.num_atoms)
 
@@ -130,12 +130,14 @@ def _spread(fractional: Tensor, structure: Tensor, shape: tuple[int, int, int]) 
     return points.flatten(1), product.flatten(1)
 
 
-def _influence(lattice: Lattice, alpha: float, shape: tuple[int, int, int]) -> Tensor:
-    """w(k) |b(k)|² times the number of mesh points, which the inverse transform divides by."""
+def mesh_influence(lattice: Lattice, alpha: float, shape: tuple[int, int, int], order: int) -> Tensor:
+    """w(k) |b(k)|² for splines of an order, times the number of mesh points, which the inverse transform divides by."""
     device, dtype = lattice.cell.device, lattice.cell.dtype
-    frequencies = [torch.fft.fftfreq(n, 1 / n, device=device) for n in shape[:2]]
-    frequencies.append(torch.fft.rfftfreq(shape[2], 1 / shape[2], device=device))
-    integers = torch.stack(torch.meshgrid(*frequencies, indexing="ij"), dim=-1)[None].round().long()
-    x, y, z = (spline_transform(n, ORDER, device).to(dtype) for n in shape)
-    splines = x[:, None, None] * y[None, :, None] * z[None, None, : shape[2] // 2 + 1]
-    return lattice.influence(integers, alpha) * splines * float(shape[0] * shape[1] * shape[2])
+    first, second = (torch.fft.fftfreq(n, 1 / n, device=device, dtype=dtype).round() for n in shape[:2])
+    third = torch.fft.rfftfreq(shape[2], 1 / shape[2], device=device, dtype=dtype).round()
+    weights = lattice.influence_of(
+        first[None, :, None, None], second[None, None, :, None], third[None, None, None, :], alpha
+    )
+    x, y, z = (spline_transform(n, order, device).to(dtype) for n in shape)
+    plane = x[:, None] * y * float(shape[0] * shape[1] * shape[2])
+    return weights * (plane[:, :, None] * z[: shape[2] // 2 + 1])
