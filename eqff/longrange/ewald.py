@@ -24,12 +24,14 @@ class EwaldSum:
         cosine: cos(k·r), (P, n, K), zero in empty places.
         sine: sin(k·r), likewise.
         weights: Of the pair k and -k, (P, K).
+        waves: The vectors k, 1/Å, (P, K, 3).
     """
 
     padding: Padding
     cosine: Tensor
     sine: Tensor
     weights: Tensor
+    waves: Tensor
 
     @classmethod
     def bind(
@@ -38,11 +40,12 @@ class EwaldSum:
         """From positions (P, n, 3), cells (P, 3, 3) and pbc (P, 3) of structures with a periodic direction."""
         lattice = Lattice.of(cell, pbc, positions, padding.mask, splitting.cutoff)
         integers, taken = half_space(lattice.cell, splitting.wave_cutoff)
-        phase = positions @ lattice.wave_vectors(integers).transpose(1, 2)
+        waves = lattice.wave_vectors(integers)
+        phase = positions @ waves.transpose(1, 2)
         pairs = torch.where(integers.eq(0).all(dim=-1), 1.0, 2.0) * taken
         mask = padding.mask[:, :, None]
         weights = pairs * lattice.influence(integers, splitting.alpha)
-        return cls(padding, torch.cos(phase) * mask, torch.sin(phase) * mask, weights)
+        return cls(padding, torch.cos(phase) * mask, torch.sin(phase) * mask, weights, waves)
 
     @property
     def structures(self) -> Tensor:

@@ -69,8 +69,12 @@ class MeshSum:
 
     def energy(self, charges: Tensor) -> Tensor:
         """As `EwaldSum.energy`."""
-        density = self._density(charges)
-        return 0.5 * (density * self._mesh_potential(density)).sum(dim=(1, 2, 3))
+        waves = torch.fft.rfftn(self._density(charges), dim=(1, 2, 3))
+        # by Parseval's theorem, which saves the way back; the last axis has one of each pair k and -k
+        pairs = torch.full((waves.shape[3],), 2.0, dtype=charges.dtype, device=charges.device)
+        pairs[0] = pairs[-1] = 1.0
+        squared = (waves.real.square() + waves.imag.square()) * self.influence
+        return 0.5 * (squared.sum(dim=(1, 2)) @ pairs) / (self.shape[0] * self.shape[1] * self.shape[2])
 
     def matrix(self) -> Tensor:
         """Never formed: a structure that is large enough for a mesh is too large for a dense matrix.

@@ -28,6 +28,20 @@ def spline_weights(fractions: Tensor, order: int) -> Tensor:
     return torch.stack(weights, dim=-1)
 
 
+def spline_derivatives(fractions: Tensor, order: int, count: int) -> Tensor:
+    """`spline_weights` and their first ``count - 1`` derivatives by the fraction, (..., count, p).
+
+    M_p'(x) = M_{p-1}(x) - M_{p-1}(x - 1), so each derivative is a difference of splines of lower order.
+    """
+    derivatives = []
+    for times in range(count):
+        weights = spline_weights(fractions, order - times)
+        for _ in range(times):
+            weights = torch.nn.functional.pad(weights, (1, 0)) - torch.nn.functional.pad(weights, (0, 1))
+        derivatives.append(weights)
+    return torch.stack(derivatives, dim=-2)
+
+
 def spline_transform(points: int, order: int, device: torch.device) -> Tensor:
     """|b(m)|² for m = 0, ..., points - 1: undoes what spreading and reading with splines does to each wave, float64.
 

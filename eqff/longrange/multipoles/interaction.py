@@ -11,14 +11,19 @@ from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
 from eqff.longrange.interaction import OPEN_PAIRS, require_apart
 from eqff.longrange.multipoles.damping import Damping, NoDamping
-from eqff.longrange.multipoles.moments import LocalFields, Moments
+from eqff.longrange.multipoles.mesh import MultipoleMesh
+from eqff.longrange.multipoles.moments import COMPONENTS, UPPER, LocalFields, Moments
+from eqff.longrange.multipoles.nearby import NearbyPairs, taken_away
 from eqff.longrange.multipoles.pairs import MultipolePairs
-from eqff.longrange.multipoles.radial import bare_chain
+from eqff.longrange.multipoles.radial import smooth_origin
 from eqff.longrange.multipoles.scaling import PairScaling
+from eqff.longrange.multipoles.waves import MultipoleWaves
 from eqff.longrange.padding import Padding
-from eqff.longrange.tuning import Splitting
+from eqff.longrange.tuning import FADE, Splitting
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
+
+Sums = tuple[MultipoleWaves | MultipoleMesh, ...]
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,32 @@ class BoundMultipoles:
     """Bound to the geometry of a batch. Everything is float64 and differentiable.
 
     Attributes:
-        pairs: Pairs nearby, and what is taken from excluded ones.
-        batch: Structure of each atom, (N,).
-        num_structures: B.
-        rank: Of the highest moments and fields, 0 to 2.
+        graph: The batch.
+        nearby: Pairs nearby, undamped.
+        pairs: The same under damping and scaling.
+        sums: Over wave vectors, each for some of the periodic structures.
+        own: B_0(0), B_1(0), ... of what the sums hold of each moment in its own place; zero in open structures, (N, 3).
+        accuracy: What may be left out.
     """
 
+    graph: AtomicGraph
+    nearby: NearbyPairs
     pairs: MultipolePairs
-    batch: Tensor
-    num_structures: int
-    rank: int
+    sums: Sums
+    own: Tensor
+    accuracy: float
+
+    @property
+    def rank(self) -> int:
+        """Of the highest moments and fields, 0 to 2."""
+        return (len(self.nearby.whole) - 1) // 2
+
+    def rescaled(self, damping: Damping, scaling: PairScaling | None = None) -> BoundMultipoles:
+        """The same geometry under another damping and scaling; lattice sums are shared."""
+        pairs = self.nearby.damped(damping, self.accuracy)
+        if scaling is not None:
+            pairs = pairs.joined(taken_away(self.graph, damping, scaling, len(self.nearby.whole)))
+        return replace(self, pairs=pairs)
 
     def fields(self, moments: Moments, rank: int) -> LocalFields:
         """What all other moments, and all images, make at the place of each atom.
@@ -45,32 +66,75 @@ class BoundMultipoles:
             rank: 0 for the potential, 1 for the field too, 2 for its gradient too.
         """
         self._require_rank(max(moments.rank, rank))
-        return LocalFields.unpack(COULOMB_CONSTANT * self.pairs.fields(moments.packed(), rank))
+        rows = moments.packed()
+        fields = self.pairs.fields(rows, rank)
+        if self.sums:
+            fields = fields - self._own_fields(rows, rank)
+        for part in self.sums:
+            fields = fields + part.fields(rows, rank)
+        return LocalFields.unpack(COULOMB_CONSTANT * fields)
 
     def energy(self, moments: Moments) -> Tensor:
         """Energies in eV, (B,): q phi - mu·E - Theta:(grad E)/3, halved, over all atoms."""
         self._require_rank(moments.rank)
-        structure = self.batch[self.pairs.first]
-        return COULOMB_CONSTANT * segment_sum(self.pairs.energy(moments.packed()), structure, self.num_structures)
+        rows, count = moments.packed(), self.graph.num_structures
+        energy = segment_sum(self.pairs.energy(rows), self.graph.batch[self.pairs.first], count)
+        if self.sums:
+            energy = energy - segment_sum(self._own_energy(rows), self.graph.batch, count)
+        for part in self.sums:
+            energy = energy.index_add(0, part.structures, part.energy(rows))
+        return COULOMB_CONSTANT * energy
 
     def matrix(self) -> tuple[Tensor, Padding]:
-        """T with E = T mu for dipoles alone, V/(e·Å²): symmetric, (B, 3n, 3n), zero in empty places; atoms in order.
+        """T with E = T mu for dipoles alone, V/(e·Å²): symmetric, (B, 3n, 3n), zero in empty places.
 
         Returns:
             The matrices, component 3 i + a for atom i and direction a, and where the atoms stand.
         """
         self._require_rank(1)
-        structures = torch.arange(self.num_structures, device=self.batch.device)
-        padding = Padding.of(structures, self.batch, self.num_structures)
+        count, batch = self.graph.num_structures, self.graph.batch
+        padding = Padding.of(torch.arange(count, device=batch.device), batch, count)
         size = padding.index.shape[1]
-        place = torch.zeros_like(self.batch)
+        place = torch.zeros_like(batch)
         place[padding.index[padding.mask]] = padding.mask.nonzero(as_tuple=True)[1]
         row, column = place[self.pairs.first], place[self.pairs.second]
-        begin = self.batch[self.pairs.first] * size
-        ways = torch.cat([(begin + row) * size + column, (begin + column) * size + row])
-        blocks = segment_sum(self.pairs.dipole_blocks().repeat(2, 1, 1), ways, self.num_structures * size * size)
-        matrix = blocks.reshape(-1, size, size, 3, 3).transpose(2, 3).reshape(-1, 3 * size, 3 * size)
-        return COULOMB_CONSTANT * matrix, padding
+        begin = batch[self.pairs.first] * size
+        same = (batch * size + place) * size + place
+        ways = torch.cat([(begin + row) * size + column, (begin + column) * size + row, same])
+        eye = torch.eye(3, dtype=self.own.dtype, device=batch.device)
+        both = self.pairs.dipole_blocks().repeat(2, 1, 1)
+        blocks = torch.cat([both, self.own[:, 1, None, None] * eye])
+        blocks = segment_sum(blocks, ways, count * size * size).reshape(-1, size, size, 3, 3)
+        for part in self.sums:
+            block = part.dipole_blocks()
+            room = size - block.shape[1]
+            grown = torch.nn.functional.pad(block, (0, 0, 0, 0, 0, room, 0, room))
+            blocks = blocks.index_add(0, part.structures, grown)
+        return COULOMB_CONSTANT * blocks.transpose(2, 3).reshape(-1, 3 * size, 3 * size), padding
+
+    def _own_fields(self, rows: Tensor, rank: int) -> Tensor:
+        # only even derivatives of the smooth part are there at its origin
+        zero, one, two = self.own.unbind(dim=1)
+        width = rows.shape[1]
+        columns = [zero * rows[:, 0]]
+        if rank >= 1:
+            columns += [-one * rows[:, 1 + a] if width > 1 else torch.zeros_like(zero) for a in range(3)]
+        if rank >= 2:
+            trace = one * rows[:, 0]
+            for place, (a, b) in enumerate(UPPER):
+                value = trace if a == b else torch.zeros_like(zero)
+                columns.append(value - 2 * two * rows[:, 4 + place] if width == COMPONENTS[2] else value)
+        return torch.stack(columns, dim=1)
+
+    def _own_energy(self, rows: Tensor) -> Tensor:
+        zero, one, two = self.own.unbind(dim=1)
+        energy = zero * rows[:, 0].square()
+        if rows.shape[1] >= COMPONENTS[1]:
+            energy = energy + one * rows[:, 1:4].square().sum(dim=1)
+        if rows.shape[1] == COMPONENTS[2]:
+            twice = rows.new_tensor([1.0 if a == b else 2.0 for a, b in UPPER])
+            energy = energy + 2 * two * (rows[:, 4:].square() * twice).sum(dim=1)
+        return 0.5 * energy
 
     def _require_rank(self, rank: int) -> None:
         if rank > self.rank:
@@ -79,6 +143,9 @@ class BoundMultipoles:
 
 class MultipoleInteraction:
     """All pairs of open structures; Ewald's sum for periodic ones, on a mesh where they are large.
+
+    Slabs and wires are treated as such (`eqff.longrange.lattice`). A charged three-dimensional cell has a uniform
+    neutralising background; the surface term is left out (tin-foil).
 
     Args:
         damping: How overlapping moments interact, unless `bind` is given another; None for not at all damped.
@@ -113,40 +180,38 @@ class MultipoleInteraction:
         Raises:
             ModelError: The geometry is none that it can treat.
         """
-        damping = damping or self.damping
-        if bool(graph.pbc.any()):
-            raise ModelError("Multipoles of periodic structures are not summed yet.")
-        edges = graph.edges[OPEN_PAIRS]
-        require_apart(edges, graph.batch)
-        half = (edges.sender < edges.receiver).nonzero()[:, 0]
-        first, second = edges.receiver[half], edges.sender[half]
-        vectors = -edges.vectors.to(torch.float64).index_select(0, half)
-        chain = _damped(vectors, first, second, damping, 2 * rank + 1)
-        pairs = MultipolePairs(first, second, vectors.T.contiguous(), chain)
-        if scaling is not None:
-            pairs = _joined(pairs, _taken_away(graph, damping, scaling, 2 * rank + 1))
-        return BoundMultipoles(pairs, graph.batch, graph.num_structures, rank)
+        damping, count = damping or self.damping, 2 * rank + 1
+        near, open_pairs = graph.edges[self.list_name], graph.edges[OPEN_PAIRS]
+        for edges in (open_pairs, near):
+            require_apart(edges, graph.batch)
+        periodic = graph.pbc.any(dim=1)
+        nearby = NearbyPairs.open(open_pairs, count)
+        if bool(periodic.any()):
+            self._require_reach(damping)
+            nearby = nearby.joined(NearbyPairs.periodic(near, periodic[graph.batch], self.splitting, count))
+        own = torch.tensor(smooth_origin(self.splitting.alpha, 3), dtype=torch.float64, device=graph.batch.device)
+        own = torch.where(periodic[graph.batch][:, None], own, 0.0)
+        points = nearby.damped(NoDamping(), self.accuracy)
+        bound = BoundMultipoles(graph, nearby, points, self._sums(graph, periodic), own, self.accuracy)
+        return bound.rescaled(damping, scaling)
 
+    def _sums(self, graph: AtomicGraph, periodic: Tensor) -> Sums:
+        counts = torch.bincount(graph.batch, minlength=graph.num_structures)
+        on_mesh = counts >= self.mesh_from
+        sums: list[MultipoleWaves | MultipoleMesh] = []
+        for chosen, method in ((periodic & ~on_mesh, MultipoleWaves), (periodic & on_mesh, MultipoleMesh)):
+            structures = chosen.nonzero()[:, 0]
+            if len(structures):
+                padding = Padding.of(structures, graph.batch, graph.num_structures)
+                positions = padding.gather(graph.positions.to(torch.float64))
+                cell = graph.cell[structures].to(torch.float64)
+                sums.append(method.bind(padding, positions, cell, graph.pbc[structures], self.splitting, self.accuracy))
+        return tuple(sums)
 
-def _damped(vectors: Tensor, first: Tensor, second: Tensor, damping: Damping, count: int) -> tuple[Tensor, ...]:
-    lengths = torch.linalg.vector_norm(vectors, dim=1)
-    scales = damping.scales(lengths, first, second, count)
-    return tuple(value * scale for value, scale in zip(bare_chain(lengths, count), scales, strict=True))
-
-
-def _taken_away(graph: AtomicGraph, damping: Damping, scaling: PairScaling, count: int) -> MultipolePairs:
-    """The scaled pairs as they would be without scaling, times their factor less 1."""
-    vectors = scaling.vectors(graph)
-    chain = _damped(vectors, scaling.first, scaling.second, damping, count)
-    less = scaling.factor - 1
-    return MultipolePairs(scaling.first, scaling.second, vectors.T.contiguous(), tuple(less * b for b in chain))
-
-
-def _joined(one: MultipolePairs, two: MultipolePairs) -> MultipolePairs:
-    return replace(
-        one,
-        first=torch.cat([one.first, two.first]),
-        second=torch.cat([one.second, two.second]),
-        vectors=torch.cat([one.vectors, two.vectors], dim=1),
-        chain=tuple(torch.cat(both) for both in zip(one.chain, two.chain, strict=True)),
-    )
+    def _require_reach(self, damping: Damping) -> None:
+        extent, end = damping.extent(self.accuracy), FADE * self.splitting.cutoff
+        if extent > end:
+            raise ModelError(
+                f"Damping reaches {extent:.2f} Å, but neighbours in periodic structures are summed to {end:.2f} Å "
+                f"({FADE:g} of the cutoff). Raise cutoff to {extent / FADE:.1f} Å, or damp less."
+            )

@@ -55,6 +55,15 @@ class MultipolePairs:
         two = rows.index_select(0, self.second).unbind(1)
         return _energy(one, two, tuple(self.vectors), self.chain)
 
+    def joined(self, other: MultipolePairs) -> MultipolePairs:
+        """Both lists in one."""
+        return MultipolePairs(
+            first=torch.cat([self.first, other.first]),
+            second=torch.cat([self.second, other.second]),
+            vectors=torch.cat([self.vectors, other.vectors], dim=1),
+            chain=tuple(torch.cat(both) for both in zip(self.chain, other.chain, strict=True)),
+        )
+
     def dipole_blocks(self) -> Tensor:
         """T with E_i = T mu_j, and E_j = T mu_i, without k_e, 1/Å³, (E, 3, 3)."""
         eye = torch.eye(3, dtype=self.vectors.dtype, device=self.vectors.device)
