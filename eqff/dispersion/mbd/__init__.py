@@ -1,0 +1,1 @@
+"""Many-body dispersion of coupled oscillators, range-separated and self-consistently screened (MBD@rsSCS)."""

@@ -1,0 +1,71 @@
+"""What many-body dispersion refuses beforehand: batches that don't fit into memory, neighbours that don't reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from eqff.data.graph import AtomicGraph
+from eqff.dispersion.all_pairs import AllPairs
+from eqff.dispersion.free_atoms import DispersionAtoms
+from eqff.dispersion.mbd.sampling import Samples
+from eqff.dispersion.mbd.settings import MBDSettings
+from eqff.errors import ModelError
+from eqff.longrange.tuning import FADE
+
+COPIES = 8
+"""Arrays of each size that forces hold at once; as measured, rounded up."""
+
+
+def require_memory(
+    graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], settings: MBDSettings
+) -> None:
+    """Raises ModelError with numbers if a batch would need more than `MBDSettings.max_memory`.
+
+    Matrices of 3n × 3n, n the atoms of the largest structure, at every frequency and q point, and blocks of every pair.
+    """
+    needed = memory(graph, pairs, groups, settings)
+    if needed > settings.max_memory:
+        counts = torch.bincount(graph.batch, minlength=graph.num_structures)
+        raise ModelError(
+            f"Many-body dispersion of a batch of {graph.num_structures} structures, the largest (structure "
+            f"{int(counts.argmax())}) with {int(counts.max())} atoms, takes about {needed:.1f} GiB; max_memory is "
+            f"{settings.max_memory:g} GiB. Its memory grows with the square of the number of atoms: make batches "
+            "smaller, take fewer q points, or raise max_memory."
+        )
+
+
+def memory(graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], settings: MBDSettings) -> float:
+    """Estimate in GiB of what energy and forces of a batch take."""
+    counts = torch.bincount(graph.batch, minlength=graph.num_structures)
+    frequencies = settings.frequencies + 1 if settings.screening else 0
+    numbers = graph.num_structures * frequencies * (3 * int(counts.max())) ** 2 + 9 * len(pairs.lengths) * frequencies
+    for samples in groups:
+        size, of_samples = counts[samples.structure], torch.bincount(samples.structure, minlength=graph.num_structures)
+        each = 1 if samples.at_origin else 2
+        numbers += each * len(samples) * (3 * int(size.max())) ** 2
+        numbers += each * 9 * int(of_samples[graph.batch[pairs.receiver]].sum())
+    return COPIES * 8 * numbers / 2**30
+
+
+def require_reach(graph: AtomicGraph, atoms: DispersionAtoms, settings: MBDSettings) -> None:
+    """Raises ModelError if damping in a periodic structure reaches beyond its neighbours."""
+    inside = graph.pbc.any(dim=1)[graph.batch]
+    if not bool(inside.any()):
+        return
+    radius = 2 * settings.beta * float(atoms.radius.detach()[inside].max())
+    # 1 - f = exp(-a (r/S - 1)) multiplies the interaction, which has fallen as 1/r³ there
+    reach = radius * (1 + math.log(TAIL) / settings.steepness)
+    end = FADE * settings.splitting.cutoff
+    if reach > end:
+        raise ModelError(
+            f"Damping of many-body dispersion reaches {reach:.1f} Å for the largest radii of the batch (S = "
+            f"{radius:.2f} Å), but neighbours in periodic structures are summed to {end:.1f} Å ({FADE:g} of the "
+            f"cutoff). Raise cutoff to {math.ceil(reach / FADE)} Å."
+        )
+
+
+TAIL = 1e5
+"""By how much the range separation has fallen at the end of the neighbours."""
