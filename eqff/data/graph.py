@@ -103,7 +103,10 @@ class AtomicGraph:
 def _edges(
     sender: Tensor, receiver: Tensor, shift: Tensor, slots: Tensor, positions: Tensor, cell: Tensor, batch: Tensor
 ) -> Edges:
-    translation = (shift[:, None, :] @ cell[batch[receiver]])[:, 0, :]
+    if cell.shape[0] == 1:  # a large structure alone, as in a simulation: a cell for each edge would cost as much as all
+        translation = shift @ cell[0]
+    else:
+        translation = (shift[:, None, :] @ cell[batch[receiver]])[:, 0, :]
     vectors = positions[sender] - positions[receiver] + translation
     return Edges(sender, receiver, shift, vectors, torch.linalg.vector_norm(vectors, dim=-1), slots)
 

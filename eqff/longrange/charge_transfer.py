@@ -10,7 +10,7 @@ from torch import Tensor
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ModelError
 from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence
-from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, in_field
+from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, evenly, in_field
 from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.longrange.padding import Padding
 from eqff.longrange.transfer_iterations import TransferIterations, transfer_iteratively
@@ -67,7 +67,7 @@ def equilibrate_by_transfer(
     chi, hardness, softness = (x.to(torch.float64) for x in (electronegativity, hardness, softness))
     chi = in_field(graph, chi, field)
     widths = None if widths is None else widths.to(torch.float64)
-    start = _even(graph) if initial is None else initial.to(torch.float64)
+    start = evenly(graph, graph.total_charge.to(torch.float64)) if initial is None else initial.to(torch.float64)
     bound = interaction.bind(graph, widths)
     told: list[Convergence] = []
     if iterative:
@@ -118,11 +118,6 @@ def _factorised(
     eye = torch.eye(matrix.shape[1], dtype=torch.float64, device=matrix.device)
     right = padding.gather(start) - (response @ padding.gather(chi)[..., None])[..., 0]
     return padding.scatter(torch.linalg.solve(eye + response @ matrix, right))
-
-
-def _even(graph: AtomicGraph) -> Tensor:
-    counts = torch.bincount(graph.batch, minlength=graph.num_structures).clamp(min=1)
-    return (graph.total_charge.to(torch.float64) / counts)[graph.batch]
 
 
 def _response(bonds: Edges, softness: Tensor, padding: Padding, batch: Tensor) -> Tensor:

@@ -12,9 +12,7 @@ from torch import Tensor
 from eqff.errors import ModelError
 from eqff.nn.reduce import segment_sum
 
-RUNAWAY = (
-    "Charges would grow without bound; raise the hardness or the widths, or look for atoms that are too close."
-)
+RUNAWAY = "Charges would grow without bound; raise the hardness or the widths, or look for atoms that are too close."
 
 Product = Callable[..., Tensor]
 """From x (N,) and tensors that the matrix depends on to M x (N,); M is symmetric and joins no two structures."""
@@ -119,12 +117,13 @@ class ConjugateGradient:
 
 
 def require_finite(values: Tensor, batch: Tensor, what: str) -> None:
-    """Raises ModelError naming the structure where ``values`` (N,), the right-hand side of ``what``, are NaN or inf."""
-    if not bool(values.isfinite().all()):
-        atom = int((~values.isfinite()).nonzero()[0])
+    """Raises ModelError naming the structure where ``values`` (N, ...), right-hand sides of ``what``, aren't finite."""
+    broken = ~values.isfinite()
+    if bool(broken.any()):
+        atom = int(broken.nonzero()[0, 0])
         raise ModelError(
             f"{what} of structure {int(batch[atom])} of the batch can't be solved: its right-hand side is "
-            f"{float(values[atom])} at atom {atom} of the batch. What predicts it, or the geometry, is not finite."
+            f"{float(values[broken][0])} at atom {atom} of the batch. What predicts it, or the geometry, is not finite."
         )
 
 
@@ -156,35 +155,34 @@ class _ImplicitSolve(torch.autograd.Function):
         return adjoint, None, None, *pull_back(-adjoint)
 
 
-def minimize_iteratively(
+def solve_implicitly(
+    right: Tensor,
     product: Product,
     tensors: tuple[Tensor, ...],
-    linear: Tensor,
-    totals: Tensor,
     solver: ConjugateGradient,
     prepare: Callable[..., Callable[[Tensor], Tensor]],
 ) -> tuple[Tensor, list[Convergence]]:
-    """As `eqff.longrange.dense.minimize_dense`, for matrices that are only applied.
+    """x with P M P x = P b and sum x = 0 for each structure, differentiable to any order.
 
     Args:
+        right: b, (N,).
         product: M x as a function of x and of ``tensors``.
         tensors: All that M depends on and that may need a derivative.
-        linear: c, (N,).
-        totals: X, (B,).
         solver: The iteration.
-        prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives.
+        prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives. Called
+            once: derivatives are solved for with the same M.
 
     Returns:
         x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
     """
     convergence: list[Convergence] = []
+    prepared: list[Callable[[Tensor], Tensor]] = []
 
     def solve(right: Tensor, *values: Tensor) -> Tensor:
-        x, told = solver.solve(right, prepare(*values))
+        if not prepared:
+            prepared.append(prepare(*values))
+        x, told = solver.solve(right, prepared[0])
         convergence.append(told)
         return x
 
-    counts = torch.bincount(solver.batch, minlength=solver.num_structures).clamp(min=1)
-    start = (totals / counts)[solver.batch]
-    right = -linear - product(start, *tensors)
-    return start + _ImplicitSolve.apply(right, solve, product, *tensors), convergence
+    return _ImplicitSolve.apply(right, solve, product, *tensors), convergence

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import ConjugateGradient, Convergence, minimize_iteratively
+from eqff.longrange.conjugate_gradient import ConjugateGradient, Convergence, solve_implicitly
 from eqff.longrange.dense import minimize_dense
 from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.nn.reduce import segment_sum
@@ -79,9 +79,8 @@ def equilibrate(
         matrix = matrix + torch.diag_embed(padding.gather(hardness))
         charges, told = minimize_dense(matrix, chi, totals, padding, WHAT), []
     # what rounding of many steps has lost; it depends on nothing
-    counts = torch.bincount(graph.batch, minlength=graph.num_structures).clamp(min=1)
     lost = (totals - segment_sum(charges, graph.batch, graph.num_structures)).detach()
-    charges = charges + (lost / counts)[graph.batch]
+    charges = charges + evenly(graph, lost)
     atoms = chi * charges + 0.5 * hardness * charges.square()
     energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)
     return Equilibrated(charges, energy, told)
@@ -103,6 +102,12 @@ def in_field(graph: AtomicGraph, electronegativity: Tensor, field: Tensor | None
         )
     along = (field.to(torch.float64)[graph.batch] * graph.positions.to(torch.float64)).sum(dim=1)
     return electronegativity - along
+
+
+def evenly(graph: AtomicGraph, totals: Tensor) -> Tensor:
+    """``totals`` (B,) shared out evenly over the atoms of each structure, (N,)."""
+    counts = torch.bincount(graph.batch, minlength=graph.num_structures).clamp(min=1)
+    return (totals / counts)[graph.batch]
 
 
 @dataclass(frozen=True)
@@ -150,5 +155,7 @@ def _iterative(
     solver = ConjugateGradient(
         graph.batch, graph.num_structures, 1 / diagonal.clamp(min=float(lowest)), tolerance, max_iterations, WHAT
     )
-    tensors = matrix.tensors(hardness, widths)
-    return minimize_iteratively(matrix.product, tensors, chi, totals, solver, matrix.prepare)
+    start = evenly(graph, totals)
+    right = -chi - hardness * start - bound.potential(start)
+    step, told = solve_implicitly(right, matrix.product, matrix.tensors(hardness, widths), solver, matrix.prepare)
+    return start + step, told
