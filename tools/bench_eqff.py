@@ -1,0 +1,106 @@
+"""Times eqff's training step and inference on common workloads, beside other packages; one JSON line a result.
+
+The harness of the comparison (``common.py``: workloads, clocks, JSON lines; its ``Peer`` is what every package derives
+from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are the harness's:
+
+    PEERS_FOLDER=... python tools/bench_eqff.py --task train --workload ethanol32,aspirin5 --config matched --threads 1
+
+Configurations: ``matched`` (cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and features), ``default`` (the
+flagship as a user gets it), and any other model as ``model=NAME`` or several overrides joined by ``;``.
+Modes: ``eager``, and for training ``compile``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from ase import Atoms
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from eqff.build import ModelContext, build_potential
+from eqff.config import config_directory
+from eqff.data.atoms import from_atoms
+from eqff.data.batching import collate
+from eqff.data.graph import graph_from_batch
+from eqff.data.neighbours import add_neighbours
+from eqff.interfaces.ase import EqffCalculator
+from eqff.potential import Potential
+from eqff.training.losses import Losses
+from eqff.training.module import atoms_per_structure
+from eqff.training.optimizers import build_optimizer
+
+MATCHED = "model.backbone.hidden_degree=2"
+NEIGHBOURS = 15.0
+
+if "PEERS_FOLDER" not in os.environ:
+    raise SystemExit("Set PEERS_FOLDER to the folder with the comparison's common.py.")
+sys.path.insert(0, os.environ["PEERS_FOLDER"])
+import common  # noqa: E402
+
+
+class Eqff(common.Peer):
+    """eqff behind the harness's interface."""
+
+    name, dist = "eqff", "eqff"
+    modes = ("eager", "compile")
+
+    def build(self, config: str, species: list[int]) -> Potential:
+        """A model with random weights for some elements."""
+        overrides = {"matched": [MATCHED], "default": []}.get(config, config.split(";"))
+        with initialize_config_dir(str(config_directory()), version_base="1.3"):
+            composed = compose("train", overrides=["data.path=none", *overrides])
+        self.config = OmegaConf.to_container(composed, resolve=False)
+        context = ModelContext(tuple(species), dict.fromkeys(species, 0.0), mean_neighbours=NEIGHBOURS)
+        return build_potential(self.config["model"], context)
+
+    def note(self, config: str) -> str:
+        """What the configuration changes."""
+        return {"matched": MATCHED, "default": "model=flagship"}.get(config, config)
+
+    def train_step(self, model: Potential, batches: list[list[Atoms]]) -> Callable[[int], None]:
+        """Forward, forces, loss, backward and optimizer, on batches that are collated already."""
+        collated = [collate([_frame(atoms, model) for atoms in batch]) for batch in batches]
+        losses = Losses.from_config(self.config["training"]["losses"])
+        optimizer = build_optimizer(self.config["training"]["optimizer"], model)
+        if self.args.mode == "compile":
+            model.compile_training_step()
+
+        def step(k: int) -> None:
+            batch = collated[k % len(collated)]
+            optimizer.zero_grad(set_to_none=True)
+            prediction = model(graph_from_batch(batch, model.dtype), forces=True)
+            loss, _ = losses(prediction, batch, atoms_per_structure(batch), False)
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    def infer(self, model: Potential, atoms: Atoms) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
+        """Energy, forces and (where periodic) stress: of a graph that is there, and through the ASE calculator."""
+        model.eval()
+        graph = graph_from_batch(collate([_frame(atoms, model)]), model.dtype)
+        stress = bool(atoms.pbc.any())
+        calculator = EqffCalculator(model, total_charge=0, multiplicity="lowest", skin=0.0)
+
+        def alone(k: int) -> None:
+            model(graph, forces=True, stress=stress, create_graph=False)
+
+        return alone, common.ase_caller(atoms, calculator, stress)
+
+
+def _frame(atoms: Atoms, model: Potential) -> Any:
+    labelled = atoms.copy()
+    labelled.info = {"energy": atoms.info["REF_energy"]} if "REF_energy" in atoms.info else {}
+    if "REF_forces" in labelled.arrays:
+        labelled.arrays["forces"] = labelled.arrays.pop("REF_forces")
+    return add_neighbours(from_atoms(labelled, total_charge=0, multiplicity="lowest"), model.neighbour_lists)
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float32)
+    common.main(Eqff)
