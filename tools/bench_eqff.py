@@ -5,8 +5,8 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 
     PEERS_FOLDER=... python tools/bench_eqff.py --task train --workload ethanol32,aspirin5 --config matched --threads 1
 
-Configurations: ``matched`` (cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and features), ``default`` (the
-flagship as a user gets it), and any other model as ``model=NAME`` or several overrides joined by ``;``.
+Configurations: ``matched`` (cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and features), ``default``
+(the flagship as a user gets it), and any other model as ``model=NAME`` or several overrides joined by ``;``.
 Modes: ``eager``, and for training ``compile``.
 """
 
