@@ -46,6 +46,7 @@ class AtomicGraph:
         total_charge: e, (B,).
         multiplicity: 2S+1, (B,).
         batch: Structure of each atom, (N,) int64, ascending.
+        electric_field: Uniform external field in V/Å, (B, 3); zero where there is none.
         edges: Neighbour lists by name; backbones read ``LOCAL``.
     """
 
@@ -56,6 +57,7 @@ class AtomicGraph:
     total_charge: Tensor
     multiplicity: Tensor
     batch: Tensor
+    electric_field: Tensor
     edges: Mapping[str, Edges] = field(default_factory=dict)
 
     @property
@@ -103,7 +105,7 @@ class AtomicGraph:
 def _edges(
     sender: Tensor, receiver: Tensor, shift: Tensor, slots: Tensor, positions: Tensor, cell: Tensor, batch: Tensor
 ) -> Edges:
-    if cell.shape[0] == 1:  # a large structure alone, as in a simulation: a cell for each edge would cost as much as all
+    if cell.shape[0] == 1:  # one large structure: a cell for each edge would cost more than the rest
         translation = shift @ cell[0]
     else:
         translation = (shift[:, None, :] @ cell[batch[receiver]])[:, 0, :]
@@ -123,9 +125,9 @@ def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Ato
     """A graph from batched tensors under the names of the fields table.
 
     Args:
-        tensors: numbers, positions, cell, pbc, total_charge, multiplicity, batch, and for each neighbour list
-            ``edge_index`` (2, E) as [sender, receiver] with ``edge_shift`` (E, 3) for the local one,
-            ``edge_index_NAME`` with ``edge_shift_NAME`` for others.
+        tensors: numbers, positions, cell, pbc, total_charge, multiplicity, batch, electric_field (zero where absent),
+            and for each neighbour list ``edge_index`` (2, E) as [sender, receiver] with ``edge_shift`` (E, 3) for the
+            local one, ``edge_index_NAME`` with ``edge_shift_NAME`` for others.
         dtype: Floating dtype of the computation.
     """
     positions, cell, batch = tensors["positions"].to(dtype), tensors["cell"].to(dtype), tensors["batch"]
@@ -145,11 +147,19 @@ def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Ato
         total_charge=tensors["total_charge"].to(dtype),
         multiplicity=tensors["multiplicity"].to(dtype),
         batch=batch,
+        electric_field=_electric_field(tensors, dtype),
         edges=edges,
     )
 
 
-INPUTS = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", "batch")
+INPUTS = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", "batch", "electric_field")
+
+
+def _electric_field(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
+    if "electric_field" in tensors:
+        return tensors["electric_field"].to(dtype)
+    charge = tensors["total_charge"]
+    return charge.new_zeros((charge.shape[0], 3), dtype=dtype)
 
 
 def graph_tensors(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
