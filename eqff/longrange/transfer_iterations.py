@@ -1,4 +1,8 @@
-"""Charge transfer along bonds by conjugate gradients: structures that are too large for matrices."""
+"""Responses to a potential by conjugate gradients: structures that are too large for matrices.
+
+Charge that flows along bonds (S is the softness of the bonds, M the Coulomb interaction) and induced dipoles (S are the
+polarizabilities, -M the field of dipoles) solve the same kind of equation.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,18 @@ from eqff.nn.reduce import segment_sum
 Map = Callable[[Tensor], Tensor]
 
 
+def no_remedy_but(advice: str) -> Callable[[int], str]:
+    """What to say of any structure that has no minimum."""
+    return lambda structure: advice
+
+
 @dataclass(frozen=True)
 class TransferIterations:
     """Solves (1 + S M) x = S b for each structure.
 
-    That is the least x·(S⁺ + M)·x / 2 - b·x over what flows along bonds can reach. The iteration is preconditioned with
-    S itself, so that S⁺ is never needed and the number of iterations depends on S M alone, not on how loosely far atoms
-    are joined.
+    That is the least x·(S⁺ + M)·x / 2 - b·x over the range of S, which is what flows along bonds can reach. The
+    iteration is preconditioned with S itself, so that S⁺ is never needed and the number of iterations depends on S M
+    alone, not on how loosely far atoms are joined.
 
     Args:
         batch: Structure of each atom, (N,).
@@ -30,6 +39,7 @@ class TransferIterations:
         tolerance: Of the residual's norm sqrt(r·S r), relative to that of b.
         max_iterations: After which not having converged is an error.
         what: Name of the problem, for messages.
+        explain: What to add to the message on a structure without a minimum, from its number.
     """
 
     batch: Tensor
@@ -37,19 +47,32 @@ class TransferIterations:
     tolerance: float
     max_iterations: int
     what: str
+    explain: Callable[[int], str] = no_remedy_but(RUNAWAY)
 
-    def solve(self, right: Tensor, coulomb: Map, response: Map) -> tuple[Tensor, Convergence]:
-        """x (N,) from b (N,), the products with M and S; without derivatives.
+    def solve(
+        self, right: Tensor, coulomb: Map, response: Map, start: Tensor | None = None, refine: Map | None = None
+    ) -> tuple[Tensor, Convergence]:
+        """x (N, ...) from b (N, ...), the products with M and S; without derivatives.
+
+        Args:
+            right: b.
+            coulomb: M x.
+            response: S x.
+            start: y, for an iteration that begins at x = S y; by default at zero.
+            refine: K x with a K that is symmetric and about -M and 1 + √S K √S positive: the iteration is
+                preconditioned with S + S K S.
 
         Raises:
             ModelError: There is no minimum, or the iteration did not converge; names structure and numbers.
         """
         require_finite(right, self.batch, self.what)
+        goal = self.tolerance**2 * self._dot(right, response(right))
         x, residual = torch.zeros_like(right), right
-        flow = response(residual)
-        squared = self._dot(residual, flow)
-        goal = self.tolerance**2 * squared
-        direction, source = flow, residual  # direction = S source all along
+        if start is not None:
+            x = response(start)
+            residual = right - start - coulomb(x)
+        flow, pushed, squared, slope = self._precondition(residual, response, refine)
+        direction, source = flow, pushed  # direction = S source all along
         for iteration in range(self.max_iterations + 1):
             active = ~(squared <= goal)  # NaN has not converged
             if not bool(active.any()):
@@ -60,12 +83,11 @@ class TransferIterations:
             image = source + coulomb(direction)
             curvature = self._dot(direction, image)
             self._require_positive(curvature, self._dot(direction, source), active)
-            step = torch.where(active, squared / torch.where(active, curvature, 1.0), 0.0)[self.batch]
+            step = self._each(torch.where(active, slope / torch.where(active, curvature, 1.0), 0.0), right)
             x, residual = x + step * direction, residual - step * image
-            flow = response(residual)
-            new = self._dot(residual, flow)
-            ratio = torch.where(active, new / torch.where(active, squared, 1.0), 0.0)[self.batch]
-            direction, source, squared = flow + ratio * direction, residual + ratio * source, new
+            flow, pushed, squared, new = self._precondition(residual, response, refine)
+            ratio = self._each(torch.where(active, new / torch.where(active, slope, 1.0), 0.0), right)
+            direction, source, slope = flow + ratio * direction, pushed + ratio * source, new
         worst = int((squared / goal).argmax())
         reached = float((squared[worst] / goal[worst]).sqrt()) * self.tolerance
         raise ModelError(
@@ -74,17 +96,34 @@ class TransferIterations:
             "tolerance."
         )
 
+    def _precondition(
+        self, residual: Tensor, response: Map, refine: Map | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """P r = S w and w, the squared norm r·S r, and r·P r."""
+        flow = response(residual)
+        squared = self._dot(residual, flow)
+        if refine is None:
+            return flow, residual, squared, squared
+        pushed = residual + refine(flow)
+        flow = response(pushed)
+        return flow, pushed, squared, self._dot(residual, flow)
+
     def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
         bad = active & ~(curvature > 0)
         if bool(bad.any()):
             worst = int(bad.nonzero()[0])
             raise ModelError(
                 f"{self.what} of structure {worst} of the batch has no minimum: an eigenvalue of 1 + √S M √S of at "
-                f"most {float(curvature[worst] / squared[worst]):.4g} was met. {RUNAWAY}"
+                f"most {float(curvature[worst] / squared[worst]):.4g} was met. {self.explain(worst)}"
             )
 
     def _dot(self, first: Tensor, second: Tensor) -> Tensor:
-        return segment_sum(first * second, self.batch, self.num_structures)
+        products = segment_sum(first * second, self.batch, self.num_structures)
+        return products.reshape(self.num_structures, -1).sum(dim=1)
+
+    def _each(self, values: Tensor, like: Tensor) -> Tensor:
+        """The value of its structure for each atom, shaped to multiply ``like`` (N, ...)."""
+        return values[self.batch].reshape((-1,) + (1,) * (like.dim() - 1))
 
 
 class _ImplicitTransfer(torch.autograd.Function):
@@ -143,15 +182,19 @@ def transfer_iteratively(
         softness: All that S depends on.
         tensors: All that M depends on.
         solver: The iteration.
-        prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives.
+        prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives. Called
+            once: derivatives are solved for with the same M.
 
     Returns:
         x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
     """
     convergence: list[Convergence] = []
+    prepared: list[Map] = []
 
     def solve(right: Tensor, softness: Tensor, *values: Tensor) -> Tensor:
-        x, told = solver.solve(right, prepare(*values), lambda x: response(x, softness))
+        if not prepared:
+            prepared.append(prepare(*values))
+        x, told = solver.solve(right, prepared[0], lambda x: response(x, softness))
         convergence.append(told)
         return x
 

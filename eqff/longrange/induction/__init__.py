@@ -1,0 +1,1 @@
+"""Induced dipoles: how polarizable atoms answer a field, each other's included."""

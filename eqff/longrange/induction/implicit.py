@@ -1,0 +1,69 @@
+"""Derivatives of local fields and of the induction energy that follow from the solution, not from how it was found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from eqff.longrange.induction.polarizabilities import respond
+
+if TYPE_CHECKING:
+    from eqff.longrange.induction.mutual import MutualInduction
+
+
+class LocalField(torch.autograd.Function):
+    """e with e = E + T S e, where S = alpha / k_e, and its derivatives by the implicit function theorem.
+
+    From de = (1 - T S)^-1 (dE + d(T S) e) follows, for a gradient g and y = (1 - S T)^-1 g, g·de = y·dE + y·d(T S) e;
+    and y = g + S e' where e' is the local field of the field T g. So the backward pass is written with this function
+    itself and can be differentiated again, and atoms without polarizability need no exception.
+    """
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(problem: MutualInduction, external: Tensor, *tensors: Tensor) -> Tensor:  # noqa: D102
+        with torch.no_grad():
+            return problem.solve(external, *tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: D102
+        ctx.problem, _, *tensors = inputs
+        ctx.save_for_backward(output, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        local, *tensors = ctx.saved_tensors
+        problem, alpha = ctx.problem, tensors[0]
+        y = gradient + respond(alpha, LocalField.apply(problem, problem.field(gradient, *tensors), *tensors))
+        # torch.func holds the local field fixed here, though it depends on the tensors itself
+        _, pull_back = torch.func.vjp(lambda *values: problem.field(respond(values[0], local), *values), *tensors)
+        return None, y, *pull_back(y)
+
+
+class StationaryEnergy(torch.autograd.Function):
+    """U(e; x), (B,), at an e where U is stationary: dU/dx is the partial derivative, which costs no solve.
+
+    That derivative still depends on e, and e on x, so the second derivative is complete. (Of the envelope theorem's
+    identity dU/dx = ∂U/∂x both sides are functions of x, equal everywhere, so all their derivatives are.)
+    """
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(problem: MutualInduction, local: Tensor, external: Tensor, *tensors: Tensor) -> Tensor:  # noqa: D102
+        with torch.no_grad():
+            return problem.known_energy(local, external, *tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: D102
+        ctx.problem, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        local, *tensors = ctx.saved_tensors
+        _, pull_back = torch.func.vjp(lambda *values: ctx.problem.energy(local, *values), *tensors)
+        return None, None, *pull_back(gradient)

@@ -1,0 +1,147 @@
+"""How far induction is carried: converged, one shot, or a number of steps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eqff.data.graph import AtomicGraph
+from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, field_of
+from eqff.longrange.induction.polarizabilities import require_positive, respond
+from eqff.longrange.multipoles.interaction import MultipoleInteraction
+from eqff.nn.reduce import segment_sum
+
+
+@dataclass(frozen=True)
+class Induced:
+    """The answer to a field.
+
+    Attributes:
+        dipoles: mu in e·Å, (N, 3).
+        local_field: e with mu = alpha e / k_e, V/Å, (N, 3).
+        energy: Of the induction, eV, (B,).
+        iterations: That were made; 0 for a direct solve.
+        residual: √(r·alpha r) relative to that of the right-hand side, where iterations ended, (B,).
+    """
+
+    dipoles: Tensor
+    local_field: Tensor
+    energy: Tensor
+    iterations: int
+    residual: Tensor
+
+
+class InductionMode(ABC):
+    """How dipoles follow from the field of everything else."""
+
+    def induce(
+        self,
+        graph: AtomicGraph,
+        interaction: MultipoleInteraction,
+        external: Tensor,
+        polarizabilities: Tensor,
+        strength: Tensor | float,
+        start: Tensor | None = None,
+    ) -> Induced:
+        """Dipoles and energy, differentiable to any order.
+
+        Args:
+            graph: The batch.
+            interaction: How the fields of dipoles are summed.
+            external: E, what all but induced dipoles make at each atom, V/Å, (N, 3).
+            polarizabilities: alpha, symmetric positive, or zero, Å³, (N, 3, 3).
+            strength: Thole's a between induced dipoles, (N,) or one number.
+            start: Local fields (N, 3) with which iterations begin.
+
+        Raises:
+            ModelError: Polarizabilities that are none, a polarization catastrophe, or no convergence.
+        """
+        alpha, external = polarizabilities.to(torch.float64), external.to(torch.float64)
+        require_positive(alpha, graph.batch)
+        strength = torch.as_tensor(strength, dtype=torch.float64, device=alpha.device).expand(graph.num_atoms)
+        return self._induce(graph, interaction, external, alpha, strength, start)
+
+    @abstractmethod
+    def _induce(
+        self,
+        graph: AtomicGraph,
+        interaction: MultipoleInteraction,
+        external: Tensor,
+        alpha: Tensor,
+        strength: Tensor,
+        start: Tensor | None,
+    ) -> Induced:
+        """The same with checked float64 tensors."""
+
+
+@dataclass(frozen=True)
+class Mutual(InductionMode):
+    """(k_e alpha^-1 - T) mu = E, solved; U = -1/2 sum mu·E [Applequist et al., J. Am. Chem. Soc. 94, 2952 (1972)].
+
+    Attributes:
+        solver: How.
+    """
+
+    solver: InductionSolver = InductionSolver()
+
+    def _induce(
+        self,
+        graph: AtomicGraph,
+        interaction: MultipoleInteraction,
+        external: Tensor,
+        alpha: Tensor,
+        strength: Tensor,
+        start: Tensor | None,
+    ) -> Induced:
+        problem = MutualInduction(graph, interaction, self.solver, start)
+        local = problem.local_field(external, alpha, strength)
+        energy = problem.energy_at(local, external, alpha, strength)
+        told = problem.convergence[0] if problem.convergence else None
+        residual = energy.detach().new_zeros(graph.num_structures) if told is None else told.residual
+        return Induced(respond(alpha, local), local, energy, 0 if told is None else told.iterations, residual)
+
+
+@dataclass(frozen=True)
+class Steps(InductionMode):
+    """mu_0 = alpha E / k_e and mu_(n+1) = alpha (E + T mu_n) / k_e, a fixed number of times (Jacobi's iteration).
+
+    U = -1/2 sum mu_k·E with the dipoles of the last step. It is a function of the positions by its own right, whose
+    derivatives go through all steps; its memory grows with their number. Without steps it is direct polarization,
+    U = -1/2 sum E·alpha E / k_e, where dipoles don't feel each other.
+
+    Attributes:
+        count: k, from 0.
+    """
+
+    count: int
+
+    def _induce(
+        self,
+        graph: AtomicGraph,
+        interaction: MultipoleInteraction,
+        external: Tensor,
+        alpha: Tensor,
+        strength: Tensor,
+        start: Tensor | None,
+    ) -> Induced:
+        local, dipoles = external, respond(alpha, external)
+        before = dipoles
+        if self.count:
+            problem = MutualInduction(graph, interaction, InductionSolver())
+            bound = problem.bind(alpha, strength, graph.positions, graph.cell)
+        for _ in range(self.count):
+            before = dipoles
+            local = external + field_of(bound, dipoles)
+            dipoles = respond(alpha, local)
+        energy = -0.5 * segment_sum((dipoles * external).sum(dim=1), graph.batch, graph.num_structures)
+        return Induced(dipoles, local, energy, self.count, self._change(graph, external, dipoles - before, alpha))
+
+    def _change(self, graph: AtomicGraph, external: Tensor, change: Tensor, alpha: Tensor) -> Tensor:
+        """How far the last step went: mu of structures, relative to their first ones."""
+        with torch.no_grad():
+            first = respond(alpha, external)
+            squares = [segment_sum(mu.square().sum(dim=1), graph.batch, graph.num_structures) for mu in (change, first)]
+            return (squares[0] / squares[1].clamp(min=torch.finfo(torch.float64).tiny)).sqrt()

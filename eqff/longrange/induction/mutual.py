@@ -1,0 +1,153 @@
+"""Converged mutual induction of a batch, differentiable to any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from eqff.data.graph import AtomicGraph
+from eqff.longrange.conjugate_gradient import Convergence, require_finite
+from eqff.longrange.induction.catastrophe import CoupledPairs
+from eqff.longrange.induction.dense import FactorisedInduction
+from eqff.longrange.induction.implicit import LocalField, StationaryEnergy
+from eqff.longrange.induction.polarizabilities import respond
+from eqff.longrange.multipoles.damping import TholeDamping, isotropic
+from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
+from eqff.longrange.multipoles.moments import Moments
+from eqff.longrange.transfer_iterations import TransferIterations
+from eqff.nn.reduce import segment_sum
+
+WHAT = "The induction"
+
+Solve = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class InductionSolver:
+    """How the linear system is solved.
+
+    Attributes:
+        tolerance: Relative residual √(r·alpha r) of conjugate gradients.
+        max_iterations: After which not having converged is an error.
+        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised, which has no
+            tolerance.
+    """
+
+    tolerance: float = 1e-8
+    max_iterations: int = 200
+    dense_up_to: int = 150
+
+
+@dataclass(frozen=True)
+class MutualInduction:
+    """The local fields of a batch as functions of all that they depend on: alpha, Thole's a, positions and cell.
+
+    Attributes:
+        graph: The batch.
+        interaction: How fields are summed.
+        solver: How the system is solved.
+        start: Local fields (N, 3) in V/Å with which iterations begin, for example those of the last time step.
+        convergence: Of iterations as they are made, those of derivatives too.
+    """
+
+    graph: AtomicGraph
+    interaction: MultipoleInteraction
+    solver: InductionSolver
+    start: Tensor | None = None
+    convergence: list[Convergence] = field(default_factory=list)
+    _prepared: list[tuple[BoundMultipoles, Solve]] = field(default_factory=list)
+
+    def local_field(self, external: Tensor, polarizabilities: Tensor, strength: Tensor) -> Tensor:
+        """e = E + T mu with mu = alpha e / k_e, V/Å, (N, 3).
+
+        Args:
+            external: E, what all but induced dipoles make at each atom, V/Å, (N, 3) float64.
+            polarizabilities: alpha, Å³, (N, 3, 3) float64.
+            strength: Thole's a, (N,) float64.
+
+        Raises:
+            ModelError: A polarization catastrophe, or no convergence.
+        """
+        return LocalField.apply(self, external, *self._tensors(polarizabilities, strength))
+
+    def energy_at(self, local: Tensor, external: Tensor, polarizabilities: Tensor, strength: Tensor) -> Tensor:
+        """-1/2 sum mu·E in eV, (B,), at the ``local`` field that `local_field` gave for the rest.
+
+        Computed as e·alpha e / 2 k_e - mu·T mu / 2 - mu·E, of which the local field is a stationary point: an error of
+        the solution enters squared, and forces need no further solve.
+        """
+        return StationaryEnergy.apply(self, local, external, *self._tensors(polarizabilities, strength))
+
+    def _tensors(self, polarizabilities: Tensor, strength: Tensor) -> tuple[Tensor, ...]:
+        return polarizabilities, strength, self.graph.positions, self.graph.cell
+
+    def bind(self, polarizabilities: Tensor, strength: Tensor, positions: Tensor, cell: Tensor) -> BoundMultipoles:
+        """The interaction of the dipoles."""
+        moved = replace(self.graph, cell=cell).deformed(positions)
+        return self.interaction.bind(moved, TholeDamping(isotropic(polarizabilities), strength), rank=1)
+
+    def field(self, dipoles: Tensor, *tensors: Tensor) -> Tensor:
+        """T mu in V/Å, (N, 3)."""
+        return field_of(self.bind(*tensors), dipoles)
+
+    def energy(self, local: Tensor, external: Tensor, *tensors: Tensor) -> Tensor:
+        """What the local field makes stationary, eV, (B,)."""
+        return self._energy(self.bind(*tensors), local, external, tensors[0])
+
+    def known_energy(self, local: Tensor, external: Tensor, *tensors: Tensor) -> Tensor:
+        """The same, without derivatives."""
+        bound, _ = self._prepare(*tensors)
+        return self._energy(bound, local, external, tensors[0])
+
+    def solve(self, external: Tensor, *tensors: Tensor) -> Tensor:
+        """The local field without derivatives."""
+        require_finite(external, self.graph.batch, WHAT)
+        _, solve = self._prepare(*tensors)
+        return solve(external)
+
+    def _energy(self, bound: BoundMultipoles, local: Tensor, external: Tensor, polarizabilities: Tensor) -> Tensor:
+        dipoles = respond(polarizabilities, local)
+        atoms = (dipoles * (0.5 * local - external)).sum(dim=1)
+        return segment_sum(atoms, self.graph.batch, self.graph.num_structures) + bound.energy(Moments(dipoles=dipoles))
+
+    def _prepare(self, *tensors: Tensor) -> tuple[BoundMultipoles, Solve]:
+        # solves of derivatives have the same matrix as the first one
+        if not self._prepared:
+            bound = self.bind(*tensors)
+            self._prepared.append((bound, self._solve_with(bound, *tensors[:2])))
+        return self._prepared[0]
+
+    def _solve_with(self, bound: BoundMultipoles, polarizabilities: Tensor, strength: Tensor) -> Solve:
+        alpha = isotropic(polarizabilities)
+        pairs = CoupledPairs(bound, alpha, TholeDamping(alpha, strength))
+        largest = int(torch.bincount(self.graph.batch, minlength=1).max())
+        if largest <= self.solver.dense_up_to:
+            return FactorisedInduction.of(bound, polarizabilities, pairs.explain).solve
+        pairs.require_stable()
+        solver = TransferIterations(
+            self.graph.batch,
+            self.graph.num_structures,
+            self.solver.tolerance,
+            self.solver.max_iterations,
+            WHAT,
+            pairs.explain,
+        )
+
+        def solve(external: Tensor) -> Tensor:
+            # iterations of derivatives have other right-hand sides: there the start is of no use
+            start = None if self.convergence else self.start
+            dipoles, told = solver.solve(
+                external, lambda mu: -field_of(bound, mu), lambda e: respond(polarizabilities, e), start
+            )
+            self.convergence.append(told)
+            return external + field_of(bound, dipoles)
+
+        return solve
+
+
+def field_of(bound: BoundMultipoles, dipoles: Tensor) -> Tensor:
+    """T mu in V/Å, (N, 3)."""
+    return bound.fields(Moments(dipoles=dipoles), rank=1).field
