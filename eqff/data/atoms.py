@@ -56,6 +56,9 @@ def to_atoms(data: AtomicData) -> Atoms:
     atoms.info["total_charge"] = round(float(data.total_charge))
     atoms.info["multiplicity"] = round(float(data.multiplicity))
     stored = data.to_dict()
+    for name in table.optional_inputs():
+        if name in stored and bool((stored[name] != table.field(name).default).any()):
+            atoms.info[name] = _plain(stored[name], per_atom=False)
     atoms.info.update({key: stored[key] for key in ("group", "config_type", "level_of_theory") if stored.get(key)})
     results = {}
     for name in data.labels:

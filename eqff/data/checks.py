@@ -6,6 +6,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from scipy.spatial.distance import pdist
 
+from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.neighbours import neighbour_pairs
 from eqff.errors import DataError
@@ -44,8 +45,8 @@ def check_elements(frame: AtomicData) -> None:
 
 
 def check_finite(frame: AtomicData) -> None:
-    """Raises DataError if a position, cell or label is NaN or infinite."""
-    for name in ("positions", "cell", *frame.labels):
+    """Raises DataError if a position, cell, external field or label is NaN or infinite."""
+    for name in ("positions", "cell", *(n for n in table.optional_inputs() if n in frame), *frame.labels):
         values = frame[name].numpy()
         bad = ~np.isfinite(values)
         if not bad.any():

@@ -97,6 +97,10 @@ class Columns:
         bounds = [0, *(sizes.cumsum() * row).tolist()]
         return [data[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
+    def stated(self, name: str) -> np.ndarray:
+        """Which structures have an optional input that differs from its default, (F,) bool."""
+        return self.any(name, self.values[name] != table.field(name).default)
+
     def place(self, index: int) -> str:
         """Where a structure comes from, for messages; the same as `AtomicData.place`."""
         return f"{self.texts['source'][index] or 'structure'}, frame {self.frame[index]}"
@@ -121,9 +125,10 @@ def is_per_atom(name: str) -> bool:
 
 
 def unknown(name: str, atoms: int, structures: int) -> np.ndarray:
-    """A label that is nowhere known: NaN of the shape that so many atoms or structures need."""
+    """A field that is nowhere stated, of the shape that so many atoms or structures need: its default, NaN for labels."""
     row = table.field(name)
-    return np.full((atoms if row.level == "atom" else structures, *(row.shape or ())), np.nan)
+    value = np.nan if row.default is None else row.default
+    return np.full((atoms if row.level == "atom" else structures, *(row.shape or ())), value)
 
 
 def _values(stored: Sequence[Mapping[str, Any]], name: str, sizes: Sequence[int]) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
+from eqff.data.columns import unknown
 from eqff.data.electrons import check_state, lowest_multiplicity
 from eqff.data.keys import DERIVED, KeyMap
 from eqff.data.neighbours import check_cell
@@ -93,6 +94,7 @@ class Converter:
             level_of_theory=str(values.get("level_of_theory", "")),
             source=record.source,
             frame=record.frame,
+            **{name: tensors.get(name, torch.from_numpy(unknown(name, 0, 1))) for name in table.optional_inputs()},
             **{name: tensors[name] for name in table.names("label") if name in tensors},
         )
 
@@ -175,7 +177,16 @@ def _second_moment_to_quadrupole(moment: np.ndarray) -> np.ndarray:
     return 1.5 * matrix - 0.5 * np.trace(matrix) * np.eye(3)
 
 
-_DERIVE = {"unpaired_electrons": _unpaired_to_multiplicity, "second_moment": _second_moment_to_quadrupole}
+def _transposed(charges: np.ndarray) -> np.ndarray:
+    """Born charges [k, a, b] = d dipole_b / d position_ka from files that have a and b the other way around."""
+    return charges.reshape(-1, 3, 3).transpose(0, 2, 1)
+
+
+_DERIVE = {
+    "unpaired_electrons": _unpaired_to_multiplicity,
+    "second_moment": _second_moment_to_quadrupole,
+    "born_charges_transposed": _transposed,
+}
 
 
 def _numeric(raw: object, key: str, record: Record) -> np.ndarray:

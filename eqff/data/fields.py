@@ -23,6 +23,7 @@ class Field:
         meaning: One line for people.
         role: "input" describes a structure, "label" can be predicted and trained on, "internal" lives inside a model.
         integer: Whether values are whole numbers (stored as int64).
+        default: Of an input that a structure need not state: what each of its numbers then is. None where it must.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Field:
     meaning: str
     role: Literal["input", "label", "internal"] = "label"
     integer: bool = False
+    default: float | None = None
 
 
 _TABLE = (
@@ -43,6 +45,7 @@ _TABLE = (
     Field("pbc", "structure", (3,), "3x0e", "", "whether each lattice vector is periodic", "input", True),
     Field("total_charge", "structure", (), "0e", "e", "total charge Q", "input"),
     Field("multiplicity", "structure", (), "0e", "", "spin multiplicity 2S+1", "input"),
+    Field("electric_field", "structure", (3,), "1o", "V/Å", "uniform external electric field", "input", default=0.0),
     # what a model can be trained on and asked for
     Field("energy", "structure", (), "0e", "eV", "potential energy"),
     Field("forces", "atom", (3,), "1o", "eV/Å", "minus the gradient of the energy with respect to positions"),
@@ -50,6 +53,14 @@ _TABLE = (
     Field("virial", "structure", (3, 3), "0e+2e", "eV", "minus dE/dstrain; defined without a cell too"),
     Field("charges", "atom", (), "0e", "e", "partial charge"),
     Field("spin_charges", "atom", (), "0e", "1", "spin density on the atom, alpha excess positive"),
+    Field("volume_ratios", "atom", (), "0e", "", "Hirshfeld volume of the atom by that of the free atom"),
+    Field("atomic_dipoles", "atom", (3,), "1o", "e·Å", "permanent dipole of the atom, beside its charge"),
+    Field("atomic_quadrupoles", "atom", (3, 3), "2e", "e·Å²", "permanent traceless quadrupole of the atom (Buckingham)"),
+    Field("induced_dipoles", "atom", (3,), "1o", "e·Å", "dipole induced on the atom by all others and external fields"),
+    Field("atomic_polarizabilities", "atom", (3, 3), "0e+2e", "Å³", "dipole polarizability of the atom, symmetric"),
+    Field("volume_ratios", "atom", (), "0e", "", "Hirshfeld volume of the atom relative to the free atom"),
+    Field("c6_coefficients", "atom", (), "0e", "eV·Å⁶", "dispersion coefficient C6 of the atom with its own kind"),
+    Field("born_charges", "atom", (3, 3), "0e+1e+2e", "e", "Born effective charge [a, b] = d dipole_b / d position_a"),
     Field("dipole", "structure", (3,), "1o", "e·Å", "dipole moment; for ions about the origin of the coordinates"),
     Field("quadrupole", "structure", (3, 3), "2e", "e·Å²", "traceless quadrupole 1/2 sum q (3 r r - r²)"),
     Field("polarizability", "structure", (3, 3), "0e+2e", "Å³", "dipole polarizability"),
@@ -73,6 +84,11 @@ def field(name: str) -> Field:
     if name in FIELDS:
         return FIELDS[name]
     raise ConfigError(f"There is no field '{name}'.{did_you_mean(name, FIELDS)}")
+
+
+def optional_inputs() -> tuple[str, ...]:
+    """Names of the inputs that a structure need not state, because they have a default."""
+    return tuple(row.name for row in FIELDS.values() if row.role == "input" and row.default is not None)
 
 
 def names(role: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import torch
 from rich.progress import track
 from torch_geometric.data import Batch
 
+from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.batching import collate
 from eqff.data.checks import shortest_distance
@@ -175,6 +176,10 @@ def fingerprints(columns: Columns) -> np.ndarray:
     """The first 64 bits of a hash of what each structure is, without its labels, (F,) uint64, to find the same
     structure in two sets."""
     names = ("numbers", "positions", "cell", "total_charge", "multiplicity")
-    pieces = zip(*(columns.pieces(name) for name in names), strict=True)
+    pieces = [columns.pieces(name) for name in names]
+    for name in table.optional_inputs():
+        stated = columns.stated(name).tolist()
+        pieces.append([piece if given else b"" for piece, given in zip(columns.pieces(name), stated, strict=True)])
+    pieces = zip(*pieces, strict=True)
     digests = b"".join(hashlib.blake2b(b"".join(parts), digest_size=8).digest() for parts in pieces)
     return np.frombuffer(digests, dtype=np.uint64)

@@ -22,6 +22,8 @@ _STRUCTURE = {
     "unpaired_electrons": "unpaired_electrons",
     "virials": "virial",
     "dipole_moment": "dipole",
+    "external_field": "electric_field",
+    "efield": "electric_field",
     "mol_id": "group",
     "molecule": "group",
     "subset": "config_type",
@@ -35,7 +37,11 @@ _ATOM = {
     "spin_populations": "spin_charges",
     "spin_densities": "spin_charges",
 }
-DERIVED = {"unpaired_electrons": "multiplicity", "second_moment": "quadrupole"}
+DERIVED = {
+    "unpaired_electrons": "multiplicity",
+    "second_moment": "quadrupole",
+    "born_charges_transposed": "born_charges",
+}
 """What a key may also be mapped to, and the field that is computed from it."""
 
 _STATE = ("total_charge", "multiplicity")
@@ -43,12 +49,13 @@ _STATE = ("total_charge", "multiplicity")
 
 def targets() -> set[str]:
     """Everything that a key can be mapped to."""
-    return {*table.names("label"), *_STATE, *DERIVED, *META[:3]}
+    return {*table.names("label"), *_STATE, *table.optional_inputs(), *DERIVED, *META[:3]}
 
 
 def level_of(target: str) -> str:
     """Whether values of a target are per "atom" or per "structure"."""
-    return table.FIELDS[target].level if target in table.FIELDS else "structure"
+    field = DERIVED.get(target, target)
+    return table.FIELDS[field].level if field in table.FIELDS else "structure"
 
 
 def recognise(key: str, level: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.columns import Columns
 from eqff.data.frame_sequence import as_frames
@@ -80,9 +81,13 @@ def content_hash(*sets: Sequence[AtomicData]) -> str:
 
 
 def _hash_chunk(digest: hashlib._Hash, columns: Columns) -> None:
-    names = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", *sorted(columns.labels))
-    everywhere = np.ones(len(columns), dtype=bool)
-    known = [(columns.known(name) if name in columns.labels else everywhere).tolist() for name in names]
+    optional = table.optional_inputs()
+    always = [name for name in table.names("input") if name not in optional]
+    labels = sorted(columns.labels)
+    known = [np.ones(len(columns), dtype=bool)] * len(always)
+    # what has its default is left out, so that sets of before there was such an input keep their hash
+    known += [columns.stated(name) for name in optional] + [columns.known(name) for name in labels]
+    names, known = [*always, *optional, *labels], [mask.tolist() for mask in known]
     fields = list(zip([name.encode() for name in names], known, map(columns.pieces, names), strict=True))
     for index in range(len(columns)):
         for name, present, pieces in fields:

@@ -33,6 +33,7 @@ _TABLE: dict[str, tuple[float, Dimension]] = {
     "nm": (10.0, _LENGTH),
     "pm": (0.01, _LENGTH),
     "e": (1.0, _CHARGE),
+    "v": (1.0, (1, 0, -1)),
     "debye": (_CODATA["Debye"], (0, 1, 1)),
     "d": (_CODATA["Debye"], (0, 1, 1)),
     "gpa": (_CODATA["GPa"], _PRESSURE),
@@ -45,7 +46,7 @@ _TOKEN = re.compile(r"\s*([*/·]?)\s*(a0|[A-Za-zÅ]+|1)(?:(?:\^|\*\*)?(-?\d+))?\
 
 def typed(unit: str) -> str:
     """A unit in letters that any keyboard and Hydra's command line take: Å as Ang, ² as 2."""
-    return unit.replace("Å", "Ang").replace("²", "2").replace("³", "3").replace("·", "*")
+    return unit.replace("Å", "Ang").replace("²", "2").replace("³", "3").replace("⁶", "6").replace("·", "*")
 
 
 @lru_cache
@@ -59,7 +60,7 @@ def parse_unit(expression: str) -> tuple[float, Dimension]:
     Raises:
         ConfigError: A unit that is not in the table.
     """
-    text = expression.strip().replace("²", "^2").replace("³", "^3").replace("\u212b", "Å")
+    text = expression.strip().replace("²", "^2").replace("³", "^3").replace("⁶", "^6").replace("\u212b", "Å")
     factor, powers, position = (-1.0 if text.startswith("-") else 1.0), [0, 0, 0], int(text.startswith("-"))
     while position < len(text):
         match = _TOKEN.match(text, position)
