@@ -58,18 +58,21 @@ class MultipoleMesh:
     ) -> MultipoleMesh:
         """As `eqff.longrange.mesh.MeshSum.bind`."""
         lattice = Lattice.of(cell, pbc, positions, padding.mask, splitting.cutoff)
-        shape = mesh_shape(lattice.cell, mesh_spacing(splitting, accuracy))
+        shape = mesh_shape(lattice.cell, mesh_spacing(splitting, accuracy, ORDER))
         structure, place = padding.mask.nonzero(as_tuple=True)
         counts = torch.tensor(shape, dtype=positions.dtype, device=positions.device)
         scaling = (lattice.reciprocal * (counts / (2 * torch.pi))[:, None])[structure]
         scaled = (scaling @ positions[structure, place][:, :, None])[:, :, 0]
         lower = scaled.detach().floor()
+        points = _points(lower.long(), structure, shape)
+        # neighbours on the mesh one after the other, so that its points are read and written in about their order
+        order = torch.argsort(points[:, 0])
         return cls(
-            atoms=padding.index[structure, place],
+            atoms=padding.index[structure, place][order],
             structures=padding.structures,
-            points=_points(lower.long(), structure, shape),
-            splines=spline_derivatives(scaled - lower, ORDER, 3),
-            scaling=scaling,
+            points=points[order],
+            splines=spline_derivatives((scaled - lower)[order], ORDER, 3),
+            scaling=scaling[order],
             influence=mesh_influence(lattice, splitting.alpha, shape, ORDER),
             shape=shape,
             num_atoms=padding.num_atoms,
@@ -80,7 +83,7 @@ class MultipoleMesh:
         mesh = self._mesh_potential(self._density(rows)).flatten()
         x, y, z = self.splines[:, :, : rank + 1].unbind(dim=1)
         count, order = rank + 1, ORDER
-        values = mesh[self.points].reshape(-1, order, order * order)
+        values = mesh.index_select(0, self.points.flatten()).reshape(-1, order, order * order)
         values = (x @ values).reshape(-1, count, order, order)
         values = y[:, None] @ values @ z[:, None].transpose(2, 3)  # (M, x, y, z): how often differentiated
         columns = [values[:, a, b, c] for a, b, c in POWERS[: COMPONENTS[rank]]]
