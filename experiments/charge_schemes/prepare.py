@@ -26,7 +26,11 @@ def read(path: Path) -> list[Atoms]:
     """All frames of an extended XYZ file, compressed or not."""
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8")
     with opened as file:
-        return ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
+        frames = ase.io.read(io.StringIO(file.read()), ":", format="extxyz")
+    for frame in frames:
+        if frame.calc and "charges" in frame.calc.results:  # which ASE would write as "charge"
+            frame.set_array("partial_charges", frame.calc.results.pop("charges"))
+    return frames
 
 
 def ag3_ions(folder: Path) -> dict[str, list[Atoms]]:
