@@ -13,7 +13,7 @@ from eqff.longrange.multipoles.interaction import BoundMultipoles
 
 
 def pair_couplings(bound: BoundMultipoles, isotropic: Tensor, damping: Damping) -> Tensor:
-    """√(alpha_i alpha_j) times the largest eigenvalue of the dipole tensor of each pair nearby, by absolute value, (E,).
+    """√(alpha_i alpha_j) times the dipole tensor of each pair nearby: its largest absolute eigenvalue, (E,).
 
     Two atoms alone have no stable dipoles where it reaches 1. [Applequist et al., J. Am. Chem. Soc. 94, 2952 (1972)]
 

@@ -1,0 +1,124 @@
+"""The energy of dipoles that permanent moments, external fields and each other induce on polarizable atoms."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from eqff.data.fields import Field, declare
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ConfigError
+from eqff.longrange.induction.modes import InductionMode, Mutual, Steps
+from eqff.longrange.induction.mutual import InductionSolver
+from eqff.longrange.multipoles.damping import TholeDamping, isotropic
+from eqff.longrange.multipoles.interaction import MultipoleInteraction
+from eqff.longrange.multipoles.moments import Moments
+from eqff.longrange.multipoles.scaling import PairScaling
+from eqff.parts import Fields, Term
+from eqff.ranges import Count, InnerShare, Positive, Size
+
+declare(Field("local_fields", "atom", (3,), "1o", "V/Å", "electric field that polarizes the atom", "internal"))
+declare(Field("induction_iterations", "structure", None, "", "", "iterations that induction took", "internal"))
+declare(Field("induction_residual", "structure", None, "", "", "relative residual of the induction", "internal"))
+
+
+class Induction(Term):
+    """U = -1/2 sum mu·E with (k_e alpha^-1 - T) mu = E, where E is the field of permanent moments and of outside.
+
+    [Applequist et al., J. Am. Chem. Soc. 94, 2952 (1972)], damped as by Thole [Chem. Phys. 59, 341 (1981)] in AMOEBA's
+    form [Ren and Ponder, J. Phys. Chem. B 107, 5933 (2003)]: fields of permanent moments by lambda3, lambda5 and
+    lambda7, of induced dipoles by lambda3 and lambda5. All pairs of open structures, Ewald's sum of periodic ones, on a
+    mesh where they are large; tin-foil boundary. The permanent moments' energy is another term's.
+
+    Args:
+        mode: "mutual" for converged dipoles; "direct" for mu = alpha E / k_e; "steps" for a number of Jacobi steps from
+            there, with an energy of their own (`eqff.longrange.induction.modes.Steps`).
+        steps: Of the mode "steps".
+        polarizabilities: The field of polarizabilities.
+        charges: The field of charges; None to leave them out, as for the next two.
+        dipoles: The field of dipoles.
+        quadrupoles: The field of quadrupoles (Buckingham).
+        strength: Thole's a; smaller damps more.
+        tolerance: Relative residual of conjugate gradients.
+        max_iterations: Of conjugate gradients, after which not having converged is an error.
+        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised instead.
+        cutoff: Of neighbours in periodic structures, Å.
+        accuracy: What lattice sums may leave out, relative to the forces between unit moments at 1 Å.
+        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        groups: The field of numbers of molecules, within which permanent moments induce nothing, though induced dipoles
+            act on each other. Negative numbers stand for no molecule. None for no groups.
+
+    Raises:
+        ConfigError: Steps without their mode, or the other way round.
+    """
+
+    level = "structure"
+    writes = ("induced_dipoles", "local_fields", "induction_iterations", "induction_residual")
+
+    def __init__(
+        self,
+        mode: Literal["mutual", "direct", "steps"] = "mutual",
+        steps: Size | None = None,
+        polarizabilities: str = "atomic_polarizabilities",
+        charges: str | None = "charges",
+        dipoles: str | None = None,
+        quadrupoles: str | None = None,
+        strength: Positive = 0.39,
+        tolerance: InnerShare = 1e-8,
+        max_iterations: Count = 200,
+        dense_up_to: Size = 150,
+        cutoff: Positive = 6.0,
+        accuracy: InnerShare = 1e-6,
+        mesh_from: Count = 500,
+        groups: str | None = None,
+    ):
+        super().__init__()
+        if (mode == "steps") != (steps is not None):
+            raise ConfigError(f"steps belongs to mode=steps, which needs it; mode is {mode}, steps is {steps}.")
+        modes: dict[str, InductionMode] = {
+            "mutual": Mutual(InductionSolver(tolerance, max_iterations, dense_up_to)),
+            "direct": Steps(0),
+            "steps": Steps(steps or 0),
+        }
+        self.mode, self.strength = modes[mode], strength
+        self.polarizabilities, self.groups = polarizabilities, groups
+        moments = {"charges": charges, "dipoles": dipoles, "quadrupoles": quadrupoles}
+        self.moments = {name: field for name, field in moments.items() if field is not None}
+        others = () if groups is None else (groups,)
+        self.reads = ("positions", polarizabilities, *self.moments.values(), *others)
+        self.interaction = MultipoleInteraction(cutoff=cutoff, accuracy=accuracy, mesh_from=mesh_from)
+
+    @property
+    def neighbour_lists(self) -> dict[str, float]:
+        """Those of the sums."""
+        return self.interaction.neighbour_lists
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """Energies in eV, (B,), ``induced_dipoles`` in e·Å, ``local_fields`` in V/Å, (N, 3), and how the solve went.
+
+        Raises:
+            ModelError: Polarizabilities that are none, a polarization catastrophe, or no convergence.
+        """
+        alpha = fields[self.polarizabilities]
+        external = graph.electric_field.to(torch.float64)[graph.batch]
+        if self.moments:
+            external = external + self._permanent_field(graph, fields)
+        found = self.mode.induce(graph, self.interaction, external, alpha, self.strength)
+        return {
+            "energy": found.energy,
+            "induced_dipoles": found.dipoles.to(alpha.dtype),
+            "local_fields": found.local_field.to(alpha.dtype),
+            "induction_iterations": torch.full_like(found.residual, float(found.iterations)),
+            "induction_residual": found.residual,
+        }
+
+    def _permanent_field(self, graph: AtomicGraph, fields: Fields) -> Tensor:
+        moments = Moments(**{name: fields[field] for name, field in self.moments.items()})
+        damping = TholeDamping(isotropic(fields[self.polarizabilities].to(torch.float64)), self.strength)
+        scaling = None
+        if self.groups is not None:
+            scaling = PairScaling.of_groups(fields[self.groups], graph.batch)
+        bound = self.interaction.bind(graph, damping, scaling, max(moments.rank, 1))
+        return bound.fields(moments, rank=1).field
