@@ -35,12 +35,23 @@ def coordination_numbers(edges: Edges, numbers: Tensor, highest: float | None = 
         raise ModelError(f"There are covalent radii up to Z = {len(COVALENT_RADII)}; the structure has heavier atoms.")
     table = torch.tensor((0.0, *COVALENT_RADII), dtype=torch.float64, device=numbers.device)
     radii = stretch * (table[numbers[edges.sender]] + table[numbers[edges.receiver]])
-    counted = 0.5 * torch.erfc(STEEPNESS * (edges.lengths.to(torch.float64) / radii - 1))
-    total = segment_sum(counted, edges.receiver, numbers.shape[0])
+    total = counted_neighbours(edges, radii)
     if highest is None:
         return total
     level = torch.tensor(highest, dtype=torch.float64, device=numbers.device)
     return torch.nn.functional.softplus(level) - torch.nn.functional.softplus(level - total)
+
+
+def counted_neighbours(edges: Edges, bonds: Tensor, worth: Tensor | None = None) -> Tensor:
+    """sum_j worth_ij erfc(7.5 (r_ij/R_ij - 1)) / 2, (N,), float64.
+
+    Args:
+        edges: Neighbours, see `coordination_numbers`.
+        bonds: R_ij of each in Å, (E,).
+        worth: What each counts, (E,); 1 by default.
+    """
+    counted = 0.5 * torch.erfc(STEEPNESS * (edges.lengths.to(torch.float64) / bonds - 1))
+    return segment_sum(counted if worth is None else worth * counted, edges.receiver, edges.slots.shape[0])
 
 
 def eeq_electronegativity(bare: Tensor, kappa: Tensor, coordination: Tensor) -> Tensor:

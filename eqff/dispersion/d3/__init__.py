@@ -1,0 +1,1 @@
+"""DFT-D3: coordination numbers, references, and what they are put together from."""
