@@ -44,7 +44,7 @@ def run_command(
             print(help_page(directory, config_name, [text for text in argv if text[0] != "-" and "=" not in text]))
             return
         check_command_line(directory, config_name, argv)
-        _hydra_main(lambda cfg: _task_without_traceback(task, cfg), directory, config_name, argv)
+        _hydra_main(lambda cfg: without_traceback(task, cfg), directory, config_name, argv)
     except EqffError as error:
         _leave(str(error))
 
@@ -54,9 +54,10 @@ def _hydra_main(task: Callable[[DictConfig], Any], directory: Path, config_name:
     hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(directory), config_name=config_name)(task)()
 
 
-def _task_without_traceback(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+def without_traceback(task: Callable[[Any], Any], argument: Any) -> Any:
+    """Calls ``task`` with its argument; what a user can mend ends the process with one message, as in `run_command`."""
     try:
-        return task(cfg)
+        return task(argument)
     except EqffError as error:
         return _leave(str(error))
     except MissingMandatoryValue as error:

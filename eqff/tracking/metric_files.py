@@ -15,8 +15,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from eqff.checkpoints.atomic import replacing
 from eqff.errors import StorageError
+from eqff.tracking.metric_rows import JSONL, metric_lines, parse_row, read_metrics
 
-JSONL, CSV = "metrics.jsonl", "metrics.csv"
+CSV = "metrics.csv"
 
 
 class MetricFiles(Logger):
@@ -39,7 +40,7 @@ class MetricFiles(Logger):
         self.folder = folder
         self.clocks = clocks
         self.dropped = 0
-        lines = _lines(folder / JSONL)
+        lines = metric_lines(folder)
         kept = [] if resume_step is None else [line for line in lines if _is_row(line, resume_step)]
         self.dropped = len(lines) - len(kept)
         with replacing(folder / JSONL) as temporary:
@@ -84,25 +85,8 @@ class MetricFiles(Logger):
         write_csv(self.folder)
 
 
-def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """All rows of a run, in the order in which they were written; a line that was cut off is left out."""
-    return [row for row in map(_row, _lines(Path(folder) / JSONL)) if row is not None]
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return row if isinstance(row, dict) and "step" in row else None
-
-
 def _is_row(line: str, last_step: int) -> bool:
-    row = _row(line)
+    row = parse_row(line)
     return row is not None and row["step"] <= last_step
 
 

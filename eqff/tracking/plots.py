@@ -110,7 +110,7 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
 @styled
 def parity(panels: Sequence[Panel]) -> Figure:
     """Prediction against label, a panel per quantity; many points are shown as their density."""
-    figure, axes = _grid(len(panels), _PANEL)
+    figure, axes = grid(len(panels), _PANEL)
     for ax, panel in zip(axes, panels, strict=True):
         reference, predicted = panel.finite()
         _scatter(figure, ax, reference, predicted)
@@ -127,7 +127,7 @@ def parity(panels: Sequence[Panel]) -> Figure:
 @styled
 def error_distribution(panels: Sequence[Panel]) -> Figure:
     """How errors (predicted - reference) are spread, a panel per quantity; says how many lie outside of the window."""
-    figure, axes = _grid(len(panels), _PANEL)
+    figure, axes = grid(len(panels), _PANEL)
     for ax, panel in zip(axes, panels, strict=True):
         reference, predicted = panel.finite()
         errors = predicted - reference
@@ -150,7 +150,7 @@ def learning_curves(curves: Mapping[str, Sequence[Curve]], x_label: str, units: 
         x_label: What is counted along x, with its unit: "epoch", "step", "CPU time (s)".
         units: Panel title to unit.
     """
-    figure, axes = _grid(len(curves), (3.9, 2.9))
+    figure, axes = grid(len(curves), (3.9, 2.9))
     for ax, (title, lines) in zip(axes, curves.items(), strict=True):
         for colour, line in zip(_cycle(len(lines)), lines, strict=True):
             few = len(line.x) < 30
@@ -179,7 +179,7 @@ def energy_drift(
         num_atoms: Energies are shown per atom.
         conserved: Whether the total energy should stay; a thermostat changes it, and no drift is shown then.
     """
-    figure, axes = _grid(2, (3.9, 2.9))
+    figure, axes = grid(2, (3.9, 2.9))
     changed = 1000 * (np.asarray(total) - total[0]) / num_atoms
     picoseconds = np.asarray(time) / 1000
     axes[0].plot(picoseconds, changed, color=BLUE, label="total energy")
@@ -200,7 +200,7 @@ def energy_drift(
 @styled
 def temperature(time: np.ndarray, kelvin: np.ndarray, target: float | None = None) -> Figure:
     """Temperature along a trajectory, (M,) each, time in fs; ``target`` is the thermostat's, None without one."""
-    figure, (ax,) = _grid(1, (5.6, 2.9))
+    figure, (ax,) = grid(1, (5.6, 2.9))
     ax.plot(np.asarray(time) / 1000, kelvin, color=BLUE, label="instantaneous")
     ax.axhline(float(np.mean(kelvin)), color=VERMILION, linestyle="--", label=f"mean {np.mean(kelvin):.0f} K")
     if target is not None:
@@ -228,7 +228,7 @@ def linear_drift(time: np.ndarray, total: np.ndarray, num_atoms: int) -> tuple[f
     return float(slope), float(offset)
 
 
-def _grid(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def grid(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """A figure with ``count`` panels in rows of at most three; ``size`` of one in inches."""
     columns = min(max(count, 1), 3 if count != 4 else 2)
     rows = max(1, -(-count // columns))

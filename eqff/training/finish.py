@@ -15,7 +15,8 @@ from eqff.evaluation.evaluation import Evaluation, evaluate_potential
 from eqff.evaluation.report import write_report
 from eqff.evaluation.states import count_states
 from eqff.potential import Potential
-from eqff.tracking.metric_files import read_metrics, write_csv
+from eqff.tracking.metric_files import write_csv
+from eqff.tracking.metric_rows import read_metrics
 from eqff.tracking.run_folder import RunFolder
 from eqff.tracking.training_figures import training_figures
 from eqff.tracking.wandb import finish_tracking

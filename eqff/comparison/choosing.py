@@ -1,0 +1,93 @@
+"""Which metrics are shown, and in which order rows stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from eqff.comparison.rows import Row
+from eqff.comparison.run import Run, State, quantity_of
+from eqff.errors import ConfigError, did_you_mean
+
+MAIN = ("energy_per_atom", "forces", "stress", "virial_per_atom", "dipole", "charges", "spin_charges", "quadrupole")
+"""Quantities that come first in tables; others that were tested follow."""
+
+HIDDEN = ("energy",)
+"""Shown on demand: energies per atom say the same, and structures of unlike size can be compared by them."""
+
+COSTS = ("cpu_seconds", "wall_seconds", "steps", "epochs", "parameters", "step_milliseconds")
+
+
+def all_metrics(runs: Sequence[Run]) -> list[str]:
+    """Every metric that some run has, set by set in the order of the runs."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics)
+    sets = dict.fromkeys(name.partition("/")[0] for name in names)
+    return [name for part in sets for name in names if name.partition("/")[0] == part]
+
+
+def choose_metrics(runs: Sequence[Run], wanted: Sequence[str] | None = None) -> list[str]:
+    """The metrics to show.
+
+    Args:
+        runs: To compare.
+        wanted: Full names, patterns (``far/*_rmse``), or names without a set (``forces_mae``), which are taken from all
+            sets. By default mean absolute errors on test sets, on the validation set where there is no test set.
+
+    Raises:
+        ConfigError: No run has a metric of that name.
+    """
+    known = all_metrics(runs)
+    if wanted:
+        return list(dict.fromkeys(name for word in wanted for name in _matches(word, known)))
+    tests = [name for name in known if not name.startswith(("val/", "train/"))]
+    errors = [name for name in tests or known if name.endswith("_mae")]
+    shown = [name for name in errors if quantity_of(name) not in HIDDEN]
+    sets = list(dict.fromkeys(name.partition("/")[0] for name in shown))
+    return sorted(shown, key=lambda name: (sets.index(name.partition("/")[0]), _rank(name)))
+
+
+def _rank(metric: str) -> int:
+    quantity = quantity_of(metric)
+    return MAIN.index(quantity) if quantity in MAIN else len(MAIN)
+
+
+def _matches(word: str, known: Sequence[str]) -> list[str]:
+    pattern = word if "/" in word else f"*/{word}"
+    found = [name for name in known if fnmatchcase(name, pattern)]
+    if not found:
+        names = {*known, *(name.partition("/")[2] for name in known)}
+        raise ConfigError(f"No run has a metric '{word}'.{did_you_mean(word, names)}")
+    return found
+
+
+def sort_rows(rows: Sequence[Row], key: str | None) -> list[Row]:
+    """Rows with ascending values of a metric or cost; those that have none, and unfinished ones, come last.
+
+    Args:
+        rows: To sort.
+        key: A full name of a metric, or one of `COSTS`; None leaves the order of the runs.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    if key is None:
+        return list(rows)
+    known = all_metrics([run for row in rows for run in row.runs])
+    if key not in (*known, *COSTS):
+        raise ConfigError(f"Rows can't be sorted by '{key}'.{did_you_mean(key, (*known, *COSTS))}")
+    return sorted(rows, key=lambda row: _place(row, key))
+
+
+def _place(row: Row, key: str) -> tuple[bool, bool, float]:
+    spread = row.cost(key) if key in COSTS else row.metric(key)
+    return (spread is None, row.state is not State.FINISHED, spread.mean if spread else 0.0)
+
+
+def best_row(rows: Sequence[Row], metric: str) -> int | None:
+    """The row with the lowest mean among finished ones, None where fewer than two can be ranked."""
+    means = {
+        index: spread.mean
+        for index, row in enumerate(rows)
+        if row.state is State.FINISHED and (spread := row.metric(metric)) is not None and spread.mean == spread.mean
+    }
+    return min(means, key=means.__getitem__) if len(means) > 1 else None

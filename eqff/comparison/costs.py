@@ -1,0 +1,68 @@
+"""What a run has cost, from its rows of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eqff.comparison.run import Cost
+
+Row = Mapping[str, Any]
+CLOCKS = ("cpu_seconds", "wall_seconds")
+
+
+def continued(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The same rows with clocks that go on: those of a resumed run start from zero again in every process."""
+    offsets, last = dict.fromkeys(CLOCKS, 0.0), dict.fromkeys(CLOCKS, 0.0)
+    result = []
+    for row in rows:
+        row = dict(row)
+        for clock in CLOCKS:
+            if row.get(clock) is None:
+                continue
+            if row[clock] < last[clock]:
+                offsets[clock] += last[clock]
+            last[clock] = row[clock]
+            row[clock] += offsets[clock]
+        result.append(row)
+    return result
+
+
+def cost_of(
+    rows: Sequence[Row], budget: Mapping[str, Mapping[str, float]], steps: int | None, parameters: int | None
+) -> Cost:
+    """What a run has used.
+
+    Args:
+        rows: With clocks that go on, see `continued`.
+        budget: Total and used of each limit as the run itself has counted them; more exact than the last row.
+        steps: As the run itself has counted them, None to take the last row's.
+        parameters: Trainable weights.
+    """
+    counted = {name: limit["used"] for name, limit in budget.items() if "used" in limit}
+    epoch = last(rows, "epoch")
+    return Cost(
+        cpu_seconds=counted.get("CPU seconds", last(rows, "cpu_seconds")),
+        wall_seconds=counted.get("wall seconds", last(rows, "wall_seconds")),
+        steps=steps if steps is not None else _whole(last(rows, "step")),
+        epochs=None if epoch is None else int(epoch) + 1,
+        parameters=parameters,
+        step_milliseconds=_step_milliseconds(rows),
+    )
+
+
+def last(rows: Sequence[Row], name: str) -> Any:
+    """The last value of a column, None if there is none."""
+    return next((row[name] for row in reversed(rows) if row.get(name) is not None), None)
+
+
+def _step_milliseconds(rows: Sequence[Row]) -> float | None:
+    timed = [row for row in rows if row.get("cpu_seconds") is not None and row.get("step") is not None]
+    if len(timed) < 2 or timed[-1]["step"] <= timed[0]["step"]:
+        return None
+    first, final = timed[0], timed[-1]
+    return 1000 * (final["cpu_seconds"] - first["cpu_seconds"]) / (final["step"] - first["step"])
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)

@@ -1,0 +1,4 @@
+"""The version of what a run folder holds; ``run.json`` names it."""
+
+RUN_FORMAT = 1
+"""0 named no format; 1 also has the number of parameters in ``run.json``. Readers refuse what is newer."""
