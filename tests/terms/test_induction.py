@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
-from eqff.errors import ConfigError
-from eqff.terms.induction import Induction
 from eqff.testing.battery import MINIMAL_BACKBONE, TermBattery
 
 TARGET = "eqff.terms.induction.Induction"

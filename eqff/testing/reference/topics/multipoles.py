@@ -1,4 +1,4 @@
-"""Topic ``multipoles``: permanent moments up to quadrupoles, open and periodic, with excluded groups."""
+"""Topic ``multipoles``: permanent moments up to quadrupoles and induced dipoles, open and periodic, with groups."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from eqff.longrange.multipoles.points import potential_at
 from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.testing.graphs import graph_of
 from eqff.testing.reference.case import Quantity, ReferenceCase
+from eqff.testing.reference.induction import PolarizableSystem, induced, pair_scan, responses
 
 CUTOFF, ACCURACY, MESH_FROM = 9.0, 1e-14, 10**6
 
@@ -30,9 +31,26 @@ PERMANENT = {
 
 
 def quantities(case: ReferenceCase) -> Iterator[Quantity]:
+    """Permanent moments, where the case has them, and induced dipoles, where atoms are polarizable."""
+    if case.parameters.get("charges") is not None:
+        yield from _permanent(case)
+    if "polarizabilities" in case.parameters:
+        yield from _polarizable(case)
+
+
+def _polarizable(case: ReferenceCase) -> Iterator[Quantity]:
+    interaction = MultipoleInteraction(cutoff=CUTOFF, accuracy=ACCURACY, mesh_from=MESH_FROM)
+    graph = graph_of([case.atoms], interaction.neighbour_lists, torch.float64, classical=True)
+    system = PolarizableSystem.of(case, interaction, excluded(case, graph))
+    if case.parameters.get("charges") is not None:
+        yield from induced(case, graph, system, moments_of(case, 2))
+    yield from responses(case, graph, system)
+    if "scan" in case.results:
+        yield from pair_scan(case, system)
+
+
+def _permanent(case: ReferenceCase) -> Iterator[Quantity]:
     """Everything that permanent moments alone decide."""
-    if case.parameters.get("charges") is None:
-        return
     interaction = MultipoleInteraction(cutoff=CUTOFF, accuracy=ACCURACY, mesh_from=MESH_FROM)
     graph = graph_of([case.atoms], interaction.neighbour_lists, torch.float64, classical=True)
     scaling = excluded(case, graph)
