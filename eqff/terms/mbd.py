@@ -11,7 +11,6 @@ from eqff.dispersion.all_pairs import pair_lists
 from eqff.dispersion.free_atoms import FreeAtoms
 from eqff.dispersion.mbd.energy import many_body_dispersion
 from eqff.dispersion.mbd.settings import MBDSettings
-from eqff.errors import ConfigError
 from eqff.longrange.tuning import Splitting
 from eqff.parts import Fields, Term
 from eqff.ranges import Count, InnerShare, Positive
@@ -32,15 +31,16 @@ class ManyBodyDispersion(Term):
         frequencies: Imaginary frequencies of the screening.
         volume_ratios: The field of Hirshfeld volume ratios v; None for free atoms, v = 1.
         free_atoms: Entries beside or instead of the table's: polarizability (Å³), C6 (eV·Å⁶), radius (Å) by element.
-        q_grid: q points along each reciprocal vector, the same for all periodic structures; for one crystal.
-        q_spacing: Or their largest distance in 1/Å; for sets of different cells. The energy jumps by what the sampling
-            leaves out where a cell that changes gets one more point. With neither: q = 0 only, for large cells.
+        q_grid: q points along each reciprocal vector of every periodic structure, for one crystal and for cells that
+            change: with ``q_spacing`` the energy jumps, by what the sampling leaves out, where a cell gets one more.
+        q_spacing: Without ``q_grid``, the largest distance of q points in 1/Å. None for q = 0 only, which is wrong for
+            small cells.
         cutoff: Of neighbours in periodic structures, Å.
         accuracy: What lattice sums may leave out.
         max_memory: GiB, beyond which a batch is refused.
 
     Raises:
-        ConfigError: An element without free-atom data, or both ways of sampling at once.
+        ConfigError: An element without free-atom data.
     """
 
     level = "structure"
@@ -55,14 +55,12 @@ class ManyBodyDispersion(Term):
         volume_ratios: str | None = None,
         free_atoms: Mapping[str | int, tuple[Positive, Positive, Positive]] | None = None,
         q_grid: tuple[Count, Count, Count] | None = None,
-        q_spacing: Positive | None = None,
+        q_spacing: Positive | None = 0.5,
         cutoff: Positive = 11.0,
         accuracy: InnerShare = 1e-6,
         max_memory: Positive = 8.0,
     ):
         super().__init__()
-        if q_grid is not None and q_spacing is not None:
-            raise ConfigError("Many-body dispersion: give q_grid (one crystal) or q_spacing (any cells), not both.")
         self.reads = ("numbers", "positions") + ((volume_ratios,) if volume_ratios else ())
         self.volume_ratios = volume_ratios
         self.free_atoms = FreeAtoms(elements, free_atoms)
@@ -72,7 +70,7 @@ class ManyBodyDispersion(Term):
             screening=screening,
             frequencies=frequencies,
             grid=q_grid,
-            spacing=q_spacing,
+            spacing=None if q_grid is not None else q_spacing,
             splitting=Splitting.of(cutoff, accuracy),
             max_memory=max_memory,
         )

@@ -24,47 +24,57 @@ def require_positive_matrices(matrix: Tensor, layout: BlockLayout, pairs: AllPai
         worst = int(failed.nonzero()[0])
         values, vectors = torch.linalg.eigh(matrix[worst])
     what = f"the short-range response has the eigenvalue {float(values[0]):.4g} Å⁻³"
-    raise ModelError(f"Many-body dispersion of {_where(worst, vectors[:, 0], layout, pairs)}: {what}. {REMEDY}")
+    raise ModelError(
+        f"Many-body dispersion of {_where(worst, vectors[:, 0], matrix[worst], layout, pairs)}: {what}. {REMEDY}"
+    )
 
 
-def require_positive_modes(values: Tensor, vectors: Tensor, layout: BlockLayout, pairs: AllPairs) -> None:
-    """Raises ModelError if a squared frequency of the coupled oscillators (M, 3n), eV², is not positive."""
+def require_positive_modes(
+    values: Tensor, vectors: Tensor, matrix: Tensor, layout: BlockLayout, pairs: AllPairs
+) -> None:
+    """Raises ModelError if an eigenvalue (M, 3n) of the coupled oscillators (M, 3n, 3n), eV², is not positive."""
     lowest = values.detach()[:, 0]
     bad = ~(lowest > 0)
     if bool(bad.any()):
         worst = int(bad.nonzero()[0])
-        place = _where(worst, vectors.detach()[worst, :, 0], layout, pairs)
+        place = _where(worst, vectors[worst, :, 0], matrix.detach()[worst], layout, pairs)
         raise ModelError(
             f"Many-body dispersion of {place}: the lowest squared frequency of the coupled oscillators is "
             f"{float(lowest[worst]):.4g} eV². {REMEDY}"
         )
 
 
-def require_positive_screened(polarizability: Tensor, layout: BlockLayout) -> None:
-    """Raises ModelError if the screened polarizability (N,) of an atom is not positive."""
+def require_positive_screened(polarizability: Tensor, layout: BlockLayout, pairs: AllPairs) -> None:
+    """Raises ModelError if the screened polarizability (N,), Å³, of an atom is not positive; names its neighbour."""
     bad = ~(polarizability.detach() > 0)
     if bool(bad.any()):
         atom = int(bad.nonzero()[0])
+        name = f"structure {int(layout.padding.batch[atom])} of the batch"
         raise ModelError(
-            f"Many-body dispersion of structure {int(layout.padding.batch[atom])} of the batch: screening gives atom "
-            f"{atom} of the batch a polarizability of {float(polarizability[atom]):.4g} Å³. {REMEDY}"
+            f"Many-body dispersion of {name}, {_nearest(atom, pairs)}: screening gives atom {atom} a polarizability "
+            f"of {float(polarizability[atom]):.4g} Å³. {REMEDY}"
         )
 
 
-def _where(sample: int, mode: Tensor, layout: BlockLayout, pairs: AllPairs) -> str:
-    """The structure, and of the atoms that move in a mode (3n,) the two strongest with their distance in Å."""
-    atoms, mask = layout.padding.index[sample], layout.padding.mask[sample]
-    share = torch.where(mask, mode.abs().square().unflatten(0, (-1, 3)).sum(dim=1), -1.0)
-    first = int(atoms[share.argmax()])
-    name = f"structure {int(layout.samples.structure[sample])} of the batch"
-    strength = torch.zeros(layout.padding.num_atoms, dtype=share.dtype, device=share.device)
-    strength[atoms[mask]] = share[mask]
-    partners = (pairs.receiver == first).nonzero()[:, 0]
+def _nearest(atom: int, pairs: AllPairs) -> str:
+    """An atom and its nearest neighbour with their distance in Å."""
+    partners = (pairs.receiver == atom).nonzero()[:, 0]
     if not len(partners):
-        return f"{name}, atom {first} of the batch"
-    lengths = pairs.lengths.detach()[partners]
-    # of equally strong partners (an atom's images, say) the nearest
-    rank = strength[pairs.sender[partners]].round(decimals=6) - 1e-9 * lengths
-    best = int(rank.argmax())
-    second = int(pairs.sender[partners[best]])
-    return f"{name}, atoms {first} and {second} of the batch, {float(lengths[best]):.3f} Å apart"
+        return f"atom {atom} of the batch"
+    best = partners[pairs.lengths.detach()[partners].argmin()]
+    return f"atoms {atom} and {int(pairs.sender[best])} of the batch, {float(pairs.lengths[best]):.3f} Å apart"
+
+
+def _where(sample: int, mode: Tensor, matrix: Tensor, layout: BlockLayout, pairs: AllPairs) -> str:
+    """The structure, and the two atoms whose coupling lowers a mode (3n,) of a matrix (3n, 3n) most, with their
+    distance in Å."""
+    name = f"structure {int(layout.samples.structure[sample])} of the batch"
+    share = (mode.conj()[:, None] * matrix * mode[None, :]).real
+    share = share.unflatten(0, (-1, 3)).unflatten(2, (-1, 3)).sum(dim=(1, 3)).fill_diagonal_(0.0)
+    row, column = divmod(int(share.argmin()), len(share))
+    first, second = (int(layout.padding.index[sample, place]) for place in (row, column))
+    between = ((pairs.receiver == first) & (pairs.sender == second)).nonzero()[:, 0]
+    if row == column or not len(between):  # an atom and its own images
+        return f"{name}, {_nearest(first, pairs)}"
+    distance = float(pairs.lengths.detach()[between].min())
+    return f"{name}, atoms {first} and {second} of the batch, {distance:.3f} Å apart"

@@ -101,6 +101,6 @@ def _oscillators(layout: BlockLayout, atoms: DispersionAtoms, coupling: Tensor, 
     matrix = strength[:, :, None] * strength[:, None, :] * coupling
     matrix = matrix + torch.diag_embed(frequency.square())
     values, vectors = torch.linalg.eigh(matrix.detach())
-    require_positive_modes(values, vectors, layout, pairs)
+    require_positive_modes(values, vectors, matrix, layout, pairs)
     root = matrix_sqrt(matrix, values, vectors)
     return 0.5 * (root.diagonal(dim1=1, dim2=2).real * layout.taken).sum(dim=1)

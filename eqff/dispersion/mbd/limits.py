@@ -19,9 +19,7 @@ COPIES = 8
 """Arrays of each size that forces hold at once; as measured, rounded up."""
 
 
-def require_memory(
-    graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], settings: MBDSettings
-) -> None:
+def require_memory(graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], settings: MBDSettings) -> None:
     """Raises ModelError with numbers if a batch would need more than `MBDSettings.max_memory`.
 
     Matrices of 3n × 3n, n the atoms of the largest structure, at every frequency and q point, and blocks of every pair.

@@ -71,7 +71,7 @@ def screen(pairs: AllPairs, layout: BlockLayout, atoms: DispersionAtoms, setting
     response = torch.linalg.solve(matrix, _sources(layout, eye)[:, None].expand(-1, len(nodes), -1, -1))
     each = response.unflatten(2, (-1, 3))  # (B, F, n, 3, 3)
     screened = layout.padding.scatter(each.diagonal(dim1=-2, dim2=-1).mean(dim=-1).transpose(1, 2))
-    require_positive_screened(screened[:, 0], layout)
+    require_positive_screened(screened[:, 0], layout, pairs)
     c6 = 3 / math.pi * (screened.square() * weights).sum(dim=1)
     static = screened[:, 0]
     radius = atoms.radius * (static / atoms.polarizability).pow(1 / 3)

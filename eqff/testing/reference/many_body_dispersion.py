@@ -65,7 +65,9 @@ def _derivatives(case: ReferenceCase, method: str, result: dict[str, Tensor]) ->
     for name in ("energy", "forces", "stress"):
         if name in expected:
             value = result[name] if name == "forces" else result[name][0]
-            yield Quantity(f"{method}.{name}", value, expected[name], tolerance_of=None if name != "stress" else "forces")
+            yield Quantity(
+                f"{method}.{name}", value, expected[name], tolerance_of=None if name != "stress" else "forces"
+            )
 
 
 def _ts(
