@@ -9,7 +9,8 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence
+from eqff.longrange.conjugate_gradient import RUNAWAY
+from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, evenly, in_field
 from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.longrange.padding import Padding
@@ -33,6 +34,7 @@ def equilibrate_by_transfer(
     iterative: bool = False,
     tolerance: float = 1e-10,
     max_iterations: int = 500,
+    failed: Failure = refuse,
 ) -> Equilibrated:
     """Charges that have flowed along bonds from given ones until this costs as much as it gains.
 
@@ -56,13 +58,14 @@ def equilibrate_by_transfer(
         bonds: Between which charge flows; both directions of each.
         softness: s_ij in e²/eV, (E,), not negative and the same for both directions.
         initial: q0 in e, (N,); by default the total charge shared evenly.
-        field: Uniform external field in V/Å, (B, 3); open structures only.
+        field: Uniform external field in V/Å, (B, 3); by default the structures' own.
         iterative: Conjugate gradients instead of a factorisation.
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
+        failed: What is done if they don't converge.
 
     Raises:
-        ModelError: There is no minimum, no convergence, or a field acts on a periodic structure.
+        ModelError: There is no minimum, no convergence, or a field acts along a lattice vector.
     """
     chi, hardness, softness = (x.to(torch.float64) for x in (electronegativity, hardness, softness))
     chi = in_field(graph, chi, field)
@@ -72,7 +75,7 @@ def equilibrate_by_transfer(
     told: list[Convergence] = []
     if iterative:
         matrix = HardnessAndCoulomb(graph, interaction)
-        solver = TransferIterations(graph.batch, graph.num_structures, tolerance, max_iterations, WHAT)
+        solver = TransferIterations(graph.batch, graph.num_structures, tolerance, max_iterations, WHAT, failed=failed)
         gain = -(chi + hardness * start + bound.potential(start))
         flows, told = transfer_iteratively(
             gain,

@@ -10,25 +10,13 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
+from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.nn.reduce import segment_sum
 
 RUNAWAY = "Charges would grow without bound; raise the hardness or the widths, or look for atoms that are too close."
 
 Product = Callable[..., Tensor]
 """From x (N,) and tensors that the matrix depends on to M x (N,); M is symmetric and joins no two structures."""
-
-
-@dataclass
-class Convergence:
-    """How a solve went.
-
-    Attributes:
-        iterations: Of the structure that took longest.
-        residual: Norm of what is left, relative to the right-hand side, (B,).
-    """
-
-    iterations: int
-    residual: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,8 +28,9 @@ class ConjugateGradient:
         num_structures: B.
         preconditioner: Positive, about the inverse of M's diagonal, (N,).
         tolerance: Of the residual's norm, relative to that of the right-hand side.
-        max_iterations: After which not having converged is an error.
+        max_iterations: After which not having converged is a failure.
         what: Name of M, for messages.
+        failed: What is done then.
     """
 
     batch: Tensor
@@ -50,12 +39,14 @@ class ConjugateGradient:
     tolerance: float = 1e-10
     max_iterations: int = 500
     what: str = "The matrix"
+    failed: Failure = refuse
 
     def solve(self, right: Tensor, product: Callable[[Tensor], Tensor]) -> tuple[Tensor, Convergence]:
         """x (N,) from b (N,), without derivatives.
 
         Raises:
-            ModelError: M is not positive definite, or the iteration did not converge; names structure and numbers.
+            ModelError: M is not positive definite, or (unless ``failed`` says otherwise) the iteration did not
+                converge; names structure and numbers.
         """
         require_finite(right, self.batch, self.what)
         x = torch.zeros_like(right)
@@ -67,10 +58,7 @@ class ConjugateGradient:
         for iteration in range(self.max_iterations + 1):
             left = self._norm(residual)
             active = ~(left <= goal)  # NaN has not converged
-            if not bool(active.any()):
-                scale = (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny)
-                return x, Convergence(iteration, left / scale)
-            if iteration == self.max_iterations:
+            if iteration == self.max_iterations or not bool(active.any()):
                 break
             image = self._centred(product(direction))
             curvature = self._dot(direction, image)
@@ -81,13 +69,9 @@ class ConjugateGradient:
             new_slope = self._dot(residual, conjugate)
             ratio = torch.where(active, new_slope / torch.where(active, slope, 1.0), 0.0)[self.batch]
             direction, slope = conjugate + ratio * direction, new_slope
-        worst = int((left / goal).argmax())
-        reached = float(left[worst] / goal[worst]) * self.tolerance
-        raise ModelError(
-            f"{self.what} of structure {worst} of the batch: conjugate gradients left a residual of {reached:.1e} "
-            f"after {self.max_iterations} iterations; the goal is {self.tolerance:.1e}. Raise max_iterations or the "
-            "tolerance."
-        )
+        told = Convergence(iteration, left / (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny))
+        told.require(~active, self.tolerance, self.what, self.failed)
+        return x, told
 
     def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
         bad = active & ~(curvature > 0)

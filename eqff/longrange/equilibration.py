@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
-from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import ConjugateGradient, Convergence, solve_implicitly
+from eqff.longrange.conjugate_gradient import ConjugateGradient, solve_implicitly
+from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.longrange.dense import minimize_dense
 from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.nn.reduce import segment_sum
+from eqff.response.external_field import acting_field
 
 WHAT = "The charge equilibration"
 
@@ -45,6 +46,7 @@ def equilibrate(
     iterative: bool = False,
     tolerance: float = 1e-10,
     max_iterations: int = 500,
+    failed: Failure = refuse,
 ) -> Equilibrated:
     """The charges with least sum_i (chi_i q_i + J_i q_i²/2) + 1/2 q·A·q under sum q = Q.
 
@@ -58,14 +60,15 @@ def equilibrate(
         hardness: J in eV/e² without what a charge does to itself, (N,).
         widths: Of the charges, Å, (N,), if the interaction asks for them.
         totals: Q in e, (B,); by default the structures' total charges.
-        field: Uniform external field in V/Å, (B, 3), which turns chi into chi - field·r; open structures only. The
-            energy of an ion in it depends on the origin.
+        field: Uniform external field in V/Å, (B, 3), which turns chi into chi - field·r; by default the structures'
+            own. The energy of an ion in it depends on the origin.
         iterative: Conjugate gradients instead of a factorisation.
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
+        failed: What is done if they don't converge.
 
     Raises:
-        ModelError: There is no minimum, no convergence, or a field acts on a periodic structure.
+        ModelError: There is no minimum, no convergence, or a field acts along a lattice vector.
     """
     double = [None if value is None else value.to(torch.float64) for value in (electronegativity, hardness, widths)]
     chi, hardness, widths = double
@@ -73,7 +76,8 @@ def equilibrate(
     totals = (graph.total_charge if totals is None else totals).to(torch.float64)
     bound = interaction.bind(graph, widths)
     if iterative:
-        charges, told = _iterative(graph, interaction, bound, chi, hardness, widths, totals, tolerance, max_iterations)
+        solver = _solver(graph, bound, hardness, tolerance, max_iterations, failed)
+        charges, told = _iterative(HardnessAndCoulomb(graph, interaction), bound, chi, hardness, widths, totals, solver)
     else:
         matrix, padding = bound.matrix()
         matrix = matrix + torch.diag_embed(padding.gather(hardness))
@@ -87,21 +91,15 @@ def equilibrate(
 
 
 def in_field(graph: AtomicGraph, electronegativity: Tensor, field: Tensor | None) -> Tensor:
-    """chi - field·r in V, (N,), for a uniform field in V/Å, (B, 3), or None for none.
+    """chi - field·r in V, (N,), for a uniform field in V/Å, (B, 3), or None for that of the graph.
 
     Raises:
-        ModelError: A structure is periodic: there the potential of a uniform field is not.
+        ModelError: A field acts along a lattice vector: there the potential of a uniform field is not periodic.
     """
+    field = acting_field(graph if field is None else replace(graph, electric_field=field))
     if field is None:
         return electronegativity
-    periodic = graph.pbc.any(dim=1)
-    if bool(periodic.any()):
-        raise ModelError(
-            f"Structure {int(periodic.nonzero()[0])} of the batch is periodic, but a uniform field's potential is not: "
-            "fields act on open structures only."
-        )
-    along = (field.to(torch.float64)[graph.batch] * graph.positions.to(torch.float64)).sum(dim=1)
-    return electronegativity - along
+    return electronegativity - (field[graph.batch] * graph.positions.to(torch.float64)).sum(dim=1)
 
 
 def evenly(graph: AtomicGraph, totals: Tensor) -> Tensor:
@@ -137,25 +135,31 @@ class HardnessAndCoulomb:
         return lambda x: bound.potential(x) + hardness * x
 
 
-def _iterative(
+def _solver(
     graph: AtomicGraph,
-    interaction: Interaction,
+    bound: BoundInteraction,
+    hardness: Tensor,
+    tolerance: float,
+    max_iterations: int,
+    failed: Failure,
+) -> ConjugateGradient:
+    # own interactions through waves are about alpha's; the exact diagonal is not worth forming
+    diagonal = (hardness + bound.diagonal).detach()
+    lowest = diagonal[diagonal > 0].min() if bool((diagonal > 0).any()) else torch.ones((), dtype=diagonal.dtype)
+    preconditioner = 1 / diagonal.clamp(min=float(lowest))
+    return ConjugateGradient(graph.batch, graph.num_structures, preconditioner, tolerance, max_iterations, WHAT, failed)
+
+
+def _iterative(
+    matrix: HardnessAndCoulomb,
     bound: BoundInteraction,
     chi: Tensor,
     hardness: Tensor,
     widths: Tensor | None,
     totals: Tensor,
-    tolerance: float,
-    max_iterations: int,
+    solver: ConjugateGradient,
 ) -> tuple[Tensor, list[Convergence]]:
-    matrix = HardnessAndCoulomb(graph, interaction)
-    # own interactions through waves are about alpha's; the exact diagonal is not worth forming
-    diagonal = (hardness + bound.diagonal).detach()
-    lowest = diagonal[diagonal > 0].min() if bool((diagonal > 0).any()) else torch.ones((), dtype=diagonal.dtype)
-    solver = ConjugateGradient(
-        graph.batch, graph.num_structures, 1 / diagonal.clamp(min=float(lowest)), tolerance, max_iterations, WHAT
-    )
-    start = evenly(graph, totals)
+    start = evenly(matrix.graph, totals)
     right = -chi - hardness * start - bound.potential(start)
     step, told = solve_implicitly(right, matrix.product, matrix.tensors(hardness, widths), solver, matrix.prepare)
     return start + step, told

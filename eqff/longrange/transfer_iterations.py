@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
-from eqff.longrange.conjugate_gradient import RUNAWAY, Convergence, Product, require_finite
+from eqff.longrange.conjugate_gradient import RUNAWAY, Product, require_finite
+from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.nn.reduce import segment_sum
 
 Map = Callable[[Tensor], Tensor]
@@ -37,9 +38,10 @@ class TransferIterations:
         batch: Structure of each atom, (N,).
         num_structures: B.
         tolerance: Of the residual's norm sqrt(r·S r), relative to that of b.
-        max_iterations: After which not having converged is an error.
+        max_iterations: After which not having converged is a failure.
         what: Name of the problem, for messages.
         explain: What to add to the message on a structure without a minimum, from its number.
+        failed: What is done without convergence.
     """
 
     batch: Tensor
@@ -48,6 +50,7 @@ class TransferIterations:
     max_iterations: int
     what: str
     explain: Callable[[int], str] = no_remedy_but(RUNAWAY)
+    failed: Failure = refuse
 
     def solve(
         self, right: Tensor, coulomb: Map, response: Map, start: Tensor | None = None, refine: Map | None = None
@@ -63,7 +66,8 @@ class TransferIterations:
                 preconditioned with S + S K S.
 
         Raises:
-            ModelError: There is no minimum, or the iteration did not converge; names structure and numbers.
+            ModelError: There is no minimum, or (unless ``failed`` says otherwise) the iteration did not converge;
+                names structure and numbers.
         """
         require_finite(right, self.batch, self.what)
         goal = self.tolerance**2 * self._dot(right, response(right))
@@ -75,10 +79,7 @@ class TransferIterations:
         direction, source = flow, pushed  # direction = S source all along
         for iteration in range(self.max_iterations + 1):
             active = ~(squared <= goal)  # NaN has not converged
-            if not bool(active.any()):
-                scale = (goal / self.tolerance**2).clamp(min=torch.finfo(right.dtype).tiny)
-                return x, Convergence(iteration, (squared.clamp(min=0) / scale).sqrt())
-            if iteration == self.max_iterations:
+            if iteration == self.max_iterations or not bool(active.any()):
                 break
             image = source + coulomb(direction)
             curvature = self._dot(direction, image)
@@ -88,13 +89,10 @@ class TransferIterations:
             flow, pushed, squared, new = self._precondition(residual, response, refine)
             ratio = self._each(torch.where(active, new / torch.where(active, slope, 1.0), 0.0), right)
             direction, source, slope = flow + ratio * direction, pushed + ratio * source, new
-        worst = int((squared / goal).argmax())
-        reached = float((squared[worst] / goal[worst]).sqrt()) * self.tolerance
-        raise ModelError(
-            f"{self.what} of structure {worst} of the batch: conjugate gradients left a residual of {reached:.1e} "
-            f"after {self.max_iterations} iterations; the goal is {self.tolerance:.1e}. Raise max_iterations or the "
-            "tolerance."
-        )
+        scale = (goal / self.tolerance**2).clamp(min=torch.finfo(right.dtype).tiny)
+        told = Convergence(iteration, (squared.clamp(min=0) / scale).sqrt())
+        told.require(~active, self.tolerance, self.what, self.failed)
+        return x, told
 
     def _precondition(
         self, residual: Tensor, response: Map, refine: Map | None
