@@ -150,4 +150,4 @@ class MutualInduction:
 
 def field_of(bound: BoundMultipoles, dipoles: Tensor) -> Tensor:
     """T mu in V/Å, (N, 3)."""
-    return bound.fields(Moments(dipoles=dipoles), rank=1).field
+    return bound.dipole_fields(dipoles)

@@ -74,6 +74,17 @@ class BoundMultipoles:
             fields = fields + part.fields(rows, rank)
         return LocalFields.unpack(COULOMB_CONSTANT * fields)
 
+    def dipole_fields(self, dipoles: Tensor) -> Tensor:
+        """E in V/Å, (N, 3), from dipoles (N, 3) in e·Å alone; `fields` with less to do, for iterations."""
+        self._require_rank(1)
+        fields = self.pairs.dipole_fields(dipoles)
+        if self.sums:
+            fields = fields + self.own[:, 1:2] * dipoles
+            rows = torch.nn.functional.pad(dipoles, (1, 0))
+        for part in self.sums:
+            fields = fields + part.fields(rows, 1)[:, 1:]
+        return COULOMB_CONSTANT * fields
+
     def energy(self, moments: Moments) -> Tensor:
         """Energies in eV, (B,): q phi - mu·E - Theta:(grad E)/3, halved, over all atoms."""
         self._require_rank(moments.rank)

@@ -25,25 +25,25 @@ class NearbyPairs:
         second: Atom j, (E,).
         vectors: r_i - r_j in Å, by component, (3, E).
         lengths: Å, (E,).
+        fade: What ends pairs of periodic structures at the cutoff; 1 in open ones, (E,).
         whole: B_0, B_1, ... that points have here: 1/r and its derivatives, or erfc(alpha r)/r and its, where a lattice
             sum has the rest.
-        bare: Those of 1/r, of which damping takes a share.
     """
 
     first: Tensor
     second: Tensor
     vectors: Tensor
     lengths: Tensor
+    fade: Tensor
     whole: tuple[Tensor, ...]
-    bare: tuple[Tensor, ...]
 
     @classmethod
     def open(cls, edges: Edges, count: int) -> NearbyPairs:
         """All pairs of structures without periodic directions; ``count`` members of each chain."""
         first, second, rows = _once(edges, torch.ones_like(edges.sender, dtype=torch.bool))
         lengths = torch.linalg.vector_norm(rows, dim=1)
-        bare = tuple(bare_chain(lengths, count))
-        return cls(first, second, rows.T.contiguous(), lengths, bare, bare)
+        whole = tuple(bare_chain(lengths, count))
+        return cls(first, second, rows.T.contiguous(), lengths, torch.ones_like(lengths), whole)
 
     @classmethod
     def periodic(cls, edges: Edges, inside: Tensor, splitting: Splitting, count: int) -> NearbyPairs:
@@ -52,8 +52,7 @@ class NearbyPairs:
         lengths = torch.linalg.vector_norm(rows, dim=1)
         fade = smooth_end(lengths, FADE * splitting.cutoff, splitting.cutoff)
         whole = tuple(fade * b for b in complementary_chain(lengths, splitting.alpha, count))
-        bare = tuple(fade * b for b in bare_chain(lengths, count))
-        return cls(first, second, rows.T.contiguous(), lengths, whole, bare)
+        return cls(first, second, rows.T.contiguous(), lengths, fade, whole)
 
     def joined(self, other: NearbyPairs) -> NearbyPairs:
         """Both lists in one."""
@@ -62,8 +61,8 @@ class NearbyPairs:
             second=torch.cat([self.second, other.second]),
             vectors=torch.cat([self.vectors, other.vectors], dim=1),
             lengths=torch.cat([self.lengths, other.lengths]),
+            fade=torch.cat([self.fade, other.fade]),
             whole=tuple(torch.cat(both) for both in zip(self.whole, other.whole, strict=True)),
-            bare=tuple(torch.cat(both) for both in zip(self.bare, other.bare, strict=True)),
         )
 
     def damped(self, damping: Damping, accuracy: float) -> MultipolePairs:
@@ -71,7 +70,9 @@ class NearbyPairs:
         chain = self.whole
         if damping.extent(accuracy) > 0:
             scales = damping.scales(self.lengths, self.first, self.second, len(chain))
-            chain = tuple(b - (1 - scale) * p for b, scale, p in zip(chain, scales, self.bare, strict=True))
+            bare = bare_chain(self.lengths, len(chain))
+            taken = (self.fade * (1 - scale) * b for scale, b in zip(scales, bare, strict=True))
+            chain = tuple(b - less for b, less in zip(chain, taken, strict=True))
         return MultipolePairs(self.first, self.second, self.vectors, chain)
 
 

@@ -49,6 +49,17 @@ class MultipolePairs:
         count = rows.shape[0]
         return segment_sum(at_first.T, self.first, count) + segment_sum(at_second.T, self.second, count)
 
+    def dipole_fields(self, dipoles: Tensor) -> Tensor:
+        """E without k_e, (N, 3), from dipoles (N, 3) alone: what `fields` does, for iterations."""
+        R, count = tuple(self.vectors), dipoles.shape[0]
+        total = torch.zeros_like(dipoles)
+        for here, there in ((self.first, self.second), (self.second, self.first)):
+            mu = dipoles.index_select(0, there).unbind(1)
+            along = _dot(mu, R) * self.chain[2]
+            field = torch.stack([x * along - m * self.chain[1] for x, m in zip(R, mu, strict=True)], dim=1)
+            total = total + segment_sum(field, here, count)
+        return total
+
     def energy(self, rows: Tensor) -> Tensor:
         """Energy of each pair without k_e, e²/Å, (E,), from packed moments."""
         one = rows.index_select(0, self.first).unbind(1)
