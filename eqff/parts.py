@@ -25,10 +25,12 @@ class Part(nn.Module):
         writes: Fields that it adds.
         neighbour_lists: The neighbour lists it needs: name and cutoff in Å. Where several parts name one list, the
             largest cutoff is taken and each part must be zero beyond its own.
+        compiles: Whether ``torch.compile`` takes it whole: no shape or branch depends on values.
     """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    compiles: bool = True
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
@@ -93,9 +95,14 @@ class Head(Part, ABC):
 
     Attributes:
         degree: Highest degree l of ``features`` that it reads.
+        after_terms: Whether it reads what terms write (as induced dipoles), and so runs after them; no term can read
+            what it writes.
+        differentiates: Whether it takes derivatives by ``graph.positions``, which then carry gradients.
     """
 
     degree: int = 0
+    after_terms: bool = False
+    differentiates: bool = False
 
     @abstractmethod
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:

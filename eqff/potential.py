@@ -15,6 +15,7 @@ from eqff.derivatives import differentiate
 from eqff.errors import ModelError
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
+from eqff.response.external_field import NO_READER
 
 if TYPE_CHECKING:
     from eqff.checkpoints.metadata import ModelMetadata
@@ -29,7 +30,7 @@ class Potential(nn.Module):
     Args:
         backbone: Structure to features; None for a potential of terms that need no features.
         terms: Energy terms by name, summed.
-        heads: Property heads by name, run in order before the terms.
+        heads: Property heads by name, run in order before the terms; those that read what terms write, after them.
         exchanges: Run in order after each pass of the backbone.
         elements: Atomic numbers that the model covers.
 
@@ -63,14 +64,23 @@ class Potential(nn.Module):
         known[list(self.elements)] = True
         self.register_buffer("known_elements", known, persistent=False)
         self._compile, self._compiled_agrees = False, False
+        self._reads_field = self.reads_field
+        self._differentiates = any(head.differentiates for head in self.heads.values())
         check_fields(self.ordered_parts())
 
     def ordered_parts(self) -> dict[str, Part]:
         """All parts by their place in the config, in the order in which they run."""
         parts: dict[str, Part] = {} if self.backbone is None else {"backbone": self.backbone}
-        for group in ("exchanges", "heads", "terms"):
-            parts |= {f"{group}.{name}": part for name, part in getattr(self, group).items()}
-        return parts
+        heads = {f"heads.{name}": head for name, head in self.heads.items()}
+        parts |= {f"exchanges.{name}": exchange for name, exchange in self.exchanges.items()}
+        parts |= {place: head for place, head in heads.items() if not head.after_terms}
+        parts |= {f"terms.{name}": term for name, term in self.terms.items()}
+        return parts | {place: head for place, head in heads.items() if head.after_terms}
+
+    @property
+    def reads_field(self) -> bool:
+        """Whether an external electric field means anything to this model."""
+        return any("electric_field" in part.reads for part in self.ordered_parts().values())
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
@@ -101,9 +111,10 @@ class Potential(nn.Module):
 
     def energy(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
         """Total energies (B,) in eV, float64, and all fields, among them ``energy_TERM`` (B,) of each term."""
+        if self._differentiates and not graph.positions.requires_grad:
+            return self._energy_under_gradients(graph)
         fields = self._features(graph)
-        for head in self.heads.values():
-            fields = fields | head(graph, fields)
+        fields = self._read(graph, fields, after_terms=False)
         total = torch.zeros(graph.num_structures, dtype=torch.float64, device=graph.positions.device)
         for name, term in self.terms.items():
             written = dict(term(graph, fields))
@@ -113,7 +124,7 @@ class Potential(nn.Module):
                 energy = segment_sum(energy, graph.batch, graph.num_structures)
             fields = fields | written | {f"energy_{name}": energy}
             total = total + energy
-        return total, fields
+        return total, self._read(graph, fields, after_terms=True)
 
     def forward(
         self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
@@ -127,9 +138,12 @@ class Potential(nn.Module):
             create_graph: Whether forces can be differentiated again; by default while training.
 
         Raises:
-            ModelError: The batch holds an element that the model does not cover.
+            ModelError: The batch holds an element that the model does not cover, or a structure in an external field
+                that no part of it reads.
         """
         self.require_elements(graph.numbers)
+        if not self._reads_field and bool(graph.electric_field.any()):
+            raise ModelError(NO_READER)
         if not forces:
             energy, fields = self.energy(graph)
             return fields | {"energy": energy}
@@ -142,7 +156,16 @@ class Potential(nn.Module):
         """From now on, predictions that are differentiated again run compiled, first derivative included.
 
         The first of them is also computed plainly, and a ModelError is raised if the two don't agree.
+
+        Raises:
+            ModelError: Some parts can't be compiled.
         """
+        plain = [f"model.{place}" for place, part in self.ordered_parts().items() if not part.compiles]
+        if plain:
+            raise ModelError(
+                f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of waves "
+                "from the cell), or derivatives are taken inside. Train with training.compile=false."
+            )
         self._compile = True
 
     def _compiled_prediction(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
@@ -171,6 +194,19 @@ class Potential(nn.Module):
             f"{', '.join(chemical_symbols[z] for z in self.elements)}. Leave such structures out, or train on data "
             "that has these elements."
         )
+
+    def _energy_under_gradients(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """The energy where a head takes derivatives by positions that carry no gradients yet."""
+        wanted = torch.is_grad_enabled()
+        with torch.enable_grad():
+            total, fields = self.energy(graph.deformed(graph.positions.detach().requires_grad_()))
+        return (total, fields) if wanted else (total.detach(), {name: value.detach() for name, value in fields.items()})
+
+    def _read(self, graph: AtomicGraph, fields: dict[str, Tensor], *, after_terms: bool) -> dict[str, Tensor]:
+        for head in self.heads.values():
+            if head.after_terms == after_terms:
+                fields = fields | head(graph, fields)
+        return fields
 
     def _features(self, graph: AtomicGraph) -> dict[str, Tensor]:
         if self.backbone is None:

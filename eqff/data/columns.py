@@ -125,7 +125,7 @@ def is_per_atom(name: str) -> bool:
 
 
 def unknown(name: str, atoms: int, structures: int) -> np.ndarray:
-    """A field that is nowhere stated, of the shape that so many atoms or structures need: its default, NaN for labels."""
+    """A field that is nowhere stated, for so many atoms or structures: its default, NaN for labels."""
     row = table.field(name)
     value = np.nan if row.default is None else row.default
     return np.full((atoms if row.level == "atom" else structures, *(row.shape or ())), value)

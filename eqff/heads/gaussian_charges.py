@@ -39,7 +39,7 @@ class GaussianChargeHead(Head):
         mesh_from: Atoms from which on periodic structures are summed on a mesh.
     """
 
-    reads: tuple[str, ...] = ("pass_scalars", "numbers", "positions", "total_charge")
+    reads: tuple[str, ...] = ("pass_scalars", "numbers", "positions", "total_charge", "electric_field")
     writes: tuple[str, ...] = (
         "charges",
         "electronegativity",

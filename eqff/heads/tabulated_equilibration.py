@@ -45,7 +45,7 @@ class TabulatedEquilibration(Head):
         ConfigError: An element without parameters, or with a width that is not positive.
     """
 
-    reads = ("numbers", "positions", "total_charge")
+    reads = ("numbers", "positions", "total_charge", "electric_field")
     writes = ("charges", "equilibration_energy")
 
     def __init__(

@@ -1,0 +1,1 @@
+"""Moments of whole structures, and how these answer displacements and external fields."""
