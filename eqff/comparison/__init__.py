@@ -10,10 +10,11 @@ write_comparison(comparison, "comparisons/charge_schemes")
 from eqff.comparison.comparability import Difference, differences
 from eqff.comparison.comparison import Comparison, Group
 from eqff.comparison.rows import Row, Spread
-from eqff.comparison.run import Cost, Run, State
+from eqff.comparison.run import Run, State
 from eqff.comparison.sources import Runs, read_runs
 from eqff.comparison.tables import Cell, Table
 from eqff.comparison.writing import write_comparison
+from eqff.tracking.costs import Cost
 
 __all__ = [
     "Cell",

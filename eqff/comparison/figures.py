@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from eqff.comparison.comparison import Group
 from eqff.comparison.rows import Row
-from eqff.comparison.run import quantity_of
-from eqff.comparison.tables import COST_TITLES, heading, unit_of
+from eqff.comparison.run import Run, State, quantity_of
+from eqff.comparison.tables import COST_TITLES, unit_of
 from eqff.tracking.plots import COLOURS, grid, styled
 
 _LINES = ("-", "--", ":", "-.")
@@ -30,8 +31,10 @@ Course = tuple[str, Callable[[Mapping[str, Any]], Any]]
 def learning_curves(group: Group) -> Figure | None:
     """Validation errors over epochs (steps, where epochs are few), CPU time and wall time; a line for each run."""
     names = _validated(group)
-    courses = [course for course in _courses(group) if any(_points(run, names[:1], course) for run in group.runs)]
-    return _draw_courses(group, names, courses) if names and courses else None
+    courses = [
+        course for course in _courses(group) if names and any(_points(run, names[0], course) for run in group.runs)
+    ]
+    return _draw_courses(group, names, courses) if courses else None
 
 
 def _validated(group: Group) -> list[str]:
@@ -49,8 +52,9 @@ def _courses(group: Group) -> list[Course]:
     return [epochs if many else steps, *times]
 
 
-def _points(run: Any, names: Sequence[str], course: Course) -> list[tuple[float, float]]:
-    name, (_, place) = names[0], course
+def _points(run: Run, name: str, course: Course) -> list[tuple[float, float]]:
+    """Place and value of every row that has both."""
+    place = course[1]
     return [(place(row), row[name]) for row in run.rows if row.get(name) is not None and place(row) is not None]
 
 
@@ -61,9 +65,9 @@ def _draw_courses(group: Group, names: Sequence[str], courses: Sequence[Course])
     for ax, (name, course) in zip(axes, panels, strict=True):
         for index, row in enumerate(group.rows):
             for run in row.runs:
-                points = _points(run, [name], course)
+                points = _points(run, name, course)
                 ax.plot(*np.array(points).reshape(-1, 2).T, **_line(index), linewidth=1.0)
-        ax.set(xlabel=course[0], ylabel=f"validation {heading(group.rows, name)}")
+        ax.set(xlabel=course[0], **_titles(group.rows, name))
         _logarithmic(ax, "y")
     _legend(figure, group.rows, lambda index: {**_line(index)})
     return figure
@@ -80,19 +84,27 @@ def accuracy_against_cost(group: Group) -> Figure | None:
     for ax, (metric, cost) in zip(axes, [(m, c) for m in metrics for c in costs], strict=True):
         for index, row in enumerate(group.rows):
             error, price = row.metric(metric), row.cost(cost)
-            if error is None or price is None:
+            if error is None or price is None or row.state is not State.FINISHED:
                 continue
             bars = {"xerr": price.deviation or 0.0, "yerr": error.deviation or 0.0}
             ax.errorbar(price.mean, error.mean, **bars, **_point(index), capsize=2)
-        part = metric.partition("/")[0]
-        ax.set(xlabel=COST_TITLES[cost], ylabel=heading(group.rows, metric), title=part)
+        ax.set(xlabel=COST_TITLES[cost], **_titles(group.rows, metric))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         _logarithmic(ax, "y")
     _legend(figure, group.rows, lambda index: {**_point(index), "linestyle": ""})
     return figure
 
 
+def _titles(rows: Sequence[Row], metric: str) -> dict[str, str]:
+    """A panel's title and y label: ``far: forces`` over ``MAE (meV/Å)``."""
+    kind, unit = metric.rpartition("_")[2].upper(), unit_of(rows, metric)
+    title = f"{metric.partition('/')[0]}: {quantity_of(metric).replace('_', ' ')}"
+    return {"title": title, "ylabel": f"{kind} ({unit})" if unit else kind}
+
+
 def _varies(rows: Sequence[Row], cost: str) -> bool:
-    means = [spread.mean for row in rows if (spread := row.cost(cost)) and spread.mean > 0]
+    finished = [row for row in rows if row.state is State.FINISHED]
+    means = [spread.mean for row in finished if (spread := row.cost(cost)) and spread.mean > 0]
     return len(means) > 1 and max(means) / min(means) >= _VARIES
 
 
@@ -109,7 +121,12 @@ def errors_by_part(group: Group, part: str) -> Figure | None:
     for ax, (name, kind), (members, values) in zip(axes, kinds, columns, strict=False):
         for index in range(len(group.rows)):
             ax.plot(values[index], range(len(members)), linestyle="", **_point(index), alpha=0.8)
-        ax.set(yticks=range(len(members)), yticklabels=members, xlabel=f"MAE ({unit_of(group.rows, name)})")
+        ax.set(
+            yticks=range(len(members)),
+            yticklabels=members,
+            ylim=(-0.6, len(members) - 0.4),
+            xlabel=f"MAE ({unit_of(group.rows, name)})",
+        )
         ax.set_title(f"{quantity_of(name).replace('_', ' ')} by {kind}")
         _logarithmic(ax, "x")
     _legend(figure, group.rows, lambda index: {**_point(index), "linestyle": ""})
@@ -127,7 +144,7 @@ def _part_kind(group: Group, part: str, quantity: str) -> str | None:
 
 
 def _by_part(group: Group, part: str, kind: str, quantity: str) -> tuple[list[str], np.ndarray]:
-    """The parts with the largest errors, and means over the runs of each row, (rows, parts), NaN where there is none."""
+    """The parts with the largest errors, and the mean over each row's runs, (rows, parts), NaN where there is none."""
     found = [[run.errors_by.get(part, {}).get(kind, {}) for run in row.runs] for row in group.rows]
     names = list(dict.fromkeys(name for runs in found for parts in runs for name in parts))
     values = np.array([[_mean_error(runs, name, quantity) for name in names] for runs in found])

@@ -10,10 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from eqff.comparison.costs import continued, cost_of
 from eqff.comparison.final_metrics import best_validation, numeric, units_of
 from eqff.comparison.run import Run, State
 from eqff.errors import DataError, EqffError
+from eqff.tracking.costs import continued, cost_of
 from eqff.tracking.data_identity import DataIdentity
 from eqff.tracking.metric_rows import JSONL, metric_lines, parse_row
 from eqff.tracking.run_format import RUN_FORMAT

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from eqff.tracking.costs import Cost
 from eqff.tracking.data_identity import DataIdentity
 
 ERROR_KINDS = ("mae", "rmse", "max")
@@ -19,27 +20,6 @@ class State(Enum):
     FINISHED = "finished"
     INTERRUPTED = "interrupted"  # told to stop, and going to be resumed
     UNFINISHED = "unfinished"  # still running, or killed
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run has used; None where it is not known.
-
-    Attributes:
-        cpu_seconds: s, of all its processes and of all parts of a resumed run.
-        wall_seconds: s, the same.
-        steps: Optimizer steps.
-        epochs: That were begun.
-        parameters: Trainable weights.
-        step_milliseconds: CPU time of a step between the first and the last row of metrics, validations included.
-    """
-
-    cpu_seconds: float | None = None
-    wall_seconds: float | None = None
-    steps: int | None = None
-    epochs: int | None = None
-    parameters: int | None = None
-    step_milliseconds: float | None = None
 
 
 @dataclass(frozen=True)

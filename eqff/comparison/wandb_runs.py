@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqff.comparison.costs import continued, cost_of, last
 from eqff.comparison.final_metrics import best_validation, numeric, units_of
 from eqff.comparison.run import Run, State
 from eqff.comparison.wandb_log import read_log
 from eqff.errors import ConfigError
+from eqff.tracking.costs import continued, cost_of, last
 from eqff.tracking.data_identity import DataIdentity
 
 _STEP, _TIME = "trainer/global_step", "_timestamp"

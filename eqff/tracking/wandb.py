@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqff.checkpoints.atomic import replacing
 from eqff.errors import ConfigError, did_you_mean
+from eqff.tracking.costs import Cost
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
@@ -28,23 +29,33 @@ class TrackingSettings:
         project: W&B project.
         entity: W&B team or user; None for the account's own.
         group: Groups runs.
+        job_type: What kind of run it is within its group.
         tags: Of the run.
         notes: Of the run.
+        artifacts: Whether a finished run gives data card, model file, and report with tables and figures as artifacts.
     """
 
     mode: str = "offline"
     project: str = "eqff"
     entity: str | None = None
     group: str | None = None
+    job_type: str | None = "train"
     tags: Sequence[str] = field(default_factory=tuple)
     notes: str | None = None
+    artifacts: bool = True
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConfigError(f"tracking.mode: no '{self.mode}'.{did_you_mean(self.mode, MODES)}")
 
 
-def wandb_logger(settings: TrackingSettings, folder: Path, name: str, config: Mapping[str, Any]) -> WandbLogger | None:
+def wandb_logger(
+    settings: TrackingSettings,
+    folder: Path,
+    name: str,
+    config: Mapping[str, Any],
+    clocks: Mapping[str, Callable[[], float]],
+) -> WandbLogger | None:
     """A Lightning logger; a resumed run keeps its id. None where tracking is disabled.
 
     Args:
@@ -52,11 +63,13 @@ def wandb_logger(settings: TrackingSettings, folder: Path, name: str, config: Ma
         folder: The run's folder; W&B's files go below it.
         name: Of the run.
         config: Plain values shown with it: the run's config, data hash, versions, units of metrics.
+        clocks: More columns of every row, by name.
     """
     if settings.mode == "disabled":
         return None
     import wandb
-    from lightning.pytorch.loggers import WandbLogger
+
+    from eqff.tracking.wandb_logger import ClockedWandbLogger
 
     run = wandb.init(
         name=name,
@@ -66,13 +79,14 @@ def wandb_logger(settings: TrackingSettings, folder: Path, name: str, config: Ma
         mode=settings.mode,
         entity=settings.entity,
         group=settings.group,
+        job_type=settings.job_type,
         tags=list(settings.tags) or None,
         notes=settings.notes,
         resume="allow",
         config=dict(config),
         settings=wandb.Settings(silent=True),
     )
-    return WandbLogger(experiment=run, log_model=False)
+    return ClockedWandbLogger(run, clocks)
 
 
 def _run_id(folder: Path) -> str:
@@ -83,20 +97,50 @@ def _run_id(folder: Path) -> str:
     return json.loads(path.read_text(encoding="utf-8"))["id"]
 
 
-def finish_tracking(settings: TrackingSettings, metrics: Mapping[str, float], figures: Mapping[str, Path]) -> None:
-    """Adds the final metrics and figures to the process's run and closes it; nothing where tracking is disabled.
+@dataclass(frozen=True)
+class Ending:
+    """What is known of a run in the end.
+
+    Attributes:
+        folder: Of the run.
+        metrics: Of the kept weights.
+        cost: What it has used.
+        kept: Which weights they are.
+        interrupted: Whether the run was told to stop; it gives no tables or artifacts then.
+        figures: Image files by name.
+    """
+
+    folder: Path
+    metrics: Mapping[str, float]
+    cost: Cost
+    kept: str
+    interrupted: bool
+    figures: Mapping[str, Path]
+
+
+def finish_tracking(settings: TrackingSettings, ending: Ending) -> None:
+    """Adds the ending to the process's run and closes it; nothing where tracking is disabled.
 
     Args:
         settings: As given to `wandb_logger`.
-        metrics: For the run's summary, by name.
-        figures: Image files by name.
+        ending: What to add.
     """
     if settings.mode == "disabled":
         return
     import wandb
 
-    if wandb.run is None:
+    run = wandb.run
+    if run is None:
         return
-    wandb.run.summary.update(dict(metrics))
-    wandb.run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in figures.items()})
+    cost = {f"cost/{name}": value for name, value in vars(ending.cost).items() if value is not None}
+    run.summary.update({**ending.metrics, **cost, "kept": ending.kept, "interrupted": ending.interrupted})
+    run.log({f"figures/{name}": wandb.Image(str(path)) for name, path in ending.figures.items()})
+    if not ending.interrupted:
+        from eqff.tracking.wandb_artifacts import log_artifacts, log_tables
+
+        log_tables(run, ending.folder)
+        if settings.artifacts:
+            about = run.config.get("about") or {}
+            known = {name: about.get(name) for name in ("data_hash", "parameters", "git_commit")}
+            log_artifacts(run, ending.folder, known | dict(ending.metrics))
     wandb.finish()

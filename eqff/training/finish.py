@@ -15,11 +15,12 @@ from eqff.evaluation.evaluation import Evaluation, evaluate_potential
 from eqff.evaluation.report import write_report
 from eqff.evaluation.states import count_states
 from eqff.potential import Potential
+from eqff.tracking.costs import continued, cost_of
 from eqff.tracking.metric_files import write_csv
 from eqff.tracking.metric_rows import read_metrics
 from eqff.tracking.run_folder import RunFolder
 from eqff.tracking.training_figures import training_figures
-from eqff.tracking.wandb import finish_tracking
+from eqff.tracking.wandb import Ending, finish_tracking
 from eqff.training.callbacks.progress import duration
 from eqff.training.checkpoint_io import read_checkpoint
 from eqff.training.fitting import Outcome
@@ -76,7 +77,10 @@ def finish(prepared: Preparation, outcome: Outcome) -> RunResult:
     figures = training_figures(rows, prepared.module.units, folder.figures) if prepared.cfg["figures"] else {}
     content = ReportContent(prepared, outcome.budget, kept, interrupted, metrics, evaluations, figures, simulation)
     write_results(content, outcome.step)
-    finish_tracking(prepared.settings.tracking, metrics, {path.stem: path for path in all_figures(folder.path)})
+    pictures = {path.stem: path for path in all_figures(folder.path)}
+    cost = cost_of(continued(rows), outcome.budget, outcome.step, None)
+    ending = Ending(folder.path, metrics, cost, kept, interrupted, pictures)
+    finish_tracking(prepared.settings.tracking, ending)
     prepared.console.print(summary_table(content))
     after = duration(time.perf_counter() - started)
     done = f"Model: {folder.model}\nReport: {folder.report} (after training: {after})"

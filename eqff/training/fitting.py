@@ -15,8 +15,9 @@ from eqff.ranks.clocks import Agreement
 from eqff.ranks.group import is_first
 from eqff.ranks.layout import Layout
 from eqff.ranks.strategy import trainer_arguments, unused_parameters, whole_graphs
+from eqff.tracking.about import about_run, about_run_and_data
 from eqff.tracking.metric_files import MetricFiles
-from eqff.tracking.run_folder import RunFolder, provenance
+from eqff.tracking.run_folder import RunFolder
 from eqff.tracking.wandb import wandb_logger
 from eqff.training.budget import Budget, epoch_limit, timed_limits
 from eqff.training.callbacks.averaging import WeightAveraging
@@ -169,9 +170,11 @@ def make_trainer(
 def make_loggers(prepared: Preparation, resume_step: int | None) -> list[Logger]:
     """Where rows of metrics go: plain files, and W&B unless it is disabled."""
     path = prepared.folder.path
-    about = provenance() | {"data_hash": prepared.data.data_hash, "units": prepared.module.units}
-    online = wandb_logger(prepared.settings.tracking, path, prepared.cfg["name"], {**prepared.cfg, "about": about})
-    files = MetricFiles(path, prepared.clocks.functions, resume_step)
+    tracking, clocks = prepared.settings.tracking, prepared.clocks.functions
+    about = about_run(prepared.module.potential, prepared.data.data_hash, prepared.module.units)
+    config = {**prepared.cfg, "about": about_run_and_data(about, path)}
+    online = wandb_logger(tracking, path, prepared.cfg["name"], config, clocks)
+    files = MetricFiles(path, clocks, resume_step)
     if files.dropped:
         text = f"{files.dropped} lines of metrics.jsonl come after step {resume_step} or are cut off; dropped."
         prepared.console.print(text, highlight=False, soft_wrap=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning
@@ -12,17 +13,25 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
+from eqff.checkpoints.model_file import read_metadata
 from eqff.data.module import AtomicDataModule
 from eqff.errors import ConfigError, DataError
+from eqff.finetuning.settings import FinetuneSettings
+from eqff.finetuning.start import Start, begin, errors_before
+from eqff.finetuning.weights import freeze
 from eqff.potential import Potential
 from eqff.ranks.clocks import SharedClocks
 from eqff.ranks.group import from_first, is_first, require_same, together
-from eqff.tracking.run_folder import RunFolder, provenance
+from eqff.tracking.about import about_run
+from eqff.tracking.run_folder import RunFolder
 from eqff.training.budget import Clocks
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
 from eqff.training.resuming import require_same_data
 from eqff.training.settings import RunSettings, TrainingSettings
+
+START = "finetune.json"
+"""Of a run folder: how a fine-tuning began."""
 
 
 @dataclass
@@ -38,6 +47,7 @@ class Preparation:
         context: What the model took from the data.
         module: The model with its losses.
         clocks: Of budgets and metrics, the same on all ranks.
+        start: How a fine-tuning began; None for fresh weights.
     """
 
     cfg: dict[str, Any]
@@ -48,6 +58,22 @@ class Preparation:
     context: ModelContext
     module: ForceFieldModule
     clocks: SharedClocks
+    start: Start | None = None
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model for the data.
+
+    Attributes:
+        potential: With fresh weights, or those that a fine-tuning begins with.
+        context: What it took from the data, or from the model before.
+        start: How a fine-tuning began; None for fresh weights.
+    """
+
+    potential: Potential
+    context: ModelContext
+    start: Start | None = None
 
 
 def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Preparation:
@@ -62,17 +88,18 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
     """
     console = Console(quiet=not is_first())
     with together():
-        settings, data, module, context = _read_and_build(cfg, console)
+        settings, data, module, built = _read_and_build(cfg, folder, console)
     require_same(data.data_hash, "Ranks have read different data: all must see the same files.", DataError)
-    folder = from_first(lambda: _start_folder(cfg, folder, data, module))
+    folder = from_first(lambda: _start_folder(cfg, folder, data, module, built.start))
     text = f"{describe_model(module.potential)}\nRun folder: {folder.path}"
     console.print(text, highlight=False, soft_wrap=True)
-    return Preparation(cfg, settings, folder, console, data, context, module, SharedClocks(clocks.functions))
+    clocks = SharedClocks(clocks.functions)
+    return Preparation(cfg, settings, folder, console, data, built.context, module, clocks, built.start)
 
 
 def _read_and_build(
-    cfg: dict[str, Any], console: Console
-) -> tuple[RunSettings, AtomicDataModule, ForceFieldModule, ModelContext]:
+    cfg: dict[str, Any], folder: RunFolder | None, console: Console
+) -> tuple[RunSettings, AtomicDataModule, ForceFieldModule, Built]:
     """What every rank does by itself."""
     settings = RunSettings.from_config(cfg)
     if cfg["threads"]:
@@ -80,15 +107,18 @@ def _read_and_build(
     rehearse(cfg, settings, console)
     lightning.seed_everything(cfg["seed"], workers=True, verbose=False)
     data = AtomicDataModule(**cfg["data"])
-    data.read()
+    data.read(also_known=elements_of_model(settings.finetune))
     data.print_report(console)
     labels = {label.name: label.frames for label in data.report["train"].labels}
     settings.losses.check_labels(labels, len(data.frames["train"]))
-    potential, context = build_model(cfg, settings, data)
+    built = build_model(cfg, settings, data, earlier_start(folder))
+    if built.start:
+        console.print(str(built.start), highlight=False, soft_wrap=True)
+    potential = built.potential
     module = ForceFieldModule(potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics))
     if data.frames["val"]:
         check_validation(settings.training, module, {row.name for row in data.report["val"].labels if row.frames})
-    return settings, data, module, context
+    return settings, data, module, built
 
 
 def check_validation(training: TrainingSettings, module: ForceFieldModule, labels: Collection[str]) -> None:
@@ -103,12 +133,18 @@ def check_validation(training: TrainingSettings, module: ForceFieldModule, label
 
 
 def _start_folder(
-    cfg: Mapping[str, Any], folder: RunFolder | None, data: AtomicDataModule, module: ForceFieldModule
+    cfg: Mapping[str, Any],
+    folder: RunFolder | None,
+    data: AtomicDataModule,
+    module: ForceFieldModule,
+    start: Start | None,
 ) -> RunFolder:
     if folder:
         require_same_data(folder, data.data_hash)
     folder = folder or RunFolder.create(cfg["output"])
     write_start(cfg, folder, data, module)
+    if start:
+        folder.write_json(START, start.to_dict())
     return folder
 
 
@@ -116,25 +152,54 @@ def write_start(cfg: Mapping[str, Any], folder: RunFolder, data: AtomicDataModul
     """What a run folder has from its start: config, versions, units of metrics, and what the data is."""
     with folder.config.open("w", encoding="utf-8") as file:
         OmegaConf.save(OmegaConf.create({**cfg, "resume": None, "output": str(folder.path)}), file)
-    folder.write_json("run.json", provenance() | {"data_hash": data.data_hash, "units": module.units})
+    folder.write_json("run.json", about_run(module.potential, data.data_hash, module.units))
     data.save(folder.path)
 
 
 def build_model(
-    cfg: Mapping[str, Any], settings: RunSettings, data: AtomicDataModule
-) -> tuple[Potential, ModelContext]:
-    """The model with fresh weights, made for the data; also gives the data the neighbour lists that the model asks for.
+    cfg: Mapping[str, Any], settings: RunSettings, data: AtomicDataModule, earlier: Start | None = None
+) -> Built:
+    """The model made for the data; also gives the data the neighbour lists that the model asks for.
 
     The model is made twice: which lists it needs is known from the first, how many neighbours atoms have then only from
     the lists.
+
+    Args:
+        cfg: The resolved config.
+        settings: The same, checked.
+        data: Read.
+        earlier: How the run that goes on began, if it is a fine-tuning: its weights come with its state.
     """
     data.build_neighbours(build_potential(cfg["model"], data.context(), settings.dtype).neighbour_lists)
     torch.manual_seed(cfg["seed"])
-    context = data.context()
-    potential = build_potential(cfg["model"], context, settings.dtype)
+    context, start = data.context(), earlier
+    if earlier:
+        context = earlier.context
+        potential = build_potential(cfg["model"], context, settings.dtype)
+        freeze(potential, settings.finetune.freeze)
+    elif settings.finetune:
+        begun = (cfg["model"], context, data.frames["train"], settings.dtype, settings.packages)
+        potential, start = begin(settings.finetune, *begun)
+        context = start.context
+        if cfg["evaluate"]:
+            start = replace(start, before=errors_before(potential, data.frames))
+        potential.train()
+    else:
+        potential = build_potential(cfg["model"], context, settings.dtype)
     if settings.training.compile:
         potential.compile_training_step()
-    return potential, context
+    return Built(potential, context, start)
+
+
+def elements_of_model(finetune: FinetuneSettings | None) -> tuple[int, ...]:
+    """Atomic numbers that the model which is fine-tuned covers: test sets may have them, whatever the new data have."""
+    return read_metadata(finetune.model).model_context().elements if finetune else ()
+
+
+def earlier_start(folder: RunFolder | None) -> Start | None:
+    """How a run that goes on began, if it is a fine-tuning."""
+    path = folder.path / START if folder else None
+    return Start.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path and path.is_file() else None
 
 
 def describe_model(potential: Potential) -> str:

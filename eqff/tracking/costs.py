@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-from eqff.comparison.run import Cost
 
 Row = Mapping[str, Any]
 CLOCKS = ("cpu_seconds", "wall_seconds")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run has used; None where it is not known.
+
+    Attributes:
+        cpu_seconds: s, of all its processes and of all parts of a resumed run.
+        wall_seconds: s, the same.
+        steps: Optimizer steps.
+        epochs: That were begun.
+        parameters: Trainable weights.
+        step_milliseconds: CPU time of a step between the first and the last row of metrics, validations included.
+    """
+
+    cpu_seconds: float | None = None
+    wall_seconds: float | None = None
+    steps: int | None = None
+    epochs: int | None = None
+    parameters: int | None = None
+    step_milliseconds: float | None = None
 
 
 def continued(rows: Sequence[Row]) -> list[dict[str, Any]]:
