@@ -63,18 +63,13 @@ class MeshSum:
 
     def potential(self, charges: Tensor) -> Tensor:
         """As `EwaldSum.potential`."""
-        mesh = self._mesh_potential(self._density(charges))
+        mesh = mesh_potential(self._density(charges), self.influence)
         potential = (mesh.flatten()[self.points] * self.weights).sum(dim=1)
         return segment_sum(potential, self.atoms, self.num_atoms)
 
     def energy(self, charges: Tensor) -> Tensor:
         """As `EwaldSum.energy`."""
-        waves = torch.fft.rfftn(self._density(charges), dim=(1, 2, 3))
-        # by Parseval's theorem, which saves the way back; the last axis has one of each pair k and -k
-        pairs = torch.full((waves.shape[3],), 2.0, dtype=charges.dtype, device=charges.device)
-        pairs[0] = pairs[-1] = 1.0
-        squared = (waves.real.square() + waves.imag.square()) * self.influence
-        return 0.5 * (squared.sum(dim=(1, 2)) @ pairs) / (self.shape[0] * self.shape[1] * self.shape[2])
+        return mesh_energy(self._density(charges), self.influence)
 
     def matrix(self) -> Tensor:
         """Never formed: a structure that is large enough for a mesh is too large for a dense matrix.
@@ -95,9 +90,21 @@ class MeshSum:
         mesh = segment_sum(spread, self.points.flatten(), size)
         return mesh.reshape((count, *self.shape))
 
-    def _mesh_potential(self, density: Tensor) -> Tensor:
-        waves = torch.fft.rfftn(density, dim=(1, 2, 3))
-        return torch.fft.irfftn(waves * self.influence, s=self.shape, dim=(1, 2, 3))
+
+def mesh_potential(density: Tensor, influence: Tensor) -> Tensor:
+    """The potential on a mesh, (P, x, y, z), from the density there and its influence (P, x, y, z // 2 + 1)."""
+    waves = torch.fft.rfftn(density, dim=(1, 2, 3))
+    return torch.fft.irfftn(waves * influence, s=density.shape[1:], dim=(1, 2, 3))
+
+
+def mesh_energy(density: Tensor, influence: Tensor) -> Tensor:
+    """Half of the density times `mesh_potential`, for each structure, (P,)."""
+    waves = torch.fft.rfftn(density, dim=(1, 2, 3))
+    # by Parseval's theorem, which saves the way back; the last axis has one of each pair k and -k
+    pairs = torch.full((waves.shape[3],), 2.0, dtype=density.dtype, device=density.device)
+    pairs[0] = pairs[-1] = 1.0
+    squared = (waves.real.square() + waves.imag.square()) * influence
+    return 0.5 * (squared.sum(dim=(1, 2)) @ pairs) / density[0].numel()
 
 
 def mesh_shape(cell: Tensor, spacing: float) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eqff.errors import ModelError
 from eqff.longrange.lattice import Lattice
-from eqff.longrange.mesh import mesh_influence, mesh_shape
+from eqff.longrange.mesh import mesh_energy, mesh_influence, mesh_potential, mesh_shape
 from eqff.longrange.multipoles.moments import COMPONENTS, UPPER, pack_symmetric, unpack_symmetric
 from eqff.longrange.padding import Padding
 from eqff.longrange.splines import spline_derivatives
@@ -80,7 +80,7 @@ class MultipoleMesh:
 
     def fields(self, rows: Tensor, rank: int) -> Tensor:
         """As `MultipoleWaves.fields`."""
-        mesh = self._mesh_potential(self._density(rows)).flatten()
+        mesh = mesh_potential(self._density(rows), self.influence).flatten()
         x, y, z = self.splines[:, :, : rank + 1].unbind(dim=1)
         count, order = rank + 1, ORDER
         values = mesh.index_select(0, self.points.flatten()).reshape(-1, order, order * order)
@@ -91,8 +91,7 @@ class MultipoleMesh:
 
     def energy(self, rows: Tensor) -> Tensor:
         """As `MultipoleWaves.energy`."""
-        density = self._density(rows)
-        return 0.5 * (density * self._mesh_potential(density)).sum(dim=(1, 2, 3))
+        return mesh_energy(self._density(rows), self.influence)
 
     def dipole_blocks(self) -> Tensor:
         """Never formed: a structure that is large enough for a mesh is too large for a dense matrix.
@@ -112,10 +111,6 @@ class MultipoleMesh:
         spread = x.transpose(1, 2) @ spread.flatten(2)
         size = self.influence.shape[0] * self.shape[0] * self.shape[1] * self.shape[2]
         return segment_sum(spread.flatten(), self.points.flatten(), size).reshape(-1, *self.shape)
-
-    def _mesh_potential(self, density: Tensor) -> Tensor:
-        waves = torch.fft.rfftn(density, dim=(1, 2, 3))
-        return torch.fft.irfftn(waves * self.influence, s=self.shape, dim=(1, 2, 3))
 
     def _on_mesh(self, rows: Tensor) -> Tensor:
         """What each product of differentiated splines is multiplied with, (M, c, c, c) for c = rank + 1."""
