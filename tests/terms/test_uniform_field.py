@@ -12,7 +12,7 @@ from eqff.response.from_energy import energy_response
 from eqff.testing.battery import LOCAL_ENERGY, MINIMAL_BACKBONE, TermBattery
 from eqff.testing.compare import assert_close
 from eqff.testing.frames import random_orthogonal, turn_field
-from eqff.testing.structures import molecule, one_of_each, slab, transformed
+from eqff.testing.structures import molecule, slab, transformed
 from eqff.units import COULOMB_CONSTANT
 
 CHARGES = {"_target_": "eqff.heads.charges.Charges", "hidden": 8}
@@ -31,18 +31,21 @@ EQUILIBRATED = {
     "heads": {"charges": QEQ, "total": BORN},
     "terms": {"local": LOCAL_ENERGY, "equilibration": EQUILIBRATION},
 }
-
-
-class InField(TermBattery):
-    """Open structures, each of which states a field of its own, given in the structure's own frame."""
-
-    backbone = MINIMAL_BACKBONE
-
-    def structures(self):
-        chosen = {name: atoms for name, atoms in one_of_each(self.elements).items() if not atoms.pbc.any()}
-        for index, atoms in enumerate(chosen.values()):
-            atoms.info["electric_field"] = [0.3 * index - 0.5, 0.2, 0.4 - 0.1 * index]
-        return chosen
+INDUCED = {
+    "backbone": MINIMAL_BACKBONE,
+    "heads": {
+        "charges": CHARGES,
+        "dipoles": DIPOLES,
+        "alpha": {"_target_": "eqff.heads.polarizabilities.Polarizabilities", "hidden": 8},
+        "molecular": {"_target_": "eqff.heads.molecular_polarizability.MolecularPolarizability"},
+        "total": {**BORN, "include": ["atomic_dipoles", "induced_dipoles"]},
+    },
+    "terms": {
+        "local": LOCAL_ENERGY,
+        "field": {**FIELD, "dipoles": "atomic_dipoles"},
+        "induction": {"_target_": "eqff.terms.induction.Induction", "dipoles": "atomic_dipoles"},
+    },
+}
 
 
 class TestBatteryWithoutAField(TermBattery):
@@ -79,7 +82,7 @@ OPEN = [molecule(1), molecule(2, 6, total_charge=1), molecule(4, 3, total_charge
 STRENGTHS = [[0.3, -0.2, 0.5], [0.0, 0.0, 0.0], [-0.4, 0.1, 0.2]]
 
 
-@pytest.mark.parametrize("model", [PERMANENT, EQUILIBRATED], ids=["permanent", "equilibrated"])
+@pytest.mark.parametrize("model", [PERMANENT, EQUILIBRATED, INDUCED], ids=["permanent", "equilibrated", "induced"])
 def test_energy_and_moments_agree(model):
     """-dE/dF is the dipole that the heads give, and -d²E/dr dF are its derivatives by positions."""
     potential = _potential(model)
@@ -102,11 +105,22 @@ def test_polarizability_of_equilibrated_charges():
         slope = COULOMB_CONSTANT * (dipoles[0] - dipoles[1]) / (2 * step)
         torch.testing.assert_close(found[:, :, b], slope, rtol=1e-6, atol=1e-7)
     assert float(torch.linalg.eigvalsh(found).min()) > -1e-9
+
+
+def test_polarizability_of_induced_dipoles():
+    """-d²E/dF² is the response of interacting atoms that the head solves for."""
+    potential = _potential(INDUCED)
+    graph = _graph(potential, OPEN)
+    found = energy_response(potential, graph).polarizability
+    torch.testing.assert_close(found, potential(graph)["polarizability"], rtol=1e-8, atol=1e-9)
+
+
+def test_permanent_moments_have_no_polarizability():
     fixed = energy_response(_potential(PERMANENT), _graph(_potential(PERMANENT), OPEN))
     assert not bool(fixed.polarizability.any())
 
 
-@pytest.mark.parametrize("model", [PERMANENT, EQUILIBRATED], ids=["permanent", "equilibrated"])
+@pytest.mark.parametrize("model", [PERMANENT, EQUILIBRATED, INDUCED], ids=["permanent", "equilibrated", "induced"])
 def test_turns_with_structure_and_field(model):
     potential, matrix = _potential(model), random_orthogonal(5, reflect=True)
     field = torch.tensor(STRENGTHS, dtype=torch.float64)
