@@ -15,6 +15,7 @@ from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
+from eqff.corrections import corrected
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
@@ -23,7 +24,7 @@ from eqff.data.graph import LOCAL, AtomicGraph, graph_from_tensors
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
 from eqff.interfaces.skin import Pairs, SkinLists
-from eqff.interfaces.state import STATE, require_state, stated
+from eqff.interfaces.state import STATE, require_state, stated, surroundings
 from eqff.potential import Potential
 
 TERMS = "energies_per_term"
@@ -50,12 +51,16 @@ class EqffCalculator(Calculator):
         potential: A model, which is moved where the other arguments say, or where to find one (see `eqff.load`).
         total_charge: e.
         multiplicity: 2S+1, or "lowest": the lowest that the electron count allows, where ``info`` gives none.
+        electric_field: Uniform external field in V/Å, (3,), for all structures; it can also be stated in ``info``, as
+            ``electric_field``. None and nowhere stated for no field.
         device: Where to compute; by default where the potential is.
         dtype: Precision; by default that of the potential.
         skin: Å beyond the cutoffs within which pairs are searched, so that a search serves several steps; results don't
             depend on it. 0 searches whenever something moved.
         with_stress: Whether every calculation gives the stress too where atoms have three lattice vectors, for
             barostats and relaxations of the cell, which ask for it at each geometry after the forces.
+        corrections: Whether energy terms that the model was not trained with (``model.corrections``, as dispersion that
+            labels lack) are added.
 
     Attributes:
         neighbours: The lists; ``neighbours.searches`` counts how often pairs were searched, ``neighbours.updates``
@@ -64,8 +69,8 @@ class EqffCalculator(Calculator):
     Raises:
         DataError: On calculation: no atoms, positions that are not finite, a charge or multiplicity that is nowhere
             given or impossible.
-        ModelError: On calculation: an element that the model does not cover; charge or multiplicity given here and,
-            with another value, in ``info``.
+        ModelError: On calculation: an element that the model does not cover; charge, multiplicity or field given here
+            and, with another value, in ``info``; a field that no part of the model reads, or along a lattice vector.
         PropertyNotImplementedError: On asking for the stress of atoms without three lattice vectors.
     """
 
@@ -78,15 +83,20 @@ class EqffCalculator(Calculator):
         *,
         total_charge: float | None = None,
         multiplicity: Multiplicity | None = None,
+        electric_field: Sequence[float] | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         skin: float = 0.5,
         with_stress: bool = False,
+        corrections: bool = True,
     ):
         super().__init__()
         self.potential = _as_potential(potential, device, dtype)
+        if corrections:
+            self.potential = corrected(self.potential)
         self.total_charge = total_charge
         self.multiplicity = multiplicity
+        self.electric_field = None if electric_field is None else tuple(float(x) for x in electric_field)
         self.fields = tuple(name for name in self.potential.predicts if name not in _DERIVATIVES)
         self.implemented_properties = ["energy", "free_energy", "forces", "stress", TERMS, *self.fields]
         if "spin_charges" in self.fields:
@@ -136,6 +146,7 @@ class EqffCalculator(Calculator):
         _require_geometry(atoms)
         info = stated(atoms.info)
         require_state(info, self.total_charge, self.multiplicity, "the structure", _REMEDY)
+        info |= self._surroundings(atoms)
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
         data = from_atoms(bare, total_charge=self.total_charge, multiplicity=self.multiplicity, labels=())
         for name, given in zip(STATE, (self.total_charge, self.multiplicity), strict=True):
@@ -156,9 +167,23 @@ class EqffCalculator(Calculator):
         return next(self.potential.buffers()).device
 
     def _stated(self, atoms: Atoms) -> tuple[Any, ...]:
-        """All that is said about charge and spin, to notice when it changes."""
-        info = tuple(sorted((key, str(value)) for key, value in stated(atoms.info).items()))
-        return (*info, self.total_charge, self.multiplicity)
+        """All that is said about charge, spin and an external field, to notice when it changes."""
+        said = stated(atoms.info) | surroundings(atoms.info)
+        info = tuple(sorted((key, str(value)) for key, value in said.items()))
+        return (*info, self.total_charge, self.multiplicity, self.electric_field)
+
+    def _surroundings(self, atoms: Atoms) -> dict[str, Any]:
+        """What the structure says about an external field, else the calculator."""
+        own = surroundings(atoms.info)
+        if self.electric_field is None:
+            return own
+        for key, value in own.items():
+            if not np.array_equal(np.ravel(value), self.electric_field):
+                raise ModelError(
+                    f"The calculator was given electric_field={list(self.electric_field)}, but atoms.info['{key}'] is "
+                    f"{np.ravel(value).tolist()}. Give it in one place only."
+                )
+        return {"electric_field": self.electric_field}
 
     def _graph(self, atoms: Atoms) -> AtomicGraph:
         """The graph of one structure; what only elements, periodicity and state decide is kept between steps."""
@@ -170,7 +195,7 @@ class EqffCalculator(Calculator):
         cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
         self._pairs = self.neighbours(positions, cell, pbc)
         kept = self._settled[1]
-        tensors = {name: kept[name] for name in ("numbers", "pbc", *STATE)} | {
+        tensors = {name: kept[name] for name in ("numbers", "pbc", *STATE, *table.optional_inputs())} | {
             "positions": torch.tensor(positions),
             "cell": torch.tensor(cell)[None],
             "batch": torch.zeros(len(atoms), dtype=torch.int64),

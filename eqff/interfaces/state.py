@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eqff.data import fields as table
 from eqff.data.keys import DERIVED, recognise
 from eqff.errors import DataError
 
@@ -20,6 +21,11 @@ _MEANING = {
 def stated(info: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a structure's ``info`` that are about charge and spin, under the keys they have there."""
     return {key: value for key, value in info.items() if _target(key) in STATE}
+
+
+def surroundings(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a structure's ``info`` that state optional inputs, as an external field, under their keys."""
+    return {key: value for key, value in info.items() if _target(key) in table.optional_inputs()}
 
 
 def require_state(keys: Iterable[str], total_charge: object, multiplicity: object, place: str, remedy: str) -> None:

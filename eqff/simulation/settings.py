@@ -22,6 +22,7 @@ class SimulationSettings:
         structure: A file; its first frame is taken, or the one that ``file.extxyz@5`` names.
         total_charge: e, if the file does not say.
         multiplicity: 2S+1, if the file does not say; "lowest" for the lowest that the electron count allows.
+        electric_field: V/Å, three numbers: a uniform external field; None for the one that the file states, if any.
         ensemble: "nve" (velocity Verlet), "nvt", "npt", or "relax" (towards a minimum of the energy, or with a cell, of
             the enthalpy).
         steps: How many; of "relax", at most so many.
@@ -64,6 +65,7 @@ class SimulationSettings:
     structure: str
     total_charge: float | None = None
     multiplicity: Multiplicity | None = None
+    electric_field: tuple[float, float, float] | None = None
     ensemble: Literal["nve", "nvt", "npt", "relax"] = "nvt"
     steps: Size = 2000
     seed: Size = 0

@@ -99,6 +99,7 @@ def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSe
         potential,
         total_charge=settings.total_charge,
         multiplicity=settings.multiplicity,
+        electric_field=settings.electric_field,
         skin=settings.skin,
         with_stress=bool(atoms.pbc.any()),
     )
