@@ -15,11 +15,13 @@ from eqff.errors import ConfigError, did_you_mean
 from eqff.packages import allow as allow
 from eqff.packages import allowed_packages
 from eqff.parts import Backbone, Exchange, Head, Part, Term
-from eqff.potential import Potential
-from eqff.validation import check_arguments
+from eqff.potential import Potential, check_fields
+from eqff.validation import check_arguments, parameters_of
 
 GROUPS: dict[str, type[Part]] = {"exchanges": Exchange, "heads": Head, "terms": Term}
 BACKBONE = "model.backbone"
+CORRECTIONS = "corrections"
+"""Group of energy terms that labels don't hold: not trained with, added where a model is used (`eqff.corrections`)."""
 CHARGE_REFERENCE = "charge_reference"
 _CHARGE_TERM = "eqff.terms.charge_reference.ChargeReferenceEnergy"
 _FROM_BACKBONE = ("channels", "num_passes")
@@ -130,7 +132,7 @@ def construct(config: Mapping[str, Any], base: type, offers: Mapping[str, Any], 
         ConfigError: Arguments that don't fit, or that the constructor refuses.
     """
     kind = check_part(config, base, offers, place)
-    accepted = inspect.signature(kind).parameters
+    accepted, _ = parameters_of(kind)
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     offered = {key: value for key, value in offers.items() if key in accepted and key not in arguments}
     try:
@@ -146,7 +148,8 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
     """A potential with fresh weights.
 
     Args:
-        config: The ``model`` group as plain dicts: ``backbone``, and by name ``exchanges``, ``heads`` and ``terms``.
+        config: The ``model`` group as plain dicts: ``backbone``, and by name ``exchanges``, ``heads``, ``terms`` and
+            ``corrections``, which are only checked here.
         context: What the model takes from the data.
         dtype: Of the weights.
 
@@ -170,7 +173,35 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
         backbone = construct(backbone_config, Backbone, offers, BACKBONE) if backbone_config else None
     finally:
         torch.set_default_dtype(previous)
-    return Potential(backbone, parts["terms"], parts["heads"], parts["exchanges"], elements=context.elements)
+    potential = Potential(backbone, parts["terms"], parts["heads"], parts["exchanges"], elements=context.elements)
+    build_corrections(config, context, potential)  # what is wrong with them is said now and not after the training
+    return potential
+
+
+def build_corrections(config: Mapping[str, Any], context: ModelContext, potential: Potential) -> dict[str, Term]:
+    """The terms of ``corrections``, which fit the potential but are no part of it.
+
+    Args:
+        config: The ``model`` group, checked.
+        context: What the model takes from the data.
+        potential: Built from the same config.
+
+    Raises:
+        ConfigError: Arguments that a constructor refuses, a name that a term has already, or a term that learns.
+        ModelError: One reads a field that nothing writes.
+    """
+    terms: dict[str, Term] = {}
+    for name, part, place in _members(config, CORRECTIONS):
+        terms[name] = construct(part, Term, asdict(context) | _features_of(config.get("backbone")), place)
+        if name in potential.terms:
+            raise ConfigError(f"{place}: there is a term of this name already. Give the correction another one.")
+        if any(True for _ in terms[name].parameters()):
+            raise ConfigError(
+                f"{place} has parameters to learn, but corrections are not trained with: put it under model.terms."
+            )
+    if terms:
+        check_fields(potential.ordered_parts() | {f"{CORRECTIONS}.{name}": term for name, term in terms.items()})
+    return terms
 
 
 def with_charge_reference(config: Mapping[str, Any], context: ModelContext) -> Mapping[str, Any]:
@@ -188,14 +219,14 @@ def check_model(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With the full key of what is wrong, and what would be right.
     """
-    known = (BACKBONE.removeprefix("model."), *GROUPS)
+    known = (BACKBONE.removeprefix("model."), *GROUPS, CORRECTIONS)
     for key in config:
         if key not in known:
             raise ConfigError(f"model.{key} is not a part of a model.{did_you_mean(str(key), known)}")
     context = [entry.name for entry in fields(ModelContext)]
     if config.get("backbone"):  # first: the others take their number of channels from it
         check_part(config["backbone"], Backbone, [*context, "out_degree"], BACKBONE)
-    for group, base in GROUPS.items():
+    for group, base in (GROUPS | {CORRECTIONS: Term}).items():
         for _, part, place in _members(config, group):
             check_part(part, base, [*context, *(_FROM_BACKBONE if config.get("backbone") else ())], place)
 
@@ -212,6 +243,6 @@ def _features_of(backbone: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the other parts take from the backbone's config: its argument, or its constructor's default."""
     if not backbone:
         return {}
-    parameters = inspect.signature(part_class(backbone, Backbone, BACKBONE)).parameters
+    parameters, _ = parameters_of(part_class(backbone, Backbone, BACKBONE))
     defaults = {name: parameters[name].default for name in _FROM_BACKBONE if name in parameters}
     return {name: backbone.get(name, defaults.get(name)) for name in _FROM_BACKBONE}

@@ -44,20 +44,38 @@ def check_arguments(
     Raises:
         ConfigError: An unknown or missing name, a wrong type, or a number out of its range.
     """
-    parameters = inspect.signature(signature).parameters
+    parameters, hints = parameters_of(signature)
     names = list(parameters) if known is None else list(known)
     if not isinstance(values, Mapping):
         raise ConfigError(f"{place} is {_shown(values)}, but is a section with these settings: {', '.join(names)}.")
     for name in values:
         if name not in names:
             raise ConfigError(f"{_join(place, name)} is not a setting.{did_you_mean(str(name), names)}")
-    hints = _hints(signature)
     for name in names:
         if name in values:
             check_value(values[name], hints.get(name, Any), _join(place, name))
         elif parameters[name].default is inspect.Parameter.empty and name not in offered:
             needed = describe(hints.get(name, Any))
             raise ConfigError(f"{_join(place, name)} is missing: give {needed or 'a value'}.")
+
+
+def parameters_of(signature: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """The parameters by name, and their annotations.
+
+    A constructor with ``**settings`` takes those of the class that it is derived from too, so that what several parts
+    share is written down once.
+    """
+    parameters, hints = dict(inspect.signature(signature).parameters), _hints(signature)
+    if not inspect.isclass(signature):
+        return parameters, hints
+    for base in [kind for kind in signature.__mro__[:-1] if "__init__" in vars(kind)][1:]:
+        rest = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+        if not rest:
+            break
+        del parameters[rest[0]]
+        hints = _hints(base) | hints
+        parameters = dict(inspect.signature(base).parameters) | parameters
+    return parameters, hints
 
 
 def check_value(value: Any, hint: Any, key: str) -> None:

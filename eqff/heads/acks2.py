@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
-from eqff.heads.charge_transfer import ChargeTransferHead, Initial
+from eqff.heads.charge_transfer import ChargeTransferHead
 from eqff.parts import Fields
-from eqff.ranges import Count, InnerShare, Positive, Size
+from eqff.ranges import Positive
 
 HIGHEST = (1 / 3) ** 3 * (2 / 3) ** 6
 """Of t³ (1 - t)⁶."""
@@ -28,20 +29,10 @@ class ACKS2(ChargeTransferHead):
         channels: Channels of the backbone.
         num_passes: Passes of the backbone.
         elements: Atomic numbers covered.
-        hidden: Width of the nonlinear readouts; 0 for linear ones alone.
-        hardness: J of every element at the start, eV/e².
         softness: X0 at the start, e²/eV.
         bond_cutoff: Å; each element's b stays below. It starts at 0.8 of that.
-        initial: Where charges flow from: "even", the total charge shared evenly; "learned", charges read from the
-            environment.
-        max_width: Å; widths stay below. They start at the covalent radii.
-        cutoff: Of neighbours in periodic structures, Å; a Gaussian of the largest width has to end within.
-        accuracy: Of lattice sums.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
-        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
-            gradients.
-        tolerance: Relative residual of conjugate gradients.
-        max_iterations: After which they are an error.
+
+    Other arguments are those of `ChargeTransferHead`.
     """
 
     def __init__(
@@ -49,35 +40,11 @@ class ACKS2(ChargeTransferHead):
         channels: int,
         num_passes: int,
         elements: tuple[int, ...],
-        hidden: Size = 32,
-        hardness: Positive = 8.0,
         softness: Positive = 0.5,
         bond_cutoff: Positive = 4.0,
-        initial: Initial = "even",
-        max_width: Positive = 1.5,
-        cutoff: Positive = 8.0,
-        accuracy: InnerShare = 1e-5,
-        mesh_from: Count = 500,
-        dense_up_to: Count = 499,
-        tolerance: Positive = 1e-8,
-        max_iterations: Count = 500,
+        **settings: Any,
     ):
-        super().__init__(
-            channels,
-            num_passes,
-            elements,
-            hidden,
-            hardness,
-            max_width,
-            cutoff,
-            accuracy,
-            bond_cutoff,
-            initial,
-            mesh_from,
-            dense_up_to,
-            tolerance,
-            max_iterations,
-        )
+        super().__init__(channels, num_passes, elements, bond_cutoff, **settings)
         self.raw_softness = nn.Parameter(torch.tensor(math.log(math.expm1(softness))))
         self.raw_reach = nn.Parameter(torch.full((len(elements),), math.log(0.8 / 0.2)))
 

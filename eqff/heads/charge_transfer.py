@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from eqff.data.graph import LOCAL, AtomicGraph
-from eqff.heads.gaussian_charges import GaussianChargeHead
+from eqff.heads.gaussian_charges import GaussianChargeHead, GaussianParameters
 from eqff.longrange.charge_transfer import equilibrate_by_transfer
+from eqff.longrange.equilibration import Equilibrated
 from eqff.nn.equilibration import LearnedSharing, Readout
 from eqff.parts import Fields
+from eqff.ranges import Positive, Size
 
 Initial = Literal["even", "learned"]
 
@@ -35,21 +37,13 @@ class ChargeTransferHead(GaussianChargeHead):
         channels: int,
         num_passes: int,
         elements: tuple[int, ...],
-        hidden: int,
-        hardness: float,
-        max_width: float,
-        cutoff: float,
-        accuracy: float,
-        bond_cutoff: float,
-        initial: Initial,
-        mesh_from: int,
-        dense_up_to: int,
-        tolerance: float,
-        max_iterations: int,
+        bond_cutoff: Positive,
+        initial: Initial = "even",
+        hidden: Size = 32,
+        **settings: Any,
     ):
-        super().__init__(channels, num_passes, elements, hidden, hardness, max_width, cutoff, accuracy, mesh_from)
-        self.bond_cutoff, self.dense_up_to = bond_cutoff, dense_up_to
-        self.tolerance, self.max_iterations = tolerance, max_iterations
+        super().__init__(channels, num_passes, elements, hidden, **settings)
+        self.bond_cutoff = bond_cutoff
         self.sharing, self.initial = None, None
         if initial == "learned":
             self.sharing = LearnedSharing()
@@ -64,29 +58,15 @@ class ChargeTransferHead(GaussianChargeHead):
     def softness(self, graph: AtomicGraph, fields: Fields) -> Tensor:
         """Of each of the local edges, the same in both directions, e²/eV, (E,)."""
 
-    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
-        """``charges`` (N,), what they follow from, and ``equilibration_energy`` (B,).
-
-        Raises:
-            ModelError: Conjugate gradients did not converge.
-        """
-        chi, hardness, widths = self.parameters_of(graph, fields)
+    def equilibrated(
+        self, graph: AtomicGraph, fields: Fields, parameters: GaussianParameters, options: dict[str, Any]
+    ) -> Equilibrated:
+        """See `GaussianChargeHead.equilibrated`."""
+        softness = self.softness(graph, fields)
         initial = None
         if self.initial is not None and self.sharing is not None:
             read = self.initial(fields["pass_scalars"].flatten(1))
             initial = self.sharing(read.to(torch.float64), graph.total_charge, graph.batch)
-        largest = int(torch.bincount(graph.batch, minlength=1).max())
-        found = equilibrate_by_transfer(
-            graph,
-            self.interaction,
-            chi,
-            hardness,
-            widths,
-            graph.local,
-            self.softness(graph, fields),
-            initial=initial,
-            iterative=largest > self.dense_up_to,
-            tolerance=self.tolerance,
-            max_iterations=self.max_iterations,
+        return equilibrate_by_transfer(
+            graph, self.interaction, *parameters, graph.local, softness, initial=initial, **options
         )
-        return self.written(found, chi, hardness, widths)

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
+from eqff.longrange.charged_cells import ChargedCell, charged_cells
+from eqff.longrange.convergence import OnFailure, failure
 from eqff.longrange.equilibration import Equilibrated
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel
+from eqff.longrange.solvers import SolverChoice
 from eqff.nn.species import SpeciesIndex
 from eqff.parts import Fields, Head
+from eqff.ranges import Count, InnerShare, Positive, Size
 
 declare(Field("electronegativity", "atom", (), "0e", "eV/e", "electronegativity chi", "internal"))
 declare(Field("hardness", "atom", (), "0e", "eV/e²", "hardness J without the charge's own Coulomb energy", "internal"))
 declare(Field("gaussian_widths", "atom", (), "0e", "Å", "w of the charge density exp(-r²/w²)", "internal"))
 declare(Field("equilibration_energy", "structure", (), "0e", "eV", "energy that the charges minimise", "internal"))
+
+
+class GaussianParameters(NamedTuple):
+    """What the energy of Gaussian charges is made of.
+
+    Attributes:
+        chi: Electronegativity, V, (N,).
+        hardness: J, eV/e², (N,).
+        widths: Å, (N,).
+    """
+
+    chi: Tensor
+    hardness: Tensor
+    widths: Tensor
 
 
 class GaussianChargeHead(Head):
@@ -37,6 +57,13 @@ class GaussianChargeHead(Head):
         cutoff: Of neighbours in periodic structures, Å; a Gaussian of the largest width has to end within.
         accuracy: Of lattice sums.
         mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
+            gradients.
+        tolerance: Relative residual of conjugate gradients.
+        max_iterations: After which they have failed.
+        on_failure: "raise" for an error then; "warn" to log, count and go on with what was reached.
+        charged_cell: "background" for a uniform neutralising background of charged crystals, and a convention for
+            charged slabs and wires; "refuse" to make all of them an error.
     """
 
     reads: tuple[str, ...] = ("pass_scalars", "numbers", "positions", "total_charge", "electric_field")
@@ -47,22 +74,30 @@ class GaussianChargeHead(Head):
         "gaussian_widths",
         "equilibration_energy",
     )
+    compiles = False
 
     def __init__(
         self,
         channels: int,
         num_passes: int,
         elements: tuple[int, ...],
-        hidden: int,
-        hardness: float,
-        max_width: float,
-        cutoff: float,
-        accuracy: float,
-        mesh_from: int,
+        hidden: Size = 32,
+        hardness: Positive = 8.0,
+        max_width: Positive = 1.5,
+        cutoff: Positive = 8.0,
+        accuracy: InnerShare = 1e-5,
+        mesh_from: Count = 500,
+        dense_up_to: Count = 499,
+        tolerance: Positive = 1e-8,
+        max_iterations: Count = 500,
+        on_failure: OnFailure = "raise",
+        charged_cell: ChargedCell = "background",
     ):
         super().__init__()
         from ase.data import covalent_radii
 
+        self.solver = SolverChoice(dense_up_to, tolerance, max_iterations, failure(on_failure))
+        self.charged_cells = charged_cells(charged_cell)
         self.species = SpeciesIndex(elements)
         size = channels * num_passes
         # a constant in chi cancels under the constraint: the linear readout has no bias, elements have their own
@@ -83,22 +118,36 @@ class GaussianChargeHead(Head):
         """Those of the Coulomb sum."""
         return self.interaction.neighbour_lists
 
-    def parameters_of(self, graph: AtomicGraph, fields: Fields) -> tuple[Tensor, Tensor, Tensor]:
-        """chi in V, J in eV/e² and widths in Å, (N,) each."""
+    @abstractmethod
+    def equilibrated(
+        self, graph: AtomicGraph, fields: Fields, parameters: GaussianParameters, options: dict[str, Any]
+    ) -> Equilibrated:
+        """Charges and their energy, with ``options`` for the solver."""
+
+    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
+        """``charges`` (N,), what they follow from, and ``equilibration_energy`` (B,).
+
+        Raises:
+            ModelError: Conjugate gradients did not converge, a field acts along a lattice vector, or a structure is
+                charged that is not to be.
+        """
+        self.charged_cells.check(graph, graph.total_charge)
+        parameters = self.parameters_of(graph, fields)
+        found = self.equilibrated(graph, fields, parameters, self.solver.options(graph))
+        return {
+            "charges": found.charges.to(parameters.chi.dtype),
+            "electronegativity": parameters.chi,
+            "hardness": parameters.hardness,
+            "gaussian_widths": parameters.widths,
+            "equilibration_energy": found.energy,
+        }
+
+    def parameters_of(self, graph: AtomicGraph, fields: Fields) -> GaussianParameters:
+        """Of each atom."""
         scalars = fields["pass_scalars"].flatten(1)
         chi = self.linear(scalars)[:, 0]
         if self.nonlinear is not None:
             chi = chi + self.nonlinear(scalars)[:, 0]
         element = self.species(graph.numbers)
         hardness = nn.functional.softplus(self.raw_hardness)[element]
-        return chi, hardness, self.max_width * torch.sigmoid(self.raw_width)[element]
-
-    def written(self, found: Equilibrated, chi: Tensor, hardness: Tensor, widths: Tensor) -> dict[str, Tensor]:
-        """The fields named in ``writes``."""
-        return {
-            "charges": found.charges.to(chi.dtype),
-            "electronegativity": chi,
-            "hardness": hardness,
-            "gaussian_widths": widths,
-            "equilibration_energy": found.energy,
-        }
+        return GaussianParameters(chi, hardness, self.max_width * torch.sigmoid(self.raw_width)[element])

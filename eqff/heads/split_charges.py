@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
-from eqff.heads.charge_transfer import ChargeTransferHead, Initial
+from eqff.heads.charge_transfer import ChargeTransferHead
 from eqff.longrange.kernels import smooth_end
 from eqff.nn.equilibration import Readout
 from eqff.parts import Fields
-from eqff.ranges import Count, InnerShare, Positive, Size
+from eqff.ranges import Positive, Size
 
 FADE = 0.6
 """Share of a bond's reach at which its softness begins to fade out."""
@@ -29,20 +30,11 @@ class SplitCharges(ChargeTransferHead):
         channels: Channels of the backbone.
         num_passes: Passes of the backbone.
         elements: Atomic numbers covered.
-        hidden: Width of the nonlinear readouts; 0 for linear ones alone.
-        hardness: J of every element at the start, eV/e².
         bond_hardness: kappa of short bonds at the start, eV/e².
         bond_cutoff: Å; no charge flows over longer distances.
-        initial: Where charges flow from: "even", the total charge shared evenly; "learned", charges read from the
-            environment.
-        max_width: Å; widths stay below. They start at the covalent radii.
-        cutoff: Of neighbours in periodic structures, Å; a Gaussian of the largest width has to end within.
-        accuracy: Of lattice sums.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
-        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
-            gradients.
-        tolerance: Relative residual of conjugate gradients.
-        max_iterations: After which they are an error.
+        hidden: Width of the nonlinear readouts; 0 for linear ones alone.
+
+    Other arguments are those of `ChargeTransferHead`.
     """
 
     def __init__(
@@ -50,35 +42,12 @@ class SplitCharges(ChargeTransferHead):
         channels: int,
         num_passes: int,
         elements: tuple[int, ...],
-        hidden: Size = 32,
-        hardness: Positive = 8.0,
         bond_hardness: Positive = 4.0,
         bond_cutoff: Positive = 3.0,
-        initial: Initial = "even",
-        max_width: Positive = 1.5,
-        cutoff: Positive = 8.0,
-        accuracy: InnerShare = 1e-5,
-        mesh_from: Count = 500,
-        dense_up_to: Count = 499,
-        tolerance: Positive = 1e-8,
-        max_iterations: Count = 500,
+        hidden: Size = 32,
+        **settings: Any,
     ):
-        super().__init__(
-            channels,
-            num_passes,
-            elements,
-            hidden,
-            hardness,
-            max_width,
-            cutoff,
-            accuracy,
-            bond_cutoff,
-            initial,
-            mesh_from,
-            dense_up_to,
-            tolerance,
-            max_iterations,
-        )
+        super().__init__(channels, num_passes, elements, bond_cutoff, hidden=hidden, **settings)
         self.bond = Readout(channels * num_passes, 1, hidden, bias=False)
         self.raw_softness = nn.Parameter(torch.tensor(math.log(math.expm1(1 / bond_hardness))))
 

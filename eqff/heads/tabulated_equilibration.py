@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 import eqff.heads.gaussian_charges  # noqa: F401  declares the field of energies
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
 from eqff.heads.formal_charges import by_element
+from eqff.longrange.charged_cells import ChargedCell, charged_cells
+from eqff.longrange.convergence import OnFailure, failure
 from eqff.longrange.equilibration import equilibrate
 from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel
 from eqff.longrange.neighbours import ShieldedInteraction
 from eqff.longrange.slater import SlaterKernel
+from eqff.longrange.solvers import SolverChoice
 from eqff.parts import Fields, Head
 from eqff.ranges import Count, InnerShare, Positive
 
@@ -39,7 +41,10 @@ class TabulatedEquilibration(Head):
         dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
             gradients.
         tolerance: Relative residual of conjugate gradients.
-        max_iterations: After which they are an error.
+        max_iterations: After which they have failed.
+        on_failure: "raise" for an error then; "warn" to log, count and go on with what was reached.
+        charged_cell: "background" for a uniform neutralising background of charged crystals, and a convention for
+            charged slabs and wires; "refuse" to make all of them an error.
 
     Raises:
         ConfigError: An element without parameters, or with a width that is not positive.
@@ -61,6 +66,8 @@ class TabulatedEquilibration(Head):
         dense_up_to: Count = 499,
         tolerance: Positive = 1e-8,
         max_iterations: Count = 500,
+        on_failure: OnFailure = "raise",
+        charged_cell: ChargedCell = "background",
     ):
         super().__init__()
         tables = {"electronegativity": electronegativity, "hardness": hardness, "widths": widths}
@@ -69,7 +76,8 @@ class TabulatedEquilibration(Head):
         given = self.widths_table[list(elements)]
         if bool((given <= 0).any()):
             raise ConfigError("widths: every one has to be above 0 Å.")
-        self.dense_up_to, self.tolerance, self.max_iterations = dense_up_to, tolerance, max_iterations
+        self.solver = SolverChoice(dense_up_to, tolerance, max_iterations, failure(on_failure))
+        self.charged_cells = charged_cells(charged_cell)
         self.interaction = _interaction(kernel, cutoff, accuracy, mesh_from, given)
 
     @property
@@ -81,19 +89,13 @@ class TabulatedEquilibration(Head):
         """``charges`` (N,) and ``equilibration_energy`` (B,).
 
         Raises:
-            ModelError: The parameters leave a structure without a minimum, or conjugate gradients did not converge.
+            ModelError: The parameters leave a structure without a minimum, conjugate gradients did not converge, a
+                field acts along a lattice vector, or a structure is charged that is not to be.
         """
-        largest = int(torch.bincount(graph.batch, minlength=1).max())
-        found = equilibrate(
-            graph,
-            self.interaction,
-            self.electronegativity_table[graph.numbers],
-            self.hardness_table[graph.numbers],
-            self.widths_table[graph.numbers],
-            iterative=largest > self.dense_up_to,
-            tolerance=self.tolerance,
-            max_iterations=self.max_iterations,
-        )
+        self.charged_cells.check(graph, graph.total_charge)
+        tables = (self.electronegativity_table, self.hardness_table, self.widths_table)
+        parameters = [table[graph.numbers] for table in tables]
+        found = equilibrate(graph, self.interaction, *parameters, **self.solver.options(graph))
         return {"charges": found.charges.to(graph.positions.dtype), "equilibration_energy": found.energy}
 
 

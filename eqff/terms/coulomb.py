@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, did_you_mean
+from eqff.longrange.charged_cells import ChargedCell, charged_cells, net_charge
 from eqff.longrange.interaction import Interaction, LatticeInteraction, PairInteraction
 from eqff.longrange.kernels import GaussianKernel, Kernel, PointKernel, SwitchedKernel
 from eqff.parts import Fields, Term
@@ -34,12 +35,15 @@ class Coulomb(Term):
         width: Å, of Gaussian charges that have no field of widths.
         widths: The field of widths in Å, instead.
         switch: Å, see ``short_range``.
+        charged_cell: "background" for a uniform neutralising background of charged crystals, and a convention for
+            charged slabs and wires; "refuse" to make all of them an error.
 
     Raises:
         ConfigError: Settings that don't go together.
     """
 
     level = "structure"
+    compiles = False
 
     def __init__(
         self,
@@ -53,9 +57,11 @@ class Coulomb(Term):
         width: Positive | None = None,
         widths: str | None = None,
         switch: tuple[NonNegative, Positive] = (1.0, 4.0),
+        charged_cell: ChargedCell = "background",
     ):
         super().__init__()
         self.charges, self.widths = charges, widths
+        self.charged_cells = charged_cells(charged_cell)
         self.reads = ("positions", charges) + ((widths,) if widths else ())
         kernel = _kernel(short_range, width, widths, switch)
         if method != "ewald" and short_range != "point":
@@ -72,9 +78,15 @@ class Coulomb(Term):
         return self.interaction.neighbour_lists
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
-        """Energies in eV, (B,)."""
+        """Energies in eV, (B,).
+
+        Raises:
+            ModelError: A charged periodic structure that is refused, atoms on each other, or charges that are too wide.
+        """
+        charges = fields[self.charges].to(torch.float64)
+        self.charged_cells.check(graph, net_charge(graph, charges))
         widths = fields[self.widths] if self.widths else None
-        return {"energy": self.interaction.bind(graph, widths).energy(fields[self.charges].to(torch.float64))}
+        return {"energy": self.interaction.bind(graph, widths).energy(charges)}
 
 
 def _kernel(short_range: str, width: float | None, widths: str | None, switch: tuple[float, float]) -> Kernel:

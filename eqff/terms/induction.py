@@ -11,8 +11,7 @@ from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
 from eqff.longrange.induction.modes import InductionMode, Mutual, Steps
-from eqff.longrange.induction.mutual import InductionSolver
-from eqff.longrange.multipoles.damping import TholeDamping, isotropic
+from eqff.longrange.induction.mutual import InductionSolver, induced_damping
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.scaling import PairScaling
@@ -55,6 +54,7 @@ class Induction(Term):
     """
 
     level = "structure"
+    compiles = False
     writes = ("induced_dipoles", "local_fields", "induction_iterations", "induction_residual")
 
     def __init__(
@@ -87,7 +87,7 @@ class Induction(Term):
         moments = {"charges": charges, "dipoles": dipoles, "quadrupoles": quadrupoles}
         self.moments = {name: field for name, field in moments.items() if field is not None}
         others = () if groups is None else (groups,)
-        self.reads = ("positions", polarizabilities, *self.moments.values(), *others)
+        self.reads = ("positions", "electric_field", polarizabilities, *self.moments.values(), *others)
         self.interaction = MultipoleInteraction(cutoff=cutoff, accuracy=accuracy, mesh_from=mesh_from)
 
     @property
@@ -116,7 +116,7 @@ class Induction(Term):
 
     def _permanent_field(self, graph: AtomicGraph, fields: Fields) -> Tensor:
         moments = Moments(**{name: fields[field] for name, field in self.moments.items()})
-        damping = TholeDamping(isotropic(fields[self.polarizabilities].to(torch.float64)), self.strength)
+        damping = induced_damping(fields[self.polarizabilities], self.strength)
         scaling = None
         if self.groups is not None:
             scaling = PairScaling.of_groups(fields[self.groups], graph.batch)

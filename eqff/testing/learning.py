@@ -68,6 +68,8 @@ class LearningChecks(Battery):
         """The compiled training step has the same predictions and parameter gradients; takes a minute."""
         torch._dynamo.reset()  # what other tests compiled counts towards the limit of recompilations
         eager, compiled = self.potential().train(), self.potential().train()
+        if not all(part.compiles for part in eager.ordered_parts().values()):
+            pytest.skip("a part of it says that it can't be compiled")
         compiled.compile_training_step()
         graph = self.graph(eager, list(self.structures().values()))
         expected, found = (p(graph, stress=True, create_graph=True) for p in (eager, compiled))

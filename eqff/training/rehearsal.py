@@ -28,11 +28,13 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
         console: Gets a line if the energy is left untrained.
 
     Raises:
-        ConfigError: Parts, losses, metrics or groups of the optimizer that don't fit together, or a head that nothing
-            trains.
+        ConfigError: Parts, losses, metrics or groups of the optimizer that don't fit together, a head that nothing
+            trains, or a part that can't be compiled.
         ModelError: A part reads a field that no part writes.
     """
     potential, training = build_potential(cfg["model"], STAND_IN, settings.dtype), settings.training
+    if training.compile:
+        potential.compile_training_step()
     module = ForceFieldModule(potential, settings.losses, training.optimizer, tuple(training.metrics))
     module.check_monitor(training.monitor)
     require_trained(potential, settings.losses.fields, console)
