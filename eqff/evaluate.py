@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from eqff.evaluation import Evaluation
+
+_log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> Evaluation:
@@ -23,6 +26,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     """
     from eqff.commands import EvaluateSettings, load_for_command, plain_settings, progress_bar
     from eqff.config import settings
+    from eqff.corrections import names_of_corrections
     from eqff.data.reading import read_frames
     from eqff.evaluation import evaluate_potential, write_report
 
@@ -39,6 +43,8 @@ def evaluate(cfg: DictConfig) -> Evaluation:
             batch_size=values["batch_size"],
             progress=progress,
         )
+    if corrections := names_of_corrections(potential.metadata.model_config):
+        _log.warning("Errors are without %s, which the model was not trained with either.", ", ".join(corrections))
     write_report(evaluation, values["output"], predictions=values["predictions"])
     return evaluation
 

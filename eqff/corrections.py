@@ -1,0 +1,43 @@
+"""Energy terms that a model's labels lack, as dispersion: left out of training and errors, added where it is used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from eqff.build import CORRECTIONS, build_corrections
+from eqff.potential import Potential
+
+_log = logging.getLogger(__name__)
+
+
+def corrected(potential: Potential) -> Potential:
+    """The potential with the corrections that its model file names; itself where there are none.
+
+    Backbone, heads and terms are shared with the given one. ASE calculators, and so simulations, use this; evaluation
+    against labels and training do not.
+
+    Args:
+        potential: With ``metadata``, as models from files have it; without, it has no corrections.
+    """
+    if potential.metadata is None or not names_of_corrections(potential.metadata.model_config):
+        return potential
+    metadata = potential.metadata
+    terms = build_corrections(metadata.model_config, metadata.model_context(), potential)
+    whole = Potential(
+        potential.backbone,
+        {**potential.terms, **terms},
+        potential.heads,
+        potential.exchanges,
+        elements=potential.elements,
+    )
+    whole.metadata = metadata
+    device = next(potential.buffers()).device
+    _log.warning("Energy and forces hold corrections that the model was not trained with: %s.", ", ".join(terms))
+    return whole.to(device).train(potential.training)
+
+
+def names_of_corrections(model_config: Mapping[str, Any]) -> list[str]:
+    """Those of a ``model`` config."""
+    return [name for name, part in (model_config.get(CORRECTIONS) or {}).items() if part]
