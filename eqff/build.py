@@ -16,7 +16,7 @@ from eqff.packages import allow as allow
 from eqff.packages import allowed_packages
 from eqff.parts import Backbone, Exchange, Head, Part, Term
 from eqff.potential import Potential, check_fields
-from eqff.validation import check_arguments
+from eqff.validation import check_arguments, parameters_of
 
 GROUPS: dict[str, type[Part]] = {"exchanges": Exchange, "heads": Head, "terms": Term}
 BACKBONE = "model.backbone"
@@ -132,7 +132,7 @@ def construct(config: Mapping[str, Any], base: type, offers: Mapping[str, Any], 
         ConfigError: Arguments that don't fit, or that the constructor refuses.
     """
     kind = check_part(config, base, offers, place)
-    accepted = inspect.signature(kind).parameters
+    accepted, _ = parameters_of(kind)
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     offered = {key: value for key, value in offers.items() if key in accepted and key not in arguments}
     try:
@@ -243,6 +243,6 @@ def _features_of(backbone: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the other parts take from the backbone's config: its argument, or its constructor's default."""
     if not backbone:
         return {}
-    parameters = inspect.signature(part_class(backbone, Backbone, BACKBONE)).parameters
+    parameters, _ = parameters_of(part_class(backbone, Backbone, BACKBONE))
     defaults = {name: parameters[name].default for name in _FROM_BACKBONE if name in parameters}
     return {name: backbone.get(name, defaults.get(name)) for name in _FROM_BACKBONE}
