@@ -171,7 +171,7 @@ def _unpaired_to_multiplicity(unpaired: np.ndarray) -> np.ndarray:
     return unpaired + 1.0
 
 
-def _second_moment_to_quadrupole(moment: np.ndarray) -> np.ndarray:
+def second_moment_to_quadrupole(moment: np.ndarray) -> np.ndarray:
     """Buckingham's 1/2 sum q (3 r r - r²) from sum q r r."""
     matrix = moment.reshape(3, 3)
     return 1.5 * matrix - 0.5 * np.trace(matrix) * np.eye(3)
@@ -184,7 +184,7 @@ def _transposed(charges: np.ndarray) -> np.ndarray:
 
 _DERIVE = {
     "unpaired_electrons": _unpaired_to_multiplicity,
-    "second_moment": _second_moment_to_quadrupole,
+    "second_moment": second_moment_to_quadrupole,
     "born_charges_transposed": _transposed,
 }
 
