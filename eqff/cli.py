@@ -19,7 +19,11 @@ from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, first_lines, 
 
 
 def run_command(
-    task: Callable[[DictConfig], Any], config_name: str, argv: Sequence[str] | None = None, folder: str = ""
+    task: Callable[[DictConfig], Any],
+    config_name: str,
+    argv: Sequence[str] | None = None,
+    folder: str = "",
+    prepare: Callable[[Sequence[str]], list[str]] = list,
 ) -> None:
     """Runs a command: composes its config from the command line and hands it to ``task``.
 
@@ -32,17 +36,19 @@ def run_command(
         argv: Arguments; by default those of the process. ``--help`` prints the settings, ``--help GROUP`` those of one.
         folder: In `eqff.config.config_directory`, of the primary config and the groups it can choose from; a command
             can't have a plain setting with the name of a group beside its config.
+        prepare: From arguments to those that the config is composed from.
     """
     directory = config_directory() / folder
     argv = [open_override(text) for text in (sys.argv[1:] if argv is None else argv)]
     argv.sort(key=is_setting)  # Hydra takes options such as --multirun and --config-dir before all settings only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        _hydra_main(task, directory, config_name, argv)
+        _hydra_main(task, directory, config_name, prepare(argv))
         return
     try:
         if {"-h", "--help"} & set(argv):
             print(help_page(directory, config_name, [text for text in argv if text[0] != "-" and "=" not in text]))
             return
+        argv = prepare(argv)
         check_command_line(directory, config_name, argv)
         _hydra_main(lambda cfg: without_traceback(task, cfg), directory, config_name, argv)
     except EqffError as error:

@@ -31,8 +31,9 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), *, since_process_start
 def main() -> None:
     """The command."""
     from eqff.cli import run_command
+    from eqff.training.finetuning.command_line import with_structure
 
-    run_command(_train_from_command_line, "train")
+    run_command(_train_from_command_line, "train", prepare=with_structure)
 
 
 def _train_from_command_line(cfg: DictConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ class AtomicDataModule(lightning.LightningDataModule):
 
     Args:
         path: Training files (see `eqff.data.reading.read_frames`).
+        extra: More training files, which are never split.
         val: Validation files; None to split them off ``path``.
         test: Test files by name; what ``split`` takes off is called "test".
         split: How ``path`` is split: ``train``, ``val``, ``test`` (shares or counts), ``seed``, ``by`` (None, "group",
@@ -104,9 +105,10 @@ class AtomicDataModule(lightning.LightningDataModule):
         num_workers: Size = 0,
         cache: str | None = None,
         cache_workers: Count | None = None,
+        extra: Paths | None = None,
     ):
         super().__init__()
-        self.path, self.val, self.test = _plain(path), _plain(val), dict(_plain(test) or {})
+        self.path, self.extra, self.val, self.test = _plain(path), _plain(extra), _plain(val), dict(_plain(test) or {})
         self.split = dict(_plain(split) or {})
         check_settings(self.split)
         if {"train", "val"} & set(self.test):
@@ -144,14 +146,18 @@ class AtomicDataModule(lightning.LightningDataModule):
 
     # ------------------------------------------------------------------ files to structures
 
-    def read(self) -> None:
+    def read(self, also_known: Collection[int] = ()) -> None:
         """Reads, splits and checks all files; makes report, reference energies and statistics.
+
+        Args:
+            also_known: Elements that validation and test sets may have though the training set lacks them, because the
+                model knows them from before.
 
         Raises:
             DataError: Whatever makes the data unusable, with file, frame, numbers and remedy.
         """
-        self.sets = self.reader.read_all(self.path, self.val, self.test, self.split)
-        self.sets.check(self.require)
+        self.sets = self.reader.read_all(self.path, self.val, self.test, self.split, self.extra)
+        self.sets.check(self.require, also_known)
         self.reference: ReferenceSet = self._find_reference()
         for frames in self.frames.values():
             frames.shift_levels(self.reference.level, self.reference.level_offsets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from eqff.data.reference_energies import elements_of
 from eqff.data.set_checks import check_elements, check_required, check_set
 from eqff.data.splits import Split, read_split, split_indices
 from eqff.data.summary import count_common
-from eqff.errors import DataError
+from eqff.errors import ConfigError, DataError
 
 Paths = PathLike | Sequence[PathLike]
 AUTO = "auto"
@@ -55,14 +55,18 @@ class Sets:
         for frames in self.frames.values():
             frames.fill([name for name in table.names("label") if name in present])
 
-    def check(self, require: Sequence[str]) -> None:
+    def check(self, require: Sequence[str], also_known: Collection[int] = ()) -> None:
         """Checks that the training set has what is needed, and the others nothing that it lacks.
+
+        Args:
+            require: Labels.
+            also_known: Elements that others may have all the same.
 
         Raises:
             DataError: An element that no training structure has, or no structure with a required label.
         """
         train = self.frames["train"]
-        known = elements_of(train)
+        known = {*elements_of(train), *also_known}
         for name, frames in self.frames.items():
             check_elements(name, frames, known)
         check_required(train, require, self.accounts["train"].unused)
@@ -97,7 +101,14 @@ class SetReader:
             return read_set(path, self.reading)
         return cached_set(path, self.reading, folder, self.processes)
 
-    def read_all(self, path: Paths, val: Paths | None, test: Mapping[str, Paths], split: Mapping[str, Any]) -> Sets:
+    def read_all(
+        self,
+        path: Paths,
+        val: Paths | None,
+        test: Mapping[str, Paths],
+        split: Mapping[str, Any],
+        extra: Paths | None = None,
+    ) -> Sets:
         """All sets of a run.
 
         Args:
@@ -105,12 +116,18 @@ class SetReader:
             val: Validation files; None to split them off the training files.
             test: Test files by name.
             split: How ``path`` is split; see `split_indices`.
+            extra: More training files, which are not split.
+
+        Raises:
+            ConfigError: ``extra`` together with a cache.
         """
         source = self.read(path)
         frames = as_sequence(source)
         indices = split_frames(frames, split, own_validation=val is not None)
         sets = Sets({name: frames.select(indices[name]) for name in ("train", "val")}, {"train": source.account})
         sets.indices = indices
+        if extra is not None:
+            sets.frames["train"] = self._with_extra(sets.frames["train"], extra)
         if val is not None:
             sets.take("val", self.read(val))
         if indices["test"]:
@@ -119,6 +136,11 @@ class SetReader:
             sets.take(name, self.read(files))
         sets.fill_labels()
         return sets
+
+    def _with_extra(self, train: FrameSequence, extra: Paths) -> FrameSequence:
+        if self.cache is not None:
+            raise ConfigError("data.extra and data.cache don't go together: name the files in data.path, and data.val.")
+        return MemoryFrames([*train, *read_set(extra, self.reading).frames])
 
 
 def as_sequence(read: FrameSet) -> FrameSequence:

@@ -14,17 +14,18 @@ from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints.model_file import read_metadata
+from eqff.corrections import names_of_corrections
 from eqff.data.module import AtomicDataModule
 from eqff.errors import ConfigError, DataError
-from eqff.finetuning.settings import FinetuneSettings
-from eqff.finetuning.start import Start, begin, errors_before
-from eqff.finetuning.weights import freeze
 from eqff.potential import Potential
 from eqff.ranks.clocks import SharedClocks
 from eqff.ranks.group import from_first, is_first, require_same, together
 from eqff.tracking.about import about_run
 from eqff.tracking.run_folder import RunFolder
 from eqff.training.budget import Clocks
+from eqff.training.finetuning.settings import FinetuneSettings
+from eqff.training.finetuning.start import Start, begin, errors_before
+from eqff.training.finetuning.weights import freeze
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
 from eqff.training.resuming import require_same_data
@@ -92,6 +93,8 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
     require_same(data.data_hash, "Ranks have read different data: all must see the same files.", DataError)
     folder = from_first(lambda: _start_folder(cfg, folder, data, module, built.start))
     text = f"{describe_model(module.potential)}\nRun folder: {folder.path}"
+    if corrections := names_of_corrections(cfg["model"]):
+        text += f"\nNot trained with, but added by calculators and in simulations: {', '.join(corrections)}"
     console.print(text, highlight=False, soft_wrap=True)
     clocks = SharedClocks(clocks.functions)
     return Preparation(cfg, settings, folder, console, data, built.context, module, clocks, built.start)
@@ -107,11 +110,12 @@ def _read_and_build(
     rehearse(cfg, settings, console)
     lightning.seed_everything(cfg["seed"], workers=True, verbose=False)
     data = AtomicDataModule(**cfg["data"])
-    data.read(also_known=elements_of_model(settings.finetune))
+    earlier = earlier_start(folder)
+    data.read(also_known=elements_of_model(settings.finetune, earlier))
     data.print_report(console)
     labels = {label.name: label.frames for label in data.report["train"].labels}
     settings.losses.check_labels(labels, len(data.frames["train"]))
-    built = build_model(cfg, settings, data, earlier_start(folder))
+    built = build_model(cfg, settings, data, earlier)
     if built.start:
         console.print(str(built.start), highlight=False, soft_wrap=True)
     potential = built.potential
@@ -191,8 +195,10 @@ def build_model(
     return Built(potential, context, start)
 
 
-def elements_of_model(finetune: FinetuneSettings | None) -> tuple[int, ...]:
+def elements_of_model(finetune: FinetuneSettings | None, earlier: Start | None) -> tuple[int, ...]:
     """Atomic numbers that the model which is fine-tuned covers: test sets may have them, whatever the new data have."""
+    if earlier:
+        return earlier.context.elements
     return read_metadata(finetune.model).model_context().elements if finetune else ()
 
 

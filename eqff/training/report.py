@@ -47,6 +47,8 @@ def run_report(content: ReportContent) -> str:
     """The text."""
     folder = content.prepared.folder.path
     parts = [f"# {content.prepared.cfg['name']}", _state(content), "## Result", _summary(content)]
+    if content.prepared.start:
+        parts += ["## Before and after", _before_and_after(content)]
     parts += ["## Training", _training(content)]
     parts += [_image(name, path, folder) for name, path in content.figures.items()]
     for name, evaluation in content.evaluations.items():
@@ -96,6 +98,18 @@ def _summary(content: ReportContent) -> str:
         return "No errors were measured: there is neither a validation nor a test set."
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|---" + "|---:" * (len(rows[0]) - 1) + "|", *body])
+
+
+def _before_and_after(content: ReportContent) -> str:
+    """What fine-tuning changed: mean absolute errors of the model that it began with, and of the one it ended with."""
+    start, rows = content.prepared.start, []
+    for name, value in start.before.items():
+        after = content.metrics.get(name)
+        if name.endswith("_mae") and after is not None:
+            part, _, quantity = name.removesuffix("_mae").partition("/")
+            rows.append(f"| {part} | {quantity.replace('_', ' ')} | {number(value)} | {number(after)} |")
+    table = ["| set | mean absolute error | before | after |", "|---|---|---:|---:|", *rows] if rows else []
+    return "\n\n".join(part for part in ("\n".join(table), str(start)) if part)
 
 
 def _training(content: ReportContent) -> str:

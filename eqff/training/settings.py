@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -16,6 +16,7 @@ from eqff.outputs import require_writable
 from eqff.ranges import Count, InnerShare, NonNegative, Seed
 from eqff.tracking.wandb import TrackingSettings
 from eqff.training.budget import BudgetSettings
+from eqff.training.finetuning.settings import FinetuneSettings
 from eqff.training.losses import Losses
 from eqff.training.optimizers import check_optimizer
 from eqff.training.schedules import Schedule
@@ -46,6 +47,7 @@ class GeneralSettings:
         evaluate: Whether test sets are evaluated after training.
         figures: Whether learning curves are drawn.
         simulate: Settings of a molecular dynamics after training; None for none.
+        finetune: See `FinetuneSettings`; None for fresh weights.
     """
 
     data: Mapping[str, Any]
@@ -64,6 +66,7 @@ class GeneralSettings:
     evaluate: bool
     figures: bool
     simulate: Mapping[str, Any] | None
+    finetune: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ class RunSettings:
         tracking: Where metrics go besides plain files.
         trainer: Arguments of Lightning's trainer.
         dtype: Of weights and features.
+        packages: Whose parts config and model file may name, besides eqff.
+        finetune: What is taken over from a trained model; None for fresh weights.
     """
 
     training: TrainingSettings
@@ -120,6 +125,8 @@ class RunSettings:
     tracking: TrackingSettings
     trainer: Mapping[str, Any]
     dtype: torch.dtype
+    packages: tuple[str, ...] = ()
+    finetune: FinetuneSettings | None = None
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> RunSettings:
@@ -134,6 +141,9 @@ class RunSettings:
         check_data(general.data)
         check_model(general.model)
         training = settings(TrainingSettings, general.training, "training")
+        finetune = None if general.finetune is None else settings(FinetuneSettings, general.finetune, "finetune")
+        if finetune is not None:
+            training = replace(training, optimizer=finetune.optimizer(training.optimizer))
         check_optimizer(training.optimizer)
         check_trainer(general.trainer)
         if general.simulate is not None:
@@ -147,6 +157,8 @@ class RunSettings:
             tracking=settings(TrackingSettings, general.tracking, "tracking"),
             trainer=general.trainer,
             dtype=DTYPES[general.dtype],
+            packages=tuple(general.packages),
+            finetune=finetune,
         )
 
 

@@ -1,0 +1,1 @@
+"""Training that begins with the weights of a trained model."""
