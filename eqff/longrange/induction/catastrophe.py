@@ -45,7 +45,7 @@ class CoupledPairs:
 
     def require_stable(self) -> None:
         """Raises ModelError if two atoms alone are unstable already, which an iteration may never meet."""
-        near, couplings = self.bound.nearby, self._couplings()
+        near, couplings = self.bound.nearby, self.couplings()
         bad = ~(couplings < 1)
         if bool(bad.any()):
             pair = int(bad.nonzero()[0, 0])
@@ -60,7 +60,7 @@ class CoupledPairs:
         mine = (graph.batch[near.first] == structure).nonzero()[:, 0]
         if not len(mine):
             return f"{begin} {remedy}"
-        couplings = self._couplings()[mine]
+        couplings = self.couplings()[mine]
         pair = mine[couplings.argmax()]
         first_atom = int((graph.batch < structure).sum())
         names = " and ".join(
@@ -71,7 +71,8 @@ class CoupledPairs:
             f"{float(couplings.max()):.3g}, where 1 is a catastrophe of these two alone. {remedy}"
         )
 
-    def _couplings(self) -> Tensor:
+    def couplings(self) -> Tensor:
+        """See `pair_couplings`, without derivatives."""
         return pair_couplings(self.bound, self.isotropic, self.damping).detach()
 
 

@@ -32,10 +32,13 @@ class LocalField(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: D102
         ctx.problem, _, *tensors = inputs
         ctx.save_for_backward(output, *tensors)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: D102
         local, *tensors = ctx.saved_tensors
+        if gradient is None:  # first derivatives of a stationary energy
+            return None, None, *(None for _ in tensors)
         problem, alpha = ctx.problem, tensors[0]
         y = gradient + respond(alpha, LocalField.apply(problem, problem.field(gradient, *tensors), *tensors))
         # torch.func holds the local field fixed here, though it depends on the tensors itself

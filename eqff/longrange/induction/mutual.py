@@ -14,6 +14,7 @@ from eqff.longrange.induction.catastrophe import CoupledPairs
 from eqff.longrange.induction.dense import FactorisedInduction
 from eqff.longrange.induction.implicit import LocalField, StationaryEnergy
 from eqff.longrange.induction.polarizabilities import respond
+from eqff.longrange.induction.preconditioner import near_field
 from eqff.longrange.multipoles.damping import TholeDamping, isotropic
 from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
@@ -87,7 +88,7 @@ class MutualInduction:
     def bind(self, polarizabilities: Tensor, strength: Tensor, positions: Tensor, cell: Tensor) -> BoundMultipoles:
         """The interaction of the dipoles."""
         moved = replace(self.graph, cell=cell).deformed(positions)
-        return self.interaction.bind(moved, TholeDamping(isotropic(polarizabilities), strength), rank=1)
+        return self.interaction.bind(moved, induced_damping(polarizabilities, strength), rank=1)
 
     def field(self, dipoles: Tensor, *tensors: Tensor) -> Tensor:
         """T mu in V/Å, (N, 3)."""
@@ -121,12 +122,12 @@ class MutualInduction:
         return self._prepared[0]
 
     def _solve_with(self, bound: BoundMultipoles, polarizabilities: Tensor, strength: Tensor) -> Solve:
-        alpha = isotropic(polarizabilities)
-        pairs = CoupledPairs(bound, alpha, TholeDamping(alpha, strength))
+        pairs = CoupledPairs(bound, isotropic(polarizabilities), induced_damping(polarizabilities, strength))
         largest = int(torch.bincount(self.graph.batch, minlength=1).max())
         if largest <= self.solver.dense_up_to:
             return FactorisedInduction.of(bound, polarizabilities, pairs.explain).solve
         pairs.require_stable()
+        refine = near_field(pairs)
         solver = TransferIterations(
             self.graph.batch,
             self.graph.num_structures,
@@ -140,12 +141,17 @@ class MutualInduction:
             # iterations of derivatives have other right-hand sides: there the start is of no use
             start = None if self.convergence else self.start
             dipoles, told = solver.solve(
-                external, lambda mu: -field_of(bound, mu), lambda e: respond(polarizabilities, e), start
+                external, lambda mu: -field_of(bound, mu), lambda e: respond(polarizabilities, e), start, refine
             )
             self.convergence.append(told)
             return external + field_of(bound, dipoles)
 
         return solve
+
+
+def induced_damping(polarizabilities: Tensor, strength: Tensor | float) -> TholeDamping:
+    """Of the fields that act on, or come from, dipoles induced on atoms with alpha in Å³, (N, 3, 3)."""
+    return TholeDamping(isotropic(polarizabilities.to(torch.float64)), strength, potentials=False)
 
 
 def field_of(bound: BoundMultipoles, dipoles: Tensor) -> Tensor:

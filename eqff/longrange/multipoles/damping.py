@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eqff.longrange.tuning import reach
-
 HIGHEST = 5
 """Number of scales that are known: lambda1 to lambda9, enough for the interaction of two quadrupoles."""
 
@@ -81,9 +79,9 @@ class GaussianDamping(Damping):
         return tuple(scales)
 
     def extent(self, accuracy: float) -> float:
-        """√2 times the largest width times how many widths a Gaussian reaches."""
-        # the polynomials of higher scales reach by about one width farther than the Gaussian itself
-        return math.sqrt(2.0) * _largest(self.widths) * (reach(accuracy) + 1.0)
+        """√2 times the largest width times how many widths the clouds reach."""
+        # the highest scale has a seventh power of the distance before its Gaussian
+        return math.sqrt(2.0) * _largest(self.widths) * math.sqrt(_end(accuracy, 3.5))
 
 
 @dataclass(frozen=True)
@@ -96,10 +94,13 @@ class TholeDamping(Damping):
     Attributes:
         polarizabilities: alpha in Å³, (N,): of a tensor a third of its trace (`isotropic`).
         strength: a, (N,), or one number for all; AMOEBA's is 0.39.
+        potentials: Whether lambda1 is wanted, which only the potential and the energy of two charges have, and which
+            takes longer than all others; else it is left at 1.
     """
 
     polarizabilities: Tensor
     strength: Tensor | float
+    potentials: bool = True
 
     def scales(self, lengths: Tensor, receiver: Tensor, sender: Tensor, count: int) -> tuple[Tensor, ...]:
         """See `Damping.scales`."""
@@ -108,9 +109,8 @@ class TholeDamping(Damping):
         x = self._strength(receiver, sender) * lengths**3 / torch.where(damped, product, 1.0).sqrt()
         x = torch.where(damped, x, _FAR).clamp(max=_FAR)
         cloud = torch.exp(-x)
-        # lambda1 has an incomplete gamma function; most interactions never ask for potentials
         makers = (
-            lambda: 1 - cloud + x ** (1 / 3) * math.gamma(2 / 3) * torch.special.gammaincc(_two_thirds(x), x),
+            lambda: _thole_potential(x, cloud) if self.potentials else torch.ones_like(x),
             lambda: -torch.expm1(-x),
             lambda: 1 - (1 + x) * cloud,
             lambda: 1 - (1 + x * (1 + 3 / 5 * x)) * cloud,
@@ -120,14 +120,10 @@ class TholeDamping(Damping):
 
     def extent(self, accuracy: float) -> float:
         """Where the cloud of two atoms of the largest polarizability and smallest a has ended."""
-        # x with x³ exp(-x) = accuracy, from above by fixed-point iteration
-        x = -math.log(accuracy)
-        for _ in range(20):
-            x = -math.log(accuracy) + 3 * math.log(max(x, 1.0))
         strength = self.strength
         smallest = -_largest(-strength) if torch.is_tensor(strength) else strength
         largest = _largest(self.polarizabilities)
-        return (x / smallest * largest) ** (1 / 3) if largest > 0 else 0.0
+        return (_end(accuracy, 3.0) / smallest * largest) ** (1 / 3) if largest > 0 else 0.0
 
     def _strength(self, receiver: Tensor, sender: Tensor) -> Tensor | float:
         if not torch.is_tensor(self.strength):
@@ -140,9 +136,18 @@ def isotropic(polarizabilities: Tensor) -> Tensor:
     return polarizabilities.diagonal(dim1=1, dim2=2).sum(dim=1) / 3
 
 
+def _end(accuracy: float, power: float) -> float:
+    """x with x^power exp(-x) = accuracy, by fixed-point iteration."""
+    x = -math.log(accuracy)
+    for _ in range(20):
+        x = -math.log(accuracy) + power * math.log(max(x, 1.0))
+    return x
+
+
 def _largest(values: Tensor) -> float:
     return float(values.detach().max()) if values.numel() else 0.0
 
 
-def _two_thirds(like: Tensor) -> Tensor:
-    return torch.full_like(like, 2 / 3)
+def _thole_potential(x: Tensor, cloud: Tensor) -> Tensor:
+    """1 - exp(-x) + x^(1/3) Gamma(2/3, x)."""
+    return 1 - cloud + x ** (1 / 3) * math.gamma(2 / 3) * torch.special.gammaincc(torch.full_like(x, 2 / 3), x)
