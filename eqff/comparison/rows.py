@@ -94,7 +94,7 @@ def _without_copies(runs: Sequence[Run], seeds: Sequence[str]) -> tuple[list[Run
     kept: dict[str, Run] = {}
     notes = []
     for run in runs:
-        first = kept.setdefault(fingerprint([_seeds(run, seeds), run.metrics, len(run.rows)]), run)
+        first = kept.setdefault(fingerprint([_seeds(run, seeds), run.metrics, run.cost.steps]), run)
         if first is not run:
             notes.append(f"{run.source} has the seed and all numbers of {first.source}: a copy, left out.")
     counts = Counter(_seeds(run, seeds) for run in kept.values())

@@ -69,10 +69,12 @@ def differing(configs: Sequence[Mapping[str, Any]], ignored: Sequence[str] = (*S
 def _compare(path: str, values: list[Any], ignored: frozenset[str], columns: Columns) -> None:
     if path in ignored or all(value == values[0] for value in values):
         return
-    mappings = [value for value in values if isinstance(value, Mapping)]
     # a part that was taken away (null) and one that never was there are the same
-    empty = all(isinstance(value, Mapping) or value is None or value is MISSING for value in values)
-    if not mappings or not empty:
+    given = [value for value in values if value is not None and value is not MISSING]
+    mappings = [value for value in given if isinstance(value, Mapping)]
+    if not given:
+        return
+    if len(mappings) < len(given):
         columns[path] = [_text(value) for value in values]
         return
     classes = {value.get(_TARGET) if isinstance(value, Mapping) else None for value in values}

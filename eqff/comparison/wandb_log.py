@@ -69,24 +69,12 @@ def read_log(path: str | Path) -> WandbLog:
     Raises:
         DataError: No such file, not W&B's, damaged, or without a single record.
     """
-    from google.protobuf.message import DecodeError
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    file, log, count = find_log(Path(path)), WandbLog(), 0
-    content = file.read_bytes()
-    if content[: len(_MAGIC)] != _MAGIC:
-        raise DataError(f"{file} is no log of W&B.")
-    for piece in _records(content, file):
-        if piece is None:
+    file, log = find_log(Path(path)), WandbLog()
+    for record in read_records(file):
+        if record is None:
             log.complete = False
-            break
-        record = Record()
-        try:
-            record.ParseFromString(piece)
-        except DecodeError as error:
-            raise DataError(f"{file}: record {count} is none that this wandb understands ({error}).") from error
-        log.add(record)
-        count += 1
+        else:
+            log.add(record)
     if not log.run_id:
         raise DataError(
             f"{file} holds no run: the process was killed before W&B wrote anything. Give the run folder, whose "
@@ -107,7 +95,28 @@ def find_log(path: Path) -> Path:
     return found[0]
 
 
-def _records(content: bytes, file: Path) -> Iterator[bytes | None]:
+def read_records(file: Path) -> Iterator[Any]:
+    """The protobuf ``Record`` messages of a log, in order; None in the end if the last one is cut off.
+
+    Raises:
+        DataError: Not a log of W&B's, or damaged.
+    """
+    from google.protobuf.message import DecodeError
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content = file.read_bytes()
+    if content[: len(_MAGIC)] != _MAGIC:
+        raise DataError(f"{file} is no log of W&B.")
+    for index, piece in enumerate(_pieces(content, file)):
+        record = Record()
+        try:
+            record.ParseFromString(piece or b"")
+        except DecodeError as error:
+            raise DataError(f"{file}: record {index} is none that this wandb understands ({error}).") from error
+        yield None if piece is None else record
+
+
+def _pieces(content: bytes, file: Path) -> Iterator[bytes | None]:
     """The pieces put together; None in the end if the last one is cut off."""
     offset, parts = _HEADER, []
     while offset + _RECORD.size <= len(content):

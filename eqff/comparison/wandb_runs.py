@@ -101,7 +101,7 @@ def make_run(
     """
     about = config.get("about") or {}
     config = {key: value for key, value in config.items() if key not in ("_wandb", "about")}
-    rows = continued([_row(row) for row in history])
+    rows = continued([row for row in map(_row, history) if "step" in row])  # others hold figures and tables
     final = {k: v for k, v in numeric(summary).items() if k.count("/") == 1 and k.split("/")[0] not in _NO_SETS}
     interrupted = bool(summary.get("interrupted"))
     closed = "kept" in summary or any(not name.startswith("val/") for name in final)

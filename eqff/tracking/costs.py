@@ -8,6 +8,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 CLOCKS = ("cpu_seconds", "wall_seconds")
+_LATER = 2.0  # s; no process is resumed sooner, and clocks of one process agree better
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,26 @@ class Cost:
 
 def continued(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The same rows with clocks that go on: those of a resumed run start from zero again in every process."""
-    offsets, last = dict.fromkeys(CLOCKS, 0.0), dict.fromkeys(CLOCKS, 0.0)
+    offsets, before = dict.fromkeys(CLOCKS, 0.0), {}
     result = []
     for row in rows:
-        row = dict(row)
-        for clock in CLOCKS:
-            if row.get(clock) is None:
-                continue
-            if row[clock] < last[clock]:
-                offsets[clock] += last[clock]
-            last[clock] = row[clock]
-            row[clock] += offsets[clock]
-        result.append(row)
+        if _another_process(before, row):
+            for clock in CLOCKS:
+                offsets[clock] += before.get(clock) or 0.0
+        before = {**before, **row}
+        times = {clock: row[clock] + offsets[clock] for clock in CLOCKS if row.get(clock) is not None}
+        result.append({**row, **times})
     return result
+
+
+def _another_process(before: Row, row: Row) -> bool:
+    """Whether a row was written by a process that started after the one that wrote those before."""
+    if any(row.get(clock) is not None and row[clock] < before.get(clock, 0.0) for clock in CLOCKS):
+        return True
+    starts = [
+        found["time"] - found["wall_seconds"] for found in (before, row) if {"time", "wall_seconds"} <= found.keys()
+    ]
+    return len(starts) == 2 and starts[1] - starts[0] > _LATER
 
 
 def cost_of(
