@@ -51,7 +51,7 @@ class Polarizabilities(Head):
         anisotropic: bool = True,
         hidden: Size = 32,
         start: Mapping[str | int, float] | None = None,
-        largest_factor: Annotated[float, Gt(1)] = 3.0,
+        largest_factor: Annotated[float, Gt(1)] = 2.0,
     ):
         super().__init__()
         self.reads = ("pass_scalars", "numbers") + (("features",) if anisotropic else ())

@@ -151,7 +151,7 @@ class MutualInduction:
 
 def induced_damping(polarizabilities: Tensor, strength: Tensor | float) -> TholeDamping:
     """Of the fields that act on, or come from, dipoles induced on atoms with alpha in Å³, (N, 3, 3)."""
-    return TholeDamping(isotropic(polarizabilities.to(torch.float64)), strength, potentials=False)
+    return TholeDamping(isotropic(polarizabilities.to(torch.float64)), strength, fields_only=True)
 
 
 def field_of(bound: BoundMultipoles, dipoles: Tensor) -> Tensor:

@@ -94,13 +94,13 @@ class TholeDamping(Damping):
     Attributes:
         polarizabilities: alpha in Å³, (N,): of a tensor a third of its trace (`isotropic`).
         strength: a, (N,), or one number for all; AMOEBA's is 0.39.
-        potentials: Whether lambda1 is wanted, which only the potential and the energy of two charges have, and which
-            takes longer than all others; else it is left at 1.
+        fields_only: Whether nothing but fields at induced dipoles is asked for: lambda1, which takes longer than all
+            others, is left at 1, and how far lambda9 reaches does not count.
     """
 
     polarizabilities: Tensor
     strength: Tensor | float
-    potentials: bool = True
+    fields_only: bool = False
 
     def scales(self, lengths: Tensor, receiver: Tensor, sender: Tensor, count: int) -> tuple[Tensor, ...]:
         """See `Damping.scales`."""
@@ -110,7 +110,7 @@ class TholeDamping(Damping):
         x = torch.where(damped, x, _FAR).clamp(max=_FAR)
         cloud = torch.exp(-x)
         makers = (
-            lambda: _thole_potential(x, cloud) if self.potentials else torch.ones_like(x),
+            lambda: torch.ones_like(x) if self.fields_only else _thole_potential(x, cloud),
             lambda: -torch.expm1(-x),
             lambda: 1 - (1 + x) * cloud,
             lambda: 1 - (1 + x * (1 + 3 / 5 * x)) * cloud,
@@ -123,7 +123,9 @@ class TholeDamping(Damping):
         strength = self.strength
         smallest = -_largest(-strength) if torch.is_tensor(strength) else strength
         largest = _largest(self.polarizabilities)
-        return (_end(accuracy, 3.0) / smallest * largest) ** (1 / 3) if largest > 0 else 0.0
+        # lambda9, which only fields' gradients and energies of quadrupoles have, reaches farthest
+        power = 2.0 if self.fields_only else 3.0
+        return (_end(accuracy, power) / smallest * largest) ** (1 / 3) if largest > 0 else 0.0
 
     def _strength(self, receiver: Tensor, sender: Tensor) -> Tensor | float:
         if not torch.is_tensor(self.strength):

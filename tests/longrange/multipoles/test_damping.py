@@ -57,9 +57,9 @@ def test_the_smaller_strength_counts():
     torch.testing.assert_close(of_pair(DAMPINGS["two strengths"], lengths), of_pair(DAMPINGS["thole"], lengths))
 
 
-def test_potentials_may_be_left_out():
+def test_fields_need_no_first_scale():
     lengths = torch.linspace(0.5, 2.0, 4, dtype=torch.float64)
-    whole, without = of_pair(DAMPINGS["thole"], lengths), of_pair(TholeDamping(SIZES, 0.39, False), lengths)
+    whole, without = of_pair(DAMPINGS["thole"], lengths), of_pair(TholeDamping(SIZES, 0.39, fields_only=True), lengths)
     assert bool((without[0] == 1).all()) and bool((whole[0] < 1).all())
     torch.testing.assert_close(without[1:], whole[1:])
 
