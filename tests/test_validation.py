@@ -19,7 +19,7 @@ from eqff.config import config_directory, settings
 from eqff.errors import ConfigError
 from eqff.packages import allow
 from eqff.ranges import Count, InnerShare, NonNegative, Positive, Share, Size
-from eqff.validation import check_arguments, check_value, describe
+from eqff.validation import check_arguments, check_value, describe, parameters_of
 
 ANYTHING = st.one_of(
     st.none(),
@@ -159,3 +159,28 @@ def test_suites_of_other_packages_know_the_marks(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", *plugin, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout
+
+
+class Base:
+    def __init__(self, size: Count, cutoff: Positive = 5.0):
+        pass
+
+
+class Derived(Base):
+    def __init__(self, name: str = "a", cutoff: Positive = 3.0, **settings: object):
+        super().__init__(cutoff=cutoff, **settings)
+
+
+def test_settings_of_the_class_that_one_is_derived_from():
+    check_arguments(Derived, {"size": 2, "name": "b"}, "part")
+    parameters, _ = parameters_of(Derived)
+    assert set(parameters) == {"size", "cutoff", "name"} and parameters["cutoff"].default == 3.0
+    for values, told in (
+        ({}, "part.size is missing"),
+        ({"size": 0}, "part.size is 0, but must be a whole number of at least 1"),
+        ({"size": 1, "cutof": 2.0}, "Did you mean 'cutoff'"),
+        ({"size": 1, "settings": {}}, "part.settings is not a setting"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            check_arguments(Derived, values, "part")
+        assert told in str(caught.value)

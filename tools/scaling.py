@@ -1,4 +1,4 @@
-"""How cost grows with size: Coulomb energies and forces, and charge equilibration, of periodic water.
+"""How cost grows with size: Coulomb energies and forces, charge equilibration, and induced dipoles, of periodic water.
 
     python tools/scaling.py --folder /tmp/scaling --figure docs/figures/scaling.png
 
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 SIZES = (192, 648, 1536, 3000, 6591, 12288, 24000, 52728)
-KINDS = ("coulomb", "equilibration")
+KINDS = ("coulomb", "equilibration", "induction")
 LARGE = 1000
 """Atoms from which on the mesh is used and an exponent is fitted."""
 
@@ -47,7 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         if (kind, atoms, threads) in done:
             continue
         job = {"kind": kind, "atoms": atoms, "threads": threads, "folder": str(options.folder)}
-        point = _measure(job | {"largest_reference": options.largest_reference})
+        job |= {
+            "largest_reference": options.largest_reference,
+            "chosen": _scaled(done.get((kind, atoms // 8, threads))),
+        }
+        point = _measure(job)
         done[_key(point)] = point
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -77,6 +81,14 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(job: Point) -> Point:
     run = subprocess.run([sys.executable, str(POINTS), json.dumps(job)], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(run.stdout.splitlines()[-1])
+
+
+def _scaled(smaller: Point | None) -> Point | None:
+    """Settings that were chosen for a box of half the length, for the whole one: twice the mesh points."""
+    if smaller is None or "torch_pme" not in smaller or 8 * smaller["atoms"] < 10000:
+        return None
+    own, other = smaller["eqff"]["settings"], smaller["torch_pme"]["settings"]
+    return {"eqff": own, "torch_pme": other | {"points": 2 * other["points"]}}
 
 
 def _key(point: Point) -> tuple[str, int, int]:
@@ -142,7 +154,11 @@ def draw(points: Sequence[Point], path: Path) -> Path:
 
     from eqff.tracking.plots import COLOURS, GREY, STYLE, save_figure
 
-    names = {"coulomb": "Coulomb energy and forces", "equilibration": "equilibration and forces"}
+    names = {
+        "coulomb": "Coulomb energy and forces",
+        "equilibration": "equilibration and forces",
+        "induction": "induced dipoles and forces",
+    }
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         panels = figure.subplots(1, 2)

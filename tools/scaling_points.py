@@ -14,7 +14,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,12 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.equilibration import equilibrate
+from eqff.longrange.induction.modes import Mutual
+from eqff.longrange.induction.mutual import InductionSolver, induced_damping
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, Kernel, PointKernel
+from eqff.longrange.multipoles.interaction import MultipoleInteraction
+from eqff.longrange.multipoles.moments import Moments
 from eqff.testing.graphs import graph_of
 from eqff.units import COULOMB_CONSTANT
 
@@ -36,6 +41,8 @@ CHARGES = (-0.8, 0.4, 0.4)
 """e, of O, H, H."""
 EQUILIBRATION = {"chi": (24.0, 0.0, 0.0), "hardness": (11.0, 13.0, 13.0), "widths": (0.66, 0.31, 0.31)}
 """V, eV/e² and Å; charges come out at about -0.8 e on oxygen."""
+POLARIZABILITIES, THOLE = (0.837, 0.496, 0.496), 0.39
+"""Å³, of O, H, H, and Thole's a: AMOEBA's."""
 TOLERANCE, TIGHT_TOLERANCE = 1e-7, 1e-11
 """Relative residual of the solver, as timed and in the reference."""
 
@@ -78,15 +85,19 @@ def of_atoms(values: tuple[float, ...], graph: AtomicGraph) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).repeat(graph.num_atoms // 3)
 
 
-def sum_of(kernel: Kernel, cutoff: float, accuracy: float, atoms: int) -> tuple[AtomicGraph, LatticeInteraction]:
+def sum_of(
+    kernel: Kernel, cutoff: float, accuracy: float, atoms: int, mesh_from: int = 500
+) -> tuple[AtomicGraph, LatticeInteraction]:
     """The box with its neighbours, and the way in which it is summed."""
-    interaction = LatticeInteraction(kernel, cutoff, accuracy, include_self=isinstance(kernel, GaussianKernel))
+    interaction = LatticeInteraction(
+        kernel, cutoff, accuracy, mesh_from, include_self=isinstance(kernel, GaussianKernel)
+    )
     return graph_of([water(atoms)], interaction.neighbour_lists, torch.float64), interaction
 
 
-def coulomb(atoms: int, cutoff: float = CUTOFF, accuracy: float = ACCURACY) -> Evaluation:
+def coulomb(atoms: int, cutoff: float = CUTOFF, accuracy: float = ACCURACY, mesh_from: int = 500) -> Evaluation:
     """Energy and forces of given charges, everything that depends on positions included; neighbours are given."""
-    graph, interaction = sum_of(PointKernel(), cutoff, accuracy, atoms)
+    graph, interaction = sum_of(PointKernel(), cutoff, accuracy, atoms, mesh_from)
     charges = of_atoms(CHARGES, graph)
 
     def evaluate() -> tuple[Tensor, dict[str, Any]]:
@@ -116,6 +127,30 @@ def equilibration(
     return evaluate
 
 
+def induction(
+    atoms: int, cutoff: float = CUTOFF, accuracy: float = ACCURACY, tolerance: float = TOLERANCE
+) -> Evaluation:
+    """Mutually induced dipoles in the field of given charges, by conjugate gradients, their energy and forces."""
+    interaction = MultipoleInteraction(cutoff=cutoff, accuracy=accuracy)
+    graph = graph_of([water(atoms)], interaction.neighbour_lists, torch.float64)
+    charges = of_atoms(CHARGES, graph)
+    alpha = torch.diag_embed(of_atoms(POLARIZABILITIES, graph)[:, None].expand(-1, 3))
+    mode = Mutual(InductionSolver(tolerance, dense_up_to=0))
+
+    def evaluate() -> tuple[Tensor, dict[str, Any]]:
+        positions = graph.positions.clone().requires_grad_()
+        moved = graph.deformed(positions)
+        bound = interaction.bind(moved, induced_damping(alpha, THOLE), rank=1)
+        found = mode.induce(moved, interaction, bound.fields(Moments(charges), rank=1).field, alpha, THOLE)
+        forces = -torch.autograd.grad(found.energy.sum(), positions)[0]
+        return forces, {"energy": found.energy.item(), "iterations": found.iterations}
+
+    return evaluate
+
+
+KINDS = {"coulomb": coulomb, "equilibration": equilibration, "induction": induction}
+
+
 def reference_path(kind: str, atoms: int, folder: Path) -> Path:
     """Of the tight forces."""
     return folder / f"reference_{kind}_{atoms}.npy"
@@ -125,9 +160,8 @@ def reference(kind: str, atoms: int, folder: Path) -> Path:
     """Where tight forces are kept; made if they are not there."""
     path = reference_path(kind, atoms, folder)
     if not path.is_file():
-        tight = {"coulomb": coulomb, "equilibration": equilibration}[kind]
-        settings = {"tolerance": TIGHT_TOLERANCE} if kind == "equilibration" else {}
-        forces, _ = tight(atoms, *TIGHT, **settings)()
+        settings = {} if kind == "coulomb" else {"tolerance": TIGHT_TOLERANCE}
+        forces, _ = KINDS[kind](atoms, *TIGHT, **settings)()
         folder.mkdir(parents=True, exist_ok=True)
         np.save(path, forces.numpy())
     return path
@@ -187,7 +221,7 @@ def point(kind: str, atoms: int, folder: Path, largest_reference: int) -> dict[s
     if atoms <= largest_reference or reference_path(kind, atoms, folder).is_file():
         exact = torch.from_numpy(np.load(reference(kind, atoms, folder)))
     start = time.perf_counter()
-    evaluate = {"coulomb": coulomb, "equilibration": equilibration}[kind](atoms)
+    evaluate = KINDS[kind](atoms)
     built = time.perf_counter() - start
     (result,) = measured(evaluate)
     forces = result.pop("forces")
@@ -232,13 +266,13 @@ def torch_pme(graph: AtomicGraph, edges: Any, cutoff: float, smearing: float, po
 
 def ours(atoms: int) -> Iterator[tuple[dict[str, Any], Evaluation]]:
     """Our settings to choose from."""
-    for cutoff in (4.5, 5.0, 6.0, 7.5):
-        for accuracy in (7e-6, 1e-5):
-            yield {"cutoff": cutoff, "accuracy": accuracy}, coulomb(atoms, cutoff, accuracy)
+    for cutoff, accuracy, mesh_from in product((4.5, 5.0, 6.0, 7.5), (7e-6, 1e-5), (500, 1) if atoms < 500 else (500,)):
+        settings = {"cutoff": cutoff, "accuracy": accuracy, "mesh_from": mesh_from}
+        yield settings, coulomb(atoms, **settings)
 
 
 def fastest(
-    choices: Iterator[tuple[dict[str, Any], Evaluation]], exact: Tensor, goal: float
+    choices: Iterable[tuple[dict[str, Any], Evaluation]], exact: Tensor, goal: float
 ) -> tuple[dict[str, Any], Evaluation, float]:
     """Of those whose forces are off by at most ``goal`` the one with least CPU time in two evaluations."""
     best: tuple[float, dict[str, Any], Evaluation, float] | None = None
@@ -256,15 +290,31 @@ def fastest(
     return best[1:]
 
 
-def beside(atoms: int, folder: Path, goal: float = 1e-5) -> dict[str, Any]:
-    """Both at the fastest settings that reach the goal, in turns."""
+def beside(atoms: int, folder: Path, chosen: dict[str, Any] | None, goal: float = 1e-5) -> dict[str, Any]:
+    """Both in turns, at the fastest settings that reach the goal.
+
+    Args:
+        atoms: Of the box.
+        folder: Of reference forces.
+        chosen: Settings of both, if they are known from a box of half the length; else all are tried.
+        goal: Relative force error.
+    """
     from importlib.metadata import version
 
     exact = torch.from_numpy(np.load(reference("coulomb", atoms, folder)))
-    chosen = [fastest(choices(atoms), exact, goal) for choices in (ours, candidates)]
-    results = measured(*(evaluate for _, evaluate, _ in chosen))
+    choices = {"eqff": ours(atoms), "torch_pme": candidates(atoms)}
+    if chosen is not None:
+        own, other = chosen["eqff"], chosen["torch_pme"]
+        graph, interaction = sum_of(PointKernel(), other["cutoff"], ACCURACY, atoms)
+        edges = graph.edges[interaction.list_name]
+        choices = {
+            "eqff": iter([(own, coulomb(atoms, **own))]),
+            "torch_pme": iter([(other, torch_pme(graph, edges, **other))]),
+        }
+    best = [fastest(each, exact, goal) for each in choices.values()]
+    results = measured(*(evaluate for _, evaluate, _ in best))
     told: dict[str, Any] = {"torch_pme_version": version("torch-pme")}
-    for name, (settings, _, error), result in zip(("eqff", "torch_pme"), chosen, results, strict=True):
+    for name, (settings, _, error), result in zip(choices, best, results, strict=True):
         result.pop("forces")
         told[name] = result | {"settings": settings, "force_error": error}
     return told
@@ -278,7 +328,7 @@ def main() -> None:
     torch.set_num_threads(job["threads"])
     folder = Path(job["folder"])
     if job["kind"] == "beside":
-        result = beside(job["atoms"], folder)
+        result = beside(job["atoms"], folder, job.get("chosen"))
     else:
         result = point(job["kind"], job["atoms"], folder, job["largest_reference"])
     host = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "torch": torch.__version__}

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from eqff.testing.compare import assert_close
+from eqff.testing.conservation import ConservationChecks
 from eqff.testing.consistency import ConsistencyChecks
 from eqff.testing.differences import DerivativeChecks
 from eqff.testing.frames import random_orthogonal, turn_features
@@ -27,7 +28,7 @@ MINIMAL_BACKBONE = {"_target_": "eqff.testing.minimal.MinimalBackbone"}
 LOCAL_ENERGY = {"_target_": "eqff.terms.local.LocalEnergy", "hidden": 8}
 
 
-class PotentialBattery(SymmetryChecks, DerivativeChecks, ConsistencyChecks, LearningChecks):
+class PotentialBattery(SymmetryChecks, DerivativeChecks, ConsistencyChecks, ConservationChecks, LearningChecks):
     """Everything that must hold for a whole potential.
 
     A subclass gives ``model`` (a config) or `make_potential`, and may narrow ``elements`` and `structures`. Keep it

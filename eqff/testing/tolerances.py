@@ -32,3 +32,6 @@ that; a step is of the order of 1."""
 
 FLOOR = 1e-2
 """eV, eV/Å, e, e·Å: below this size errors count as absolute, because what cancels to nothing leaves its rounding."""
+
+TOTAL = {torch.float64: 1e-12, torch.float32: 1e-6}
+"""e, of sums of charges: each is rounded once, to 6e-8 of itself in float32, and a structure has some ten of them."""

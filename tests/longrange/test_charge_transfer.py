@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from eqff.data.graph import LOCAL
 from eqff.errors import ModelError
 from eqff.longrange.charge_transfer import equilibrate_by_transfer
+from eqff.longrange.convergence import failure
 from eqff.longrange.equilibration import equilibrate
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel
@@ -141,6 +144,9 @@ def test_iterations_tell_how_they_went():
     assert 2 < told.iterations < 60 and float(told.residual.max()) < 1e-6
     with pytest.raises(ModelError, match="after 2 iterations"):
         transfer(graph, parameters, soft, iterative=True, max_iterations=2)
+    failed = failure("warn")
+    found = transfer(graph, parameters, soft, iterative=True, max_iterations=2, failed=failed)
+    assert failed.count == 1 and bool(found.charges.isfinite().all())
 
 
 @pytest.mark.parametrize("iterative", [False, True])
@@ -171,3 +177,15 @@ def test_a_field_polarises(scheme):
     torch.testing.assert_close(slope, -moments.detach(), rtol=0, atol=1e-10)
     with pytest.raises(ModelError, match="Structure 0 of the batch is periodic"):
         solve(*batch([crystal(4)]), field[:1])
+    stated = replace(graph, electric_field=field.detach())  # as data state it
+    torch.testing.assert_close(solve(stated, parameters, soft, None).charges, found.charges, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("scheme", ["transfer", "equilibrate"])
+def test_a_field_beside_periodic_structures_without_one(scheme):
+    graph, parameters, soft = batch([crystal(4), molecule(1, 5)])
+    field = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.2, 0.1]], dtype=torch.float64)
+    run = transfer if scheme == "transfer" else lambda g, p, soft, **more: equilibrate(g, INTERACTION, *p, **more)
+    without, inside = (run(graph, parameters, soft, field=f).charges for f in (None, field))
+    torch.testing.assert_close(inside[graph.batch == 0], without[graph.batch == 0], rtol=0, atol=1e-14)
+    assert float((inside - without).abs().max()) > 1e-3

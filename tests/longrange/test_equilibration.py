@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eqff.errors import ModelError
+from eqff.errors import ConfigError, ModelError
+from eqff.longrange.convergence import failure
 from eqff.longrange.equilibration import equilibrate
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel
@@ -86,10 +87,34 @@ def test_without_a_minimum(iterative):
         equilibrate(graph, interaction, chi, hardness, iterative=iterative)
 
 
-def test_iterations_that_do_not_converge():
+def test_iterations_that_do_not_converge(caplog):
     graph, parameters = batch()
-    with pytest.raises(ModelError, match="after 2 iterations"):
-        equilibrate(graph, INTERACTION, *parameters, iterative=True, max_iterations=2)
+    settings = {"iterative": True, "max_iterations": 2}
+    with pytest.raises(ModelError, match=r"after 2 iterations.*\(4 of 5 structures"):
+        equilibrate(graph, INTERACTION, *parameters, **settings)
+    failed, exact = failure("warn"), equilibrate(graph, INTERACTION, *parameters).charges
+    for _ in range(3):
+        found = equilibrate(graph, INTERACTION, *parameters, **settings, failed=failed)
+    assert failed.count == 3 and len(caplog.messages) == 2  # the first and the second
+    assert "Solves that failed so far: 2" in caplog.messages[1]
+    assert 1e-4 < float((found.charges - exact).abs().max()) < 0.2  # what was reached
+    assert float(found.convergence[0].residual.max()) > 1e-10
+
+
+def test_unknown_ways_to_fail():
+    with pytest.raises(ConfigError, match="Did you mean 'warn'"):
+        failure("warning")
+
+
+def test_geometry_is_bound_once_for_all_solves(monkeypatch):
+    """For the energy, for the iterations, and once in each derivative of the solution; never for a solve more."""
+    graph, parameters = batch()
+    positions, binds, bind = graph.positions.clone().requires_grad_(), [], LatticeInteraction.bind
+    monkeypatch.setattr(LatticeInteraction, "bind", lambda *args: binds.append(1) or bind(*args))
+    found = equilibrate(graph.deformed(positions), INTERACTION, *parameters, iterative=True)
+    assert len(binds) == 2
+    torch.autograd.grad(found.charges.square().sum(), positions)
+    assert len(binds) == 3 and len(found.convergence) == 2
 
 
 @pytest.mark.parametrize("iterative", [False, True])

@@ -23,6 +23,7 @@ ELEMENT_CHARGES = {1: 0.4, 6: -0.3, 7: 0.7, 8: -0.6}
 class CoulombBattery(TermBattery):
     """With charges by element: no learned part at all."""
 
+    conserves = ()
     heads = {
         "charges": {
             "_target_": "eqff.heads.formal_charges.FormalCharges",
@@ -184,6 +185,27 @@ def test_second_derivatives(atoms: Atoms, mesh_from: int):
     strain = torch.zeros(1, 3, 3, dtype=torch.float64)
     inputs = [value.requires_grad_() for value in (graph.positions.clone(), strain, charges_of([atoms]))]
     assert torch.autograd.gradgradcheck(energy, inputs, atol=1e-4, rtol=1e-3, fast_mode=True)
+
+
+def test_mesh_derivatives():
+    """Forces and stress of every periodicity in one batch, against differences; the battery runs on waves."""
+    structures = [EVERY[name] for name in ("slab", "crystal", "wire", "molecule")]
+    interaction = LatticeInteraction(PointKernel(), 4.0, 1e-6, mesh_from=1)
+    graph, charges = graph_of(structures, interaction.neighbour_lists, torch.float64), charges_of(structures)
+
+    def energy(positions, strain):
+        return interaction.bind(graph.deformed(positions, strain)).energy(charges)
+
+    strain = torch.zeros(4, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(energy, (graph.positions.clone().requires_grad_(), strain), atol=1e-5, rtol=1e-4)
+
+
+def test_refused_charged_cells():
+    graph = graph_of([molecule(1), crystal(4)], Coulomb().neighbour_lists, torch.float64)
+    charges = charges_of([molecule(1), crystal(4)]) + 0.1
+    assert bool(Coulomb()(graph, {"charges": charges})["energy"].isfinite().all())
+    with pytest.raises(ModelError, match="Structure 1 of the batch is periodic in 3 .* net charge of 0.6 e"):
+        Coulomb(charged_cell="refuse")(graph, {"charges": charges})
 
 
 def test_charged_cells_have_a_background():

@@ -87,6 +87,27 @@ class HardCutoff(Sound):
         return (lengths < CUTOFF).to(lengths.dtype)
 
 
+class HardCutoffOfImages(Sound):
+    """Smooth in open structures only."""
+
+    def pairs(self, graph):
+        vectors, lengths, weights = super().pairs(graph)
+        periodic = graph.pbc.any(dim=1)[graph.batch[graph.local.receiver]]
+        hard = (lengths < CUTOFF).to(lengths.dtype) * (weights / self.cut(lengths).clamp(min=1e-30)).detach()
+        return vectors, lengths, torch.where(periodic, 0.1 * hard.clamp(max=1.0), weights)
+
+
+class LeaksCharge(Sound):
+    """Charges that miss the total by a millionth."""
+
+    writes = ("charges",)
+
+    def forward(self, graph, fields):
+        counts = torch.bincount(graph.batch, minlength=graph.num_structures)
+        charges = ((graph.total_charge + 3e-6) / counts)[graph.batch]
+        return {**super().forward(graph, fields), "charges": charges}
+
+
 class KinkedCutoff(Sound):
     """The energy is continuous, its slope is not."""
 
@@ -189,7 +210,10 @@ MISTAKES = [
     (ScalesWithSize, "test_supercell", ()),
     (ScalesWithSize, "test_far_fragments_add_up", ()),
     (HardCutoff, "test_smooth_at_cutoffs", ()),
+    (HardCutoffOfImages, "test_smooth_at_cutoffs", ()),
     (KinkedCutoff, "test_smooth_at_cutoffs", ()),
+    (LeaksCharge, "test_totals_hold", (torch.float64,)),
+    (LeaksCharge, "test_totals_hold", (torch.float32,)),
     (WholeList, "test_longer_neighbour_lists_change_nothing", ()),
     (ForgetsGradient, "test_forces_are_minus_the_gradient", ()),
     (ForgetsGradient, "test_virial_and_stress_are_strain_derivatives", ()),

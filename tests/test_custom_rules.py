@@ -1,0 +1,53 @@
+"""Every derivative that eqff writes itself (`torch.autograd.Function`) is checked to second order somewhere."""
+
+import ast
+from pathlib import Path
+
+import eqff
+
+PACKAGE, TESTS = Path(eqff.__file__).parent, Path(__file__).parent
+
+CHECKED = {
+    "longrange/bessel.py:_K0": "longrange/test_bessel.py:test_values_and_derivatives",
+    "longrange/bessel.py:_K1": "longrange/test_bessel.py:test_values_and_derivatives",
+    "longrange/conjugate_gradient.py:_ImplicitSolve": (
+        "longrange/test_equilibration.py:test_derivatives_against_differences"
+    ),
+    "longrange/transfer_iterations.py:_ImplicitTransfer": (
+        "longrange/test_charge_transfer.py:test_derivatives_against_differences"
+    ),
+    "longrange/induction/implicit.py:LocalField": (
+        "longrange/induction/test_induced_dipoles.py:test_derivatives_against_differences"
+    ),
+    "longrange/induction/implicit.py:StationaryEnergy": (
+        "longrange/induction/test_induced_dipoles.py:test_derivatives_against_differences"
+    ),
+}
+"""Rule: the test that gives it to gradgradcheck."""
+
+ELSEWHERE = {
+    "longrange/bessel.py:_ConstantBessel": "has no derivative (test_bessel.py)",
+    "dispersion/mbd/matrix_sqrt.py": "tests/dispersion/mbd/test_matrix_sqrt.py checks all of its rules",
+}
+
+
+def rules():
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if any(base.endswith("autograd.Function") for base in bases):
+                found.add(f"{path.relative_to(PACKAGE).as_posix()}:{node.name}")
+    return {rule for rule in found if rule not in ELSEWHERE and rule.split(":")[0] not in ELSEWHERE}
+
+
+def test_every_rule_has_its_test():
+    assert rules() == set(CHECKED), "give a new rule to gradgradcheck in a test, and name that here"
+
+
+def test_those_tests_check_second_derivatives():
+    for place in CHECKED.values():
+        path, name = place.split(":")
+        functions = [n for n in ast.walk(ast.parse((TESTS / path).read_text())) if isinstance(n, ast.FunctionDef)]
+        (body,) = [ast.unparse(function) for function in functions if function.name == name]
+        assert "gradgradcheck(" in body, place
