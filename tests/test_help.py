@@ -63,7 +63,9 @@ def test_misspelt_topics_get_a_suggestion(group, data):
         help_page(CONF, "train", [wrong])
 
 
-@pytest.mark.parametrize(("command", "folder"), [("train", ""), ("evaluate", "commands"), ("simulate", "commands")])
+@pytest.mark.parametrize(
+    ("command", "folder"), [("train", ""), ("evaluate", "commands"), ("simulate", "commands"), ("spectrum", "commands")]
+)
 def test_help_prints_the_settings_and_runs_nothing(command, folder, capsys):
     run_command(lambda cfg: pytest.fail("ran"), command, ["--help"], folder)
     shown = capsys.readouterr().out

@@ -147,9 +147,7 @@ def labelled_reactivity(frames: Sequence[AtomicData]) -> dict[str, Reactivity]:
         charge = round(float(frame.total_charge))
         if states.setdefault(charge, frame) is not frame:
             raise DataError(f"{frame.place}: the charge state {charge:+d} appears twice in group '{frame.group}'.")
-    return {
-        name: _from_labels(states) for name, states in groups.items() if len(states.keys() & set(STEPS)) > 1
-    }
+    return {name: _from_labels(states) for name, states in groups.items() if len(states.keys() & set(STEPS)) > 1}
 
 
 def _from_labels(states: dict[int, AtomicData]) -> Reactivity:
