@@ -122,3 +122,30 @@ def test_tables(tmp_path):
     assert len(atoms) == 5 and sum(row["fukui_plus"] for row in atoms) == pytest.approx(1.0)
     stored = list(csv.DictReader(write_csv(tmp_path / "r.csv", rows).open(encoding="utf-8")))
     assert float(stored[0]["hardness (eV)"]) == result[0].hardness
+
+
+QEQ = {"_target_": "eqff.heads.charge_equilibration.ChargeEquilibration", "hidden": 4}
+COULOMB = {"_target_": "eqff.terms.coulomb.Coulomb", "short_range": "switch", "switch": [1.0, 4.0]}
+ENERGY_OF_CHARGES = {"_target_": "eqff.terms.field_energy.FieldEnergy"}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"heads": {"charges": QEQ}, "terms": LOCAL | {"equilibration": ENERGY_OF_CHARGES}},
+        {"exchanges": NSE, "terms": LOCAL | {"coulomb": COULOMB}},
+    ],
+    ids=["equilibration", "coulomb"],
+)
+def test_long_range_terms_answer_the_charge(parts):
+    """Energies of electrostatic terms are in I and A, and charges follow the state: Fukui functions sum to one."""
+    model, structure = potential(**parts), frame(1)
+    (found,) = reactivity(model, [structure], multiplicities=(2, 2))
+    states = [frame(1, *state) for state in ((-1, 2), (0, 1), (1, 2))]
+    predictions = [predict(model, [state], labels=("energy",))[0] for state in states]
+    assert found.energies == pytest.approx([float(p.labels["energy"]) for p in predictions], abs=1e-10)
+    electrostatic = [sum(e for name, e in p.terms.items() if name != "local") for p in predictions]
+    assert np.ptp(electrostatic) > 1e-2
+    for fukui in (found.fukui_plus, found.fukui_minus, found.fukui_zero):
+        assert fukui.sum() == pytest.approx(1.0, abs=1e-9)
+    assert np.isfinite(found.hardness) and np.ptp(found.charges, axis=0).min() > 0
