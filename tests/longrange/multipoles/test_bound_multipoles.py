@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -18,6 +19,7 @@ from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.longrange.multipoles.switching import SwitchedDamping
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import crystal, molecule, slab, wire
+from eqff.units import COULOMB_CONSTANT
 
 EVERY = {"molecule": molecule(1), "wire": wire(2), "slab": slab(3), "crystal": crystal(4)}
 NUMBER = sum(map(len, EVERY.values()))
@@ -213,3 +215,24 @@ def test_what_was_not_bound_is_refused():
     wide = GaussianDamping(torch.full((len(EVERY["crystal"]),), 4.0, dtype=torch.float64))
     with pytest.raises(ModelError, match="Raise cutoff to"):
         bound_to([EVERY["crystal"]], wide)
+
+
+def test_potentials_of_points_are_harmonic():
+    """The gradient of the field has no trace away from charges; a charged crystal has that of its background."""
+    moments = random_moments(NUMBER)
+    bound = bound_to(EVERY.values(), accuracy=1e-10)
+    trace = bound.fields(moments, 2).gradient.diagonal(dim1=1, dim2=2).sum(dim=1)
+    graph = bound.graph
+    totals = torch.zeros(4, dtype=torch.float64).index_add(0, graph.batch, moments.charges)
+    volume = torch.where(graph.volume > 0, graph.volume, torch.inf)
+    expected = -4 * torch.pi * COULOMB_CONSTANT * totals / volume
+    torch.testing.assert_close(trace, expected[graph.batch], rtol=0, atol=1e-6)
+
+
+def test_nothing_jumps_at_the_cutoff_however_low_the_accuracy():
+    moments, energies = random_moments(2), []
+    for distance in (5.0 - 1e-7, 5.0 + 1e-7):
+        atoms = Atoms("HF", [[0, 0, 0], [0, 0, distance]], cell=[20.0] * 3, pbc=True)
+        atoms.info.update(total_charge=0, multiplicity=1)
+        energies.append(bound_to([atoms], cutoff=5.0, accuracy=0.05).energy(moments))
+    torch.testing.assert_close(*energies, rtol=0, atol=1e-5)
