@@ -47,6 +47,7 @@ class Multipoles(Term):
     """
 
     level = "structure"
+    compiles = False
 
     def __init__(
         self,
