@@ -10,7 +10,7 @@ from typing import Any
 from eqff.comparison.run import Run
 
 UNKNOWN = "not known"
-_ENERGY_TOLERANCE = 1e-6  # eV: least squares on another number of threads differ by less
+_ENERGY_TOLERANCE = 1e-5  # eV: least squares on another number of threads differ by less
 _RELATIVE_TOLERANCE = 1e-6  # of the numbers by which sets are told apart
 _SHOWN = 4
 
@@ -101,7 +101,7 @@ def _reference_energies(runs: Sequence[Run]) -> list[str | None]:
 def _energies(energies: Mapping[str, float], elements: Sequence[str]) -> str:
     if not elements:
         return "known"
-    shown = [f"{e} {energies[e]:.4f}" if e in energies else f"no {e}" for e in elements[:_SHOWN]]
+    shown = [f"{e} {energies[e]:.6f}" if e in energies else f"no {e}" for e in elements[:_SHOWN]]
     more = f" and {len(elements) - _SHOWN} more" if len(elements) > _SHOWN else ""
     return f"{', '.join(shown)} eV{more}"
 

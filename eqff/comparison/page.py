@@ -8,17 +8,18 @@ from html import escape
 from pathlib import Path
 
 from eqff.comparison.comparison import Comparison, Group
+from eqff.comparison.settings import ABSENT
 from eqff.comparison.tables import Cell, Table
 from eqff.comparison.texts import LEGEND, warnings
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 86rem; margin: 2rem auto; padding: 0 1rem; }
 h2 { border-bottom: 1px solid #ccc; padding-bottom: .2rem; margin-top: 2.5rem; }
 h3 { margin: 1.6rem 0 .4rem; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e3e3; text-align: left; white-space: nowrap; }
-td.text { white-space: normal; max-width: 26rem; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #e3e3e3; text-align: left; }
+td.number, td:first-child { white-space: nowrap; }
 th { cursor: pointer; background: #f4f4f4; border-bottom: 2px solid #bbb; }
 td.number { text-align: right; }
 td.best { font-weight: bold; color: #00674b; }
@@ -74,7 +75,8 @@ def _notes(notes: Sequence[str]) -> list[str]:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    heads = [escape(column).replace(".", ".<wbr>") for column in table.columns]  # full names of settings may break
+    head = "".join(f"<th>{text}</th>" for text in heads)
     body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return f"<div class='table'><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
 
@@ -82,7 +84,9 @@ def _table(table: Table) -> str:
 def _cell(cell: Cell) -> str:
     kind = "number" if cell.value is not None else "text"
     classes = f"{kind} best" if cell.best else kind
-    sort_key = "" if cell.text == "–" else f" data-value='{escape(str(cell.value if kind == 'number' else cell.text))}'"
+    sort_key = (
+        "" if cell.text == ABSENT else f" data-value='{escape(str(cell.value if kind == 'number' else cell.text))}'"
+    )
     return f"<td class='{classes}'{sort_key}>{escape(cell.text)}</td>"
 
 

@@ -118,7 +118,7 @@ UNLIKE = {
     "training data": ({"data_report.json": setter("data_hash", value="f" * 64)}, "hash ffffffffffff"),
     "split": ({"splits.json": setter("val", value=[0])}, ""),
     "level of theory": ({"data_report.json": setter("reference_energies", "level_of_theory", value="PBE")}, "'PBE'"),
-    "E0": ({"data_report.json": setter("reference_energies", "eV", "1", value=-13.6)}, "H -13.6000 eV"),
+    "E0": ({"data_report.json": setter("reference_energies", "eV", "1", value=-13.6)}, "H -13.600000 eV"),
     "test set far": ({"data_report.json": other_set}, "7 frames"),
     "unit of far/forces_mae": ({"evaluation/far.json": other_unit}, "eV/Å"),
 }
@@ -139,10 +139,12 @@ def test_what_is_not_comparable_is_named_with_its_values(what, trained, copy):
     assert f"Not comparable: {what}" in markdown(compared(trained, odd))
 
 
-def test_fits_of_reference_energies_may_differ_in_their_last_digits(trained, copy):
+@pytest.mark.parametrize(("change", "told"), [(1e-9, False), (3e-6, False), (2e-5, True)])
+def test_fits_of_reference_energies_may_differ_in_their_last_digits(change, told, trained, copy):
     energy = json.loads((trained / "data_report.json").read_text())["reference_energies"]["eV"]["1"]
-    change = setter("reference_energies", "eV", "1", value=energy + 1e-9)
-    assert group_of(trained, copy("odd", json_files={"data_report.json": change})).differences == ()
+    shifted = setter("reference_energies", "eV", "1", value=energy + change)
+    group = group_of(trained, copy("odd", config={"dtype": "float64"}, json_files={"data_report.json": shifted}))
+    assert [difference.what for difference in group.differences] == ["E0"] * told
 
 
 def test_unfinished_runs_are_marked_and_not_ranked(study, copy):
