@@ -44,6 +44,7 @@ class ManyBodyDispersion(Term):
     """
 
     level = "structure"
+    compiles = False
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ class TkatchenkoScheffler(Term):
     """
 
     level = "atom"
+    compiles = False
 
     def __init__(
         self,

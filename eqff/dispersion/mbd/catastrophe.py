@@ -52,7 +52,8 @@ def require_positive_screened(polarizability: Tensor, layout: BlockLayout, pairs
         name = f"structure {int(layout.padding.batch[atom])} of the batch"
         raise ModelError(
             f"Many-body dispersion of {name}, {_nearest(atom, pairs)}: screening gives atom {atom} a polarizability "
-            f"of {float(polarizability[atom]):.4g} Å³. {REMEDY}"
+            f"of {float(polarizability.detach()[atom]):.4g} Å³. {REMEDY} Without screening (screening=false) this can't "
+            "happen."
         )
 
 
@@ -61,8 +62,9 @@ def _nearest(atom: int, pairs: AllPairs) -> str:
     partners = (pairs.receiver == atom).nonzero()[:, 0]
     if not len(partners):
         return f"atom {atom} of the batch"
-    best = partners[pairs.lengths.detach()[partners].argmin()]
-    return f"atoms {atom} and {int(pairs.sender[best])} of the batch, {float(pairs.lengths[best]):.3f} Å apart"
+    lengths = pairs.lengths.detach()[partners]
+    nearest = int(pairs.sender[partners[lengths.argmin()]])
+    return f"atoms {atom} and {nearest} of the batch, {float(lengths.min()):.3f} Å apart"
 
 
 def _where(sample: int, mode: Tensor, matrix: Tensor, layout: BlockLayout, pairs: AllPairs) -> str:

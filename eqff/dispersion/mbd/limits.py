@@ -15,8 +15,8 @@ from eqff.dispersion.mbd.settings import MBDSettings
 from eqff.errors import ModelError
 from eqff.longrange.tuning import FADE
 
-COPIES = 8
-"""Arrays of each size that forces hold at once; as measured, rounded up."""
+SCREENING_COPIES, OSCILLATOR_COPIES = 9, 24
+"""Arrays of each size that training on forces holds at once, as measured."""
 
 
 def require_memory(graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], settings: MBDSettings) -> None:
@@ -36,16 +36,17 @@ def require_memory(graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples
 
 
 def memory(graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], settings: MBDSettings) -> float:
-    """Estimate in GiB of what energy and forces of a batch take."""
+    """Estimate in GiB of what training on forces takes for a batch; forces alone take three quarters of it."""
     counts = torch.bincount(graph.batch, minlength=graph.num_structures)
     frequencies = settings.frequencies + 1 if settings.screening else 0
-    numbers = graph.num_structures * frequencies * (3 * int(counts.max())) ** 2 + 9 * len(pairs.lengths) * frequencies
+    screening = frequencies * (graph.num_structures * (3 * int(counts.max())) ** 2 + 9 * len(pairs.lengths))
+    oscillators = 0
     for samples in groups:
         size, of_samples = counts[samples.structure], torch.bincount(samples.structure, minlength=graph.num_structures)
         each = 1 if samples.at_origin else 2
-        numbers += each * len(samples) * (3 * int(size.max())) ** 2
-        numbers += each * 9 * int(of_samples[graph.batch[pairs.receiver]].sum())
-    return COPIES * 8 * numbers / 2**30
+        blocks = int(of_samples[graph.batch[pairs.receiver]].sum())
+        oscillators += each * (len(samples) * (3 * int(size.max())) ** 2 + 9 * blocks)
+    return (SCREENING_COPIES * screening + OSCILLATOR_COPIES * oscillators) * 8 / 2**30
 
 
 def require_reach(graph: AtomicGraph, atoms: DispersionAtoms, settings: MBDSettings) -> None:
