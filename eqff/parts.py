@@ -81,7 +81,13 @@ class Exchange(Part, ABC):
 
     A constructor is offered ``elements``, ``channels`` and ``num_passes``. What it writes is kept for every pass: field
     ``x`` holds the last pass's value and ``pass_x`` all of them, stacked along dimension 1.
+
+    Attributes:
+        reads_previous: Whether `forward` is given a fourth argument: what it wrote after the pass before, nothing at
+            the first one.
     """
+
+    reads_previous: bool = False
 
     @abstractmethod
     def forward(self, index: int, features: Tensor, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:

@@ -163,8 +163,8 @@ class Potential(nn.Module):
         plain = [f"model.{place}" for place, part in self.ordered_parts().items() if not part.compiles]
         if plain:
             raise ModelError(
-                f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of waves "
-                "from the cell), or derivatives are taken inside. Train with training.compile=false."
+                f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of "
+                "waves from the cell), or derivatives are taken inside. Train with training.compile=false."
             )
         self._compile = True
 
@@ -217,7 +217,9 @@ class Potential(nn.Module):
         for index in range(self.backbone.num_passes):
             features = self.backbone.interact(index, features, graph, prepared)
             for exchange in self.exchanges.values():
-                features, written = exchange(index, features, graph)
+                previous = {name: passes[name][-1] for name in exchange.writes if name in passes}
+                more = (previous,) if exchange.reads_previous else ()
+                features, written = exchange(index, features, graph, *more)
                 for name, value in written.items():
                     passes.setdefault(name, []).append(value)
             scalars.append(features[:, 0, :])

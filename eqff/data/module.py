@@ -22,6 +22,7 @@ from eqff.data.reference_energies import ChargeChoice, Choice, reference_energie
 from eqff.data.reference_set import ReferenceSet, require_charge_references
 from eqff.data.report import DatasetReport
 from eqff.data.report_files import print_report, write_report
+from eqff.data.set_checks import CHARGE_TOLERANCE
 from eqff.data.sets import Paths, SetReader, Sets
 from eqff.data.splits import Split, check_settings
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, mean_neighbours
@@ -59,6 +60,8 @@ class AtomicDataModule(lightning.LightningDataModule):
         main_level: The level to shift onto; that of the first training frame by default.
         energy_scale: eV; None for the root mean square of the training forces.
         min_distance: Å; atoms closer than this are an error.
+        charge_tolerance: e; structures whose charges miss the total charge by more (or spin charges the number of
+            unpaired electrons) are counted in the report, the worst by name.
         batch_size: Of a training batch, of all ranks together, in what ``batch_by`` says.
         batch_by: "structures": so many in each batch. "atoms" or "edges" (of neighbour lists): at most so many.
         eval_batch_size: The same of a validation or test batch; the training one by default.
@@ -97,6 +100,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         main_level: str | None = None,
         energy_scale: Positive | None = None,
         min_distance: NonNegative = 0.1,
+        charge_tolerance: NonNegative = CHARGE_TOLERANCE,
         batch_size: Count = 5,
         batch_by: Literal["structures", "atoms", "edges"] = "structures",
         eval_batch_size: Count | None = None,
@@ -130,7 +134,7 @@ class AtomicDataModule(lightning.LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.batch_by = batch_by
         self.drop_last, self.seed, self.num_workers = drop_last, seed, num_workers
-        self.sets = Sets()
+        self.sets, self.charge_tolerance = Sets(), charge_tolerance
         self.report: dict[str, DatasetReport] = {}
         self._lists: dict[str, float] = {}
 
@@ -182,7 +186,9 @@ class AtomicDataModule(lightning.LightningDataModule):
 
     def _report(self, name: str, frames: FrameSequence) -> DatasetReport:
         account = self.sets.accounts.get(name)
-        return make_report(name, frames, notes=self.sets.notes(name), unused=account.unused if account else None)
+        return make_report(
+            name, frames, notes=self.sets.notes(name, self.charge_tolerance), unused=account.unused if account else None
+        )
 
     # ------------------------------------------------------------------ for the model
 

@@ -12,12 +12,18 @@ from eqff.data.columns import Columns
 from eqff.data.frame_sequence import as_frames
 from eqff.errors import DataError
 
+CHARGE_TOLERANCE = 0.02
+"""e; what files of three digits for each of some ten atoms leave."""
 
-def check_set(frames: Sequence[AtomicData]) -> list[str]:
+_LISTED = 5  # structures whose sums are furthest off
+
+
+def check_set(frames: Sequence[AtomicData], charge_tolerance: float = CHARGE_TOLERANCE) -> list[str]:
     """Checks structures that were read together.
 
     Args:
         frames: With labels filled up by `fill_missing_labels`.
+        charge_tolerance: e; how far charges may miss the total charge, and spin charges the unpaired electrons.
 
     Returns:
         Lines on what is odd but possible.
@@ -26,7 +32,7 @@ def check_set(frames: Sequence[AtomicData]) -> list[str]:
         DataError: A label is zero throughout.
     """
     zeros: dict[str, _Zeros] = {}
-    sums = {name: _Sums(name) for name in _SUMS}
+    sums = {name: _Sums(name, about, about.limit or charge_tolerance) for name, about in _SUMS.items()}
     for columns in as_frames(frames).chunks():
         for name in columns.labels:
             zeros.setdefault(name, _Zeros(name)).add(columns)
@@ -131,23 +137,20 @@ class _Zeros:
 
 @dataclass(frozen=True)
 class _Sum:
-    """What the sum of a label over atoms should be."""
+    """What the sum of a label over atoms should be; no limit of its own: that of charges."""
 
-    limit: float
     text: str
     unit: str
     expected: Callable[[Columns], np.ndarray | float] = field(default=lambda columns: 0.0)
+    limit: float | None = None
 
 
 _SUMS = {
-    "charges": _Sum(0.02, "charges don't sum to the total charge", "e", lambda c: c.values["total_charge"]),
+    "charges": _Sum("charges don't sum to the total charge", "e", lambda c: c.values["total_charge"]),
     "spin_charges": _Sum(
-        0.02,
-        "spin charges don't sum to the number of unpaired electrons",
-        "",
-        lambda c: c.values["multiplicity"] - 1,
+        "spin charges don't sum to the number of unpaired electrons", "", lambda c: c.values["multiplicity"] - 1
     ),
-    "forces": _Sum(0.05, "forces don't sum to zero", "eV/Å"),
+    "forces": _Sum("forces don't sum to zero", "eV/Å", limit=0.05),
 }
 
 
@@ -156,21 +159,25 @@ class _Sums:
     """Structures of which the sum of a label is not what it should be."""
 
     name: str
+    about: _Sum
+    limit: float
     count: int = 0
-    worst: float = 0.0
-    place: str = ""
+    worst: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, columns: Columns) -> None:
-        about, complete = _SUMS[self.name], columns.complete(self.name)
-        errors = np.abs(columns.sums(columns.values[self.name]) - about.expected(columns))
-        errors = np.where(complete, errors.reshape(len(columns), -1).max(axis=1), 0.0)
-        self.count += int((errors > about.limit).sum())
-        index = int(errors.argmax())
-        if errors[index] > self.worst:
-            self.worst, self.place = float(errors[index]), columns.place(index)
+        sums = columns.sums(columns.values[self.name])
+        errors = np.abs(sums - self.about.expected(columns)).reshape(len(columns), -1).max(axis=1)
+        errors = np.where(columns.complete(self.name), errors, 0.0)
+        wrong = np.flatnonzero(errors > self.limit)
+        self.count += len(wrong)
+        first = wrong[np.argsort(-errors[wrong], kind="stable")[:_LISTED]]
+        found = [(float(errors[index]), columns.place(index)) for index in first]
+        self.worst = sorted(self.worst + found, key=lambda entry: -entry[0])[:_LISTED]
 
     def notes(self) -> list[str]:
-        about = _SUMS[self.name]
         if not self.count:
             return []
-        return [f"{about.text} in {self.count} frames, by up to {self.worst:.3g} {about.unit} ({self.place})"]
+        unit = f" {self.about.unit}" if self.about.unit else ""
+        each = "; ".join(f"{error:.3g}{unit} ({place})" for error, place in self.worst)
+        more = ", ..." if self.count > len(self.worst) else ""
+        return [f"{self.about.text} in {self.count} frames, by up to {each}{more}; told from {self.limit:g}{unit} on"]

@@ -14,7 +14,7 @@ from eqff.data.frame_sequence import FrameSequence, MemoryFrames
 from eqff.data.grouping import grouping
 from eqff.data.reading import Account, FrameSet, PathLike, Reading, read_set, resolve_paths
 from eqff.data.reference_energies import elements_of
-from eqff.data.set_checks import check_elements, check_required, check_set
+from eqff.data.set_checks import CHARGE_TOLERANCE, check_elements, check_required, check_set
 from eqff.data.splits import Split, read_split, split_indices
 from eqff.data.summary import count_common
 from eqff.errors import ConfigError, DataError
@@ -71,11 +71,11 @@ class Sets:
             check_elements(name, frames, known)
         check_required(train, require, self.accounts["train"].unused)
 
-    def notes(self, name: str) -> list[str]:
-        """Lines on what is odd about a set."""
+    def notes(self, name: str, charge_tolerance: float = CHARGE_TOLERANCE) -> list[str]:
+        """Lines on what is odd about a set; ``charge_tolerance`` as for `check_set`."""
         frames = self.frames[name]
         left_out = list(self.accounts[name].notes.values()) if name in self.accounts else []
-        notes = [*left_out, *check_set(frames)]
+        notes = [*left_out, *check_set(frames, charge_tolerance)]
         common = 0 if name == "train" else count_common(frames, self.frames["train"])
         return notes + ([f"{common} of these structures are in the training set too"] if common else [])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
 from eqff.exchange.feedback import Feedback
 from eqff.nn.equilibration import Readout, Weights, sharing
-from eqff.parts import Exchange
+from eqff.nn.reduce import segment_sum
+from eqff.parts import Exchange, Fields
 from eqff.ranges import Size
 
 
@@ -23,6 +25,8 @@ class NeutralChargeEquilibration(Exchange):
         hidden: Width of the nonlinear readout; 0 for a linear one alone.
         weights: How what is missing is shared out: "learned", "uniform", or "inverse_hardness" (linear charge
             equilibration), see `eqff.nn.equilibration`.
+        increments: Whether a pass reads changes of the charges of the pass before, as AIMNet2 does, or the charges
+            themselves.
 
     Raises:
         ConfigError: Another kind of weights.
@@ -30,15 +34,28 @@ class NeutralChargeEquilibration(Exchange):
 
     reads = ("total_charge",)
     writes = ("charges",)
+    reads_previous = True
 
-    def __init__(self, channels: int, num_passes: int, hidden: Size = 32, weights: Weights = "learned"):
+    def __init__(
+        self,
+        channels: int,
+        num_passes: int,
+        hidden: Size = 32,
+        weights: Weights = "learned",
+        increments: bool = False,
+    ):
         super().__init__()
+        self.increments = increments
         self.sharing = nn.ModuleList(sharing(weights) for _ in range(num_passes))
         self.readout = nn.ModuleList(Readout(channels, s.outputs, hidden, s.bias) for s in self.sharing)
         self.feedback = nn.ModuleList(Feedback(channels, 1) for _ in range(num_passes))
 
-    def forward(self, index: int, features: Tensor, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, index: int, features: Tensor, graph: AtomicGraph, previous: Fields
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """New features; ``charges`` in e, (N,)."""
         read = self.readout[index](features[:, 0])
-        charges = self.sharing[index](read, graph.total_charge, graph.batch)
+        start = previous["charges"] if self.increments and previous else torch.zeros_like(read[:, 0])
+        there = segment_sum(start.to(torch.float64), graph.batch, graph.num_structures)
+        charges = start + self.sharing[index](read, graph.total_charge - there, graph.batch)
         return self.feedback[index](features, charges[:, None]), {"charges": charges}

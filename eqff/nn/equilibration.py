@@ -130,7 +130,12 @@ class SpinChannels(nn.Module):
         self.broken_symmetry = broken_symmetry
 
     def forward(
-        self, scalars: Tensor, total_charge: Tensor, multiplicity: Tensor, batch: Tensor
+        self,
+        scalars: Tensor,
+        total_charge: Tensor,
+        multiplicity: Tensor,
+        batch: Tensor,
+        previous: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Charges in e and spin charges, (N,) each.
 
@@ -139,12 +144,15 @@ class SpinChannels(nn.Module):
             total_charge: e, (B,).
             multiplicity: 2S + 1, (B,).
             batch: Structure of each atom, (N,).
+            previous: Charges and spin charges, (N,) each, that what is read is added to; None for zero.
         """
         total_charge, unpaired = total_charge.to(torch.float64), multiplicity.to(torch.float64) - 1.0
         polarized = torch.ones_like(unpaired) if self.broken_symmetry else (unpaired > 0).to(torch.float64)
         polarized = polarized[batch]
         # float64 from here on: q and s are rounded once, so both totals hold to the last digit
         charge, spin, weight, difference = self.readout(scalars).to(torch.float64).unbind(dim=1)
+        if previous is not None:
+            charge, spin = charge + previous[0].to(torch.float64), spin + previous[1].to(torch.float64)
         spin, difference = polarized * spin, polarized * difference
         values = 0.5 * torch.stack([charge - spin, charge + spin], dim=1)
         weights = positive(torch.stack([weight - difference, weight + difference], dim=1))

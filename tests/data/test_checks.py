@@ -102,3 +102,16 @@ def test_sums_that_do_not_add_up_are_told():
     notes = check_set(frames)
     assert any("charges don't sum to the total charge in 1 frames, by up to 0.3 e" in note for note in notes)
     assert any("forces don't sum to zero in 1 frames, by up to 1 eV/Å" in note for note in notes)
+
+
+def test_sums_of_charges_are_told_structure_by_structure():
+    """The five worst by name; how far is too far can be set."""
+    frames = structures(waters(8))
+    for index, frame in enumerate(frames):
+        frame.charges = torch.tensor([-0.8 + 0.009 * index, 0.4, 0.4], dtype=torch.float64)
+    (note,) = check_set(frames)
+    assert "in 5 frames, by up to 0.063 e (" in note and note.count("frame ") == 5 and "..." not in note
+    assert note.index("0.063 e") < note.index("0.036 e") < note.index("0.027 e")
+    (note,) = check_set(frames, charge_tolerance=0.005)
+    assert "in 7 frames" in note and note.count("frame ") == 5 and ", ...; told from 0.005 e on" in note
+    assert check_set(frames, charge_tolerance=0.1) == []

@@ -23,6 +23,10 @@ class TestInverseHardness(EquilibrationChecks):
     exchange = {"_target_": TARGET, "hidden": 0, "weights": "inverse_hardness"}
 
 
+class TestIncrements(EquilibrationChecks):
+    exchange = {"_target_": TARGET, "hidden": 8, "increments": True}
+
+
 def test_linear_equilibration_is_the_minimum():
     """χ + η q is one number, the chemical potential, over all atoms of a structure."""
     read, batch = torch.randn(7, 2, dtype=torch.float64), torch.tensor([0, 0, 0, 0, 1, 1, 1])

@@ -114,3 +114,18 @@ class TestBrokenSymmetry(EquilibrationChecks):
     def test_singlets_may_have_spins_that_cancel(self):
         spins = self.predict(self.potential(), [closed_shell(molecule(63, 6))])["spin_charges"]
         assert float(spins.abs().max()) > 1e-3 and abs(float(spins.sum())) < 1e-12
+
+
+class TestIncrements(EquilibrationChecks):
+    exchange = {"_target_": TARGET, "hidden": 8, "increments": True}
+
+    def test_charges_of_the_pass_before_are_the_start(self):
+        """Where the second pass reads nothing, its charges are those of the first."""
+        potential = self.potential()
+        with torch.no_grad():
+            for parameter in potential.exchanges["exchange"].spin_channels[1].readout.parameters():
+                parameter.zero_()
+        prediction = self.predict(potential, many_states())
+        for name in ("pass_charges", "pass_spin_charges"):
+            first, second = prediction[name].unbind(dim=1)
+            assert float((second - first).abs().max()) < 1e-12 and float(first.abs().max()) > 1e-2
