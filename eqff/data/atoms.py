@@ -68,7 +68,7 @@ def to_atoms(data: AtomicData) -> Atoms:
         if name in all_properties:
             results[name] = value
         elif table.field(name).level == "atom":
-            atoms.arrays[name] = np.asarray(value)
+            atoms.arrays[name] = columns(np.asarray(value))
         else:
             atoms.info[name] = value
     if results:
@@ -81,3 +81,8 @@ def _plain(value: torch.Tensor, per_atom: bool) -> np.ndarray | float:
     if per_atom:
         return array
     return float(array[0]) if array.ndim == 1 else array[0]
+
+
+def columns(values: np.ndarray) -> np.ndarray:
+    """Values of atoms as extxyz can hold them: tensors (N, 3, 3) row by row as (N, 9)."""
+    return values.reshape(len(values), -1) if values.ndim > 2 else values

@@ -19,7 +19,7 @@ from eqff.checkpoints.atomic import replacing
 from eqff.checkpoints.plain import plain
 from eqff.data import fields as field_table
 from eqff.data.atomic_data import AtomicData
-from eqff.data.atoms import to_atoms
+from eqff.data.atoms import columns, to_atoms
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.metrics import Errors, Samples
 from eqff.evaluation.predictions import Prediction
@@ -202,8 +202,9 @@ def predicted_atoms(frame: AtomicData, prediction: Prediction) -> Atoms:
     atoms = to_atoms(frame)
     for name, value in prediction.labels.items():
         if field_table.field(name).level == "atom":
-            atoms.arrays[PREFIX + name] = np.asarray(value)
+            atoms.arrays[PREFIX + name] = columns(np.asarray(value))
         else:
             atoms.info[PREFIX + name] = value if np.ndim(value) else float(value)
     atoms.info.update({f"{PREFIX}energy_{name}": value for name, value in prediction.terms.items()})
     return atoms
+

@@ -15,8 +15,8 @@ from eqff.data.atoms import from_atoms
 from eqff.data.reading import read_frames
 from eqff.errors import DataError, ModelError
 from eqff.evaluation import count_states, evaluate_potential, figures, markdown, rich_report, to_dict, write_report
-from eqff.evaluation.predictions import predict
-from eqff.evaluation.report import composition_baseline
+from eqff.evaluation.predictions import Prediction, predict
+from eqff.evaluation.report import composition_baseline, write_predictions
 from eqff.testing.structures import closed_shell, crystal, molecule, one_of_each
 
 CONFIG = {
@@ -241,3 +241,13 @@ def test_composition_baseline():
     assert np.abs(np.delete(rest, 3)).max() < 1e-8
     same = [from_atoms(crystal(0))] * 3
     np.testing.assert_allclose(composition_baseline(same, np.array([1.0, 2.0, 6.0])), 3.0)
+
+
+def test_tensors_of_atoms_are_written_row_by_row(frames, tmp_path):
+    values = np.arange(9.0 * frames[0].num_nodes).reshape(-1, 3, 3)
+    frames[0].born_charges = torch.from_numpy(values)
+    labels = {"energy": np.array(1.0), "atomic_polarizabilities": values}
+    write_predictions(tmp_path / "tensors.extxyz", frames[:1], [Prediction(labels)])
+    found = read(tmp_path / "tensors.extxyz").arrays["predicted_atomic_polarizabilities"]
+    assert np.allclose(found, values.reshape(-1, 9))
+    assert np.allclose(read_frames(tmp_path / "tensors.extxyz")[0].born_charges.numpy(), values)
