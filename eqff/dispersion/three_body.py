@@ -47,37 +47,36 @@ class AxilrodTellerMuto(ExactModule):
             edges: Neighbours, at least within the cutoff.
             coefficients: C6 of pairs.
         """
-        num_atoms = coefficients.species.shape[0]
+        num_atoms, species = coefficients.species.shape[0], coefficients.species
         source = TripleSource.of(edges, self.cutoff, num_atoms)
+        # what belongs to one edge is computed once and not for each of its triples
+        faded = self.cutoff.weight(source.lengths) * coefficients.c6(source.receiver, source.sender).sqrt()
+        radii = self.radii[species[source.receiver], species[source.sender]]
+        arguments = (source, faded, radii, coefficients)
         ranges = list(source.ranges(CHUNK))
+        if len(ranges) == 1:
+            return self._piece(*ranges[0], *arguments)
         energy = torch.zeros(num_atoms, dtype=torch.float64, device=source.lengths.device)
         for start, stop in ranges:
-            if len(ranges) == 1:
-                energy = energy + self._piece(start, stop, source, coefficients)
-            else:
-                energy = energy + checkpoint(self._piece, start, stop, source, coefficients, use_reentrant=False)
+            energy = energy + checkpoint(self._piece, start, stop, *arguments, use_reentrant=False)
         return energy
 
-    def _piece(self, start: int, stop: int, source: TripleSource, coefficients: PairCoefficients) -> Tensor:
+    def _piece(
+        self, start: int, stop: int, source: TripleSource, faded: Tensor, radii: Tensor, coefficients: PairCoefficients
+    ) -> Tensor:
         """The share of the triples whose edge to j is in [start, stop), (N,)."""
+        species = coefficients.species
         to_j, to_k = self._triples(start, stop, source)
         i, j, k = source.receiver[to_j], source.sender[to_j], source.sender[to_k]
         across = torch.linalg.vector_norm(source.vectors[to_k] - source.vectors[to_j], dim=1)
         lengths = (source.lengths[to_j], source.lengths[to_k], across)
         product = lengths[0] * lengths[1] * lengths[2]
-        c9 = (coefficients.c6(i, j) * coefficients.c6(i, k) * coefficients.c6(j, k)).sqrt()
-        strength = (
-            self.s9
-            / HARTREE**0.5
-            * c9
-            * self._damping(product, i, j, k, coefficients.species)
-            * source.weights(to_j, to_k)
-        )
-        for length in lengths:
-            strength = strength * self.cutoff.weight(length)
-        third = strength * _angular(*(length.square() for length in lengths)) / product**3 / 3
-        num_atoms = coefficients.species.shape[0]
-        return sum(segment_sum(third, atom, num_atoms) for atom in (i, j, k))
+        reach = radii[to_j] * radii[to_k] * self.radii[species[j], species[k]]
+        damping = 1 / (1 + 6 * (reach / product) ** (self.exponent / 3))
+        faded_across = self.cutoff.weight(across) * coefficients.c6(j, k).sqrt()
+        c9 = faded[to_j] * faded[to_k] * faded_across * (self.s9 / HARTREE**0.5)
+        energy = source.weights(to_j, to_k) * c9 * damping * _angular(*(x.square() for x in lengths)) / product**3
+        return sum(segment_sum(energy / 3, atom, species.shape[0]) for atom in (i, j, k))
 
     def _triples(self, start: int, stop: int, source: TripleSource) -> tuple[Tensor, Tensor]:
         """Of the candidates, those whose third distance is within the cutoff."""
@@ -86,11 +85,6 @@ class AxilrodTellerMuto(ExactModule):
             across = torch.linalg.vector_norm(source.vectors[to_k] - source.vectors[to_j], dim=1)
             near = self.cutoff.contains(across)
             return to_j[near], to_k[near]
-
-    def _damping(self, product: Tensor, i: Tensor, j: Tensor, k: Tensor, species: Tensor) -> Tensor:
-        a, b, c = species[i], species[j], species[k]
-        radii = self.radii[a, b] * self.radii[a, c] * self.radii[b, c]
-        return 1 / (1 + 6 * (radii / product) ** (self.exponent / 3))
 
 
 def _angular(ij: Tensor, ik: Tensor, jk: Tensor) -> Tensor:

@@ -45,7 +45,8 @@ class D3(Term, ExactModule):
         cutoff: Of pairs, Å.
         coordination_cutoff: Of neighbours that count towards coordination numbers, Å.
         three_body_cutoff: Of each distance of a triple, Å.
-        fade: Å; over this distance everything goes to zero before its cutoff. 0 for a step there.
+        fade: Å; over this distance pairs and triples go to zero before their cutoffs; coordination too, but over no
+            more than a quarter of its cutoff. 0 for steps, as other programs have them.
         tail: Whether crystals and liquids have what lies beyond the cutoff of pairs, as uniformly filled space.
 
     Raises:
@@ -54,6 +55,7 @@ class D3(Term, ExactModule):
     """
 
     reads = ("numbers",)
+    compiles = False  # pairs are selected by value
 
     def __init__(
         self,
@@ -73,7 +75,8 @@ class D3(Term, ExactModule):
             raise ConfigError(f"damping: no '{damping}'.{did_you_mean(damping, METHODS)}")
         published = damping_parameters(METHODS[damping], functional, parameters)
         self.species, self.references = SpeciesIndex(elements), D3References(elements)
-        self.counted, radii = Cutoff(coordination_cutoff, fade), pair_radii(elements)
+        self.counted = Cutoff(coordination_cutoff, min(fade, coordination_cutoff / 4))  # bonds count whole
+        radii = pair_radii(elements)
         self.register_buffer("covalent_radii", rows(table("elements")["covalent_radii"], elements), persistent=False)
         moments = moment_roots(elements)
         form: Damping = (

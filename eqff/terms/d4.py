@@ -59,7 +59,8 @@ class D4(Term, ExactModule):
         three_body: Whether triples are summed too, with which D4 was fitted.
         cutoff: Of pairs, Å.
         three_body_cutoff: Of each distance of a triple, Å.
-        fade: Å; over this distance everything goes to zero before its cutoff. 0 for a step there.
+        fade: Å; over this distance pairs and triples go to zero before their cutoffs. 0 for steps, as other programs
+            have them.
         tail: Whether crystals and liquids have what lies beyond the cutoff of pairs, as uniformly filled space.
         accuracy: Of the lattice sums of EEQ.
 
@@ -67,6 +68,8 @@ class D4(Term, ExactModule):
         ConfigError: An unknown functional or parameter, parameters that are missing, an element beyond Z = 103, or a
             cutoff shorter than ``fade``.
     """
+
+    compiles = False  # pairs are selected by value
 
     def __init__(
         self,

@@ -35,6 +35,8 @@ class LearnedDispersion(Term):
         ConfigError: An element beyond Z = 103, or a cutoff shorter than ``fade``.
     """
 
+    compiles = False  # pairs are selected by value
+
     def __init__(
         self,
         elements: Sequence[int],
