@@ -17,7 +17,9 @@ from eqff.ranges import Count, InnerShare, Positive
 
 
 class ManyBodyDispersion(Term):
-    """MBD@rsSCS: oscillators at all atoms, coupled at long range [Ambrosetti et al., J. Chem. Phys. 140, 18A508 (2014)].
+    """MBD@rsSCS: oscillators at all atoms, coupled at long range.
+
+    [Ambrosetti, Reilly, DiStasio and Tkatchenko, J. Chem. Phys. 140, 18A508 (2014)]
 
     Batched diagonalisation, N³ in time and N² in memory: for structures of up to some hundred atoms. Open structures
     and crystals, slabs and wires, whose dipole sums are Ewald's. Nothing in it is learned; volume ratios may be.

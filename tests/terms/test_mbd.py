@@ -61,4 +61,11 @@ class TestPredictedVolumes(MBDBattery):
 
     backbone = MINIMAL_BACKBONE
     heads = {"volumes": {"_target_": "eqff.heads.volume_ratios.VolumeRatios", "hidden": 4, "start": VOLUMES}}
-    term = {**SMALL, "volume_ratios": "volume_ratios", "q_grid": None, "q_spacing": 1.0, "frequencies": 6, "cutoff": 12.0}
+    term = {
+        **SMALL,
+        "volume_ratios": "volume_ratios",
+        "q_grid": None,
+        "q_spacing": 1.0,
+        "frequencies": 6,
+        "cutoff": 12.0,
+    }

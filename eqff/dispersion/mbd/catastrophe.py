@@ -52,8 +52,8 @@ def require_positive_screened(polarizability: Tensor, layout: BlockLayout, pairs
         name = f"structure {int(layout.padding.batch[atom])} of the batch"
         raise ModelError(
             f"Many-body dispersion of {name}, {_nearest(atom, pairs)}: screening gives atom {atom} a polarizability "
-            f"of {float(polarizability.detach()[atom]):.4g} Å³. {REMEDY} Without screening (screening=false) this can't "
-            "happen."
+            f"of {float(polarizability.detach()[atom]):.4g} Å³. {REMEDY} With "
+            "screening=false nothing is screened."
         )
 
 
