@@ -14,7 +14,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from eqff.cli import _task_without_traceback, run_command
+from eqff.cli import run_command, without_traceback
 from eqff.config import config_directory
 from eqff.overrides import HYDRA_VERSION_BASE
 from eqff.training.quiet import quiet_libraries
@@ -59,7 +59,7 @@ def run_whole(command: str, argv: Sequence[str]) -> None:
 def run_composed(command: str, cfg: DictConfig) -> None:
     """The command from its composed config on, as `run_command` goes on from there."""
     quiet_libraries()
-    _task_without_traceback(getattr(importlib.import_module(f"eqff.{command}"), command), cfg)
+    without_traceback(getattr(importlib.import_module(f"eqff.{command}"), command), cfg)
 
 
 def refuses(capsys, run: Callable[[], None], *expected: str) -> None:
