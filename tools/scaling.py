@@ -165,18 +165,20 @@ def draw(points: Sequence[Point], path: Path) -> Path:
         own = [(kind, threads) for kind in names for threads in sorted({p["threads"] for p in points})]
         for (kind, threads), colour in zip(own, COLOURS, strict=False):
             rows = [p for p in points if (p["kind"], p["threads"]) == (kind, threads)]
-            for panel, value in zip(panels, ("wall", "memory_mib"), strict=True):
+            if not rows:
+                continue
+            for panel, value in zip(panels, ("cpu", "memory_mib"), strict=True):
                 label = f"{names[kind]}, {threads} thread{'s' if threads > 1 else ''}"
                 panel.loglog(
                     [p["atoms"] for p in rows], [p[value] for p in rows], "o-", ms=3, color=colour, label=label
                 )
-        for panel, text in zip(panels, ("wall time, s", "peak memory, MiB"), strict=True):
+        for panel, text in zip(panels, ("CPU time, s", "peak memory, MiB"), strict=True):
             ends = np.array([LARGE, max(p["atoms"] for p in points)], dtype=float)
             low = panel.get_ylim()[0] * 2.5
             panel.loglog(ends, low * ends / ends[0], "--", color=GREY, label="proportional to N")
             panel.set_xlabel("atoms")
             panel.set_ylabel(text)
-        panels[0].legend()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return save_figure(figure, path)
 
 
