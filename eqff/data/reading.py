@@ -124,9 +124,7 @@ class Reading:
             units_known=reader.has_units,
         )
 
-    def frames(
-        self, file: Path, records: Iterable[Record], account: Account
-    ) -> Iterator[tuple[AtomicData, float]]:
+    def frames(self, file: Path, records: Iterable[Record], account: Account) -> Iterator[tuple[AtomicData, float]]:
         """The checked structures of records of one file, one after the other, each with its shortest distance in Å."""
         converter, stated = self.converter(reader_for(file)), stated_level(file, self.level_of_theory)
         for record in records:

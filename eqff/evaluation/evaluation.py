@@ -150,9 +150,7 @@ def _parts(frames: Sequence[AtomicData], samples: Mapping[str, Samples]) -> dict
     return {kind: dict(sorted(found.items())) for kind, found in parts.items()}
 
 
-def _by_pass(
-    frames: Sequence[AtomicData], predictions: Sequence[Prediction], samples: Mapping[str, Samples]
-) -> ByPart:
+def _by_pass(frames: Sequence[AtomicData], predictions: Sequence[Prediction], samples: Mapping[str, Samples]) -> ByPart:
     """Errors after each pass, of what exchanges write."""
     parts: ByPart = {}
     for name, sample in samples.items():

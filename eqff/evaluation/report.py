@@ -207,4 +207,3 @@ def predicted_atoms(frame: AtomicData, prediction: Prediction) -> Atoms:
             atoms.info[PREFIX + name] = value if np.ndim(value) else float(value)
     atoms.info.update({f"{PREFIX}energy_{name}": value for name, value in prediction.terms.items()})
     return atoms
-

@@ -11,8 +11,7 @@ import h5py
 import numpy as np
 
 HEADER = (
-    "Properties=species:S:1:pos:R:3:forces:R:3 energy={energy} total_charge={charge} multiplicity={spin} "
-    'pbc="F F F"'
+    'Properties=species:S:1:pos:R:3:forces:R:3 energy={energy} total_charge={charge} multiplicity={spin} pbc="F F F"'
 )
 WATER = (("O", 0.0, 0.0, 0.12), ("H", 0.0, 0.76, -0.47), ("H", 0.0, -0.76, -0.47))
 
