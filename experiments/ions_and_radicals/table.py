@@ -1,10 +1,10 @@
-"""Tables and figure of finished runs: python table.py DATA_FOLDER OUTPUT_FOLDER."""
+"""Tables and figure of finished runs, a folder MODEL-SEED each: python table.py DATA_FOLDER OUTPUT_FOLDER."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,28 +16,37 @@ from eqff.data.reading import read_frames
 from eqff.evaluation.predictions import predict
 from eqff.observables import Reactivity, labelled_reactivity, reactivity
 
-RUNS = ("equilibration", "input", "attention")
-LABELS = ("charges", "spin_charges")
+MODELS = ("equilibration", "input", "attention")
+LABELS = {"charges": "charges", "spin_charges": "spin charges"}
+FRAMES = {"all frames": 1, "open shells": 2}
+"""Sets of test frames and the least multiplicity in each."""
+ERRORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "MAE": lambda error: np.abs(error).mean(axis=0),
+    "RMSE": lambda error: np.sqrt((error**2).mean(axis=0)),
+}
+Columns = dict[tuple[str, str], np.ndarray]
+"""By label and set of frames."""
 
 
-def finished(folder: Path) -> bool:
-    """Whether there is a run that came to its end."""
-    result = folder / "result.json"
-    return result.exists() and not json.loads(result.read_text(encoding="utf-8"))["interrupted"]
+def runs(output: Path) -> Iterator[tuple[str, Path]]:
+    """Model and folder of all runs that came to their end, model by model."""
+    for name in MODELS:
+        for result in sorted(output.glob(f"{name}-*/result.json")):
+            if not json.loads(result.read_text(encoding="utf-8"))["interrupted"]:
+                yield name, result.parent
 
 
-def errors_by_pass(model: eqff.Potential, frames: Sequence[AtomicData]) -> dict[str, np.ndarray]:
-    """MAE and RMSE after each pass, (passes, 2): charges of all atoms, spin charges of open shells, in 10⁻³."""
-    predictions = predict(model, frames, labels=LABELS)
-    errors: dict[str, list[np.ndarray]] = {name: [] for name in LABELS}
-    for frame, prediction in zip(frames, predictions, strict=True):
-        for name in LABELS:
-            if name == "spin_charges" and float(frame.multiplicity) == 1:
-                continue  # there they are zero by construction
-            passes = prediction.passes.get(name, prediction.labels[name][:, None])
-            errors[name].append(1000 * (passes - frame[name].numpy()[:, None]))
-    stacked = {name: np.concatenate(found) for name, found in errors.items()}
-    return {name: np.stack([np.abs(e).mean(0), np.sqrt((e**2).mean(0))], axis=1) for name, e in stacked.items()}
+def differences(model: eqff.Potential, frames: Sequence[AtomicData]) -> Columns:
+    """Prediction less label of every atom after each pass, (N, passes), in 10⁻³ e."""
+    predictions = predict(model, frames, labels=tuple(LABELS))
+    found: Columns = {}
+    for label in LABELS:
+        for title, least in FRAMES.items():
+            chosen = [pair for pair in zip(frames, predictions, strict=True) if float(pair[0].multiplicity) >= least]
+            passes = [given.passes.get(label, given.labels[label][:, None]) for _, given in chosen]
+            labels = [frame[label].numpy()[:, None] for frame, _ in chosen]
+            found[label, title] = 1000 * (np.concatenate(passes) - np.concatenate(labels))
+    return found
 
 
 def vertical(found: Sequence[Reactivity]) -> np.ndarray:
@@ -45,56 +54,83 @@ def vertical(found: Sequence[Reactivity]) -> np.ndarray:
     return np.array([[r.ionization_potential, r.electron_affinity] for r in found])
 
 
-def mean_error(predicted: np.ndarray, labels: np.ndarray) -> str:
-    """Mean absolute errors as cells of a table; a molecule that lacks a state is left out where that is needed."""
-    return " | ".join(f"{error:.3f}" for error in np.nanmean(np.abs(predicted - labels), axis=0))
+def cell(values: Sequence[float], digits: int) -> str:
+    """Mean over seeds, with their standard deviation where there are several."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def redox_rows(models: dict[str, eqff.Potential], train: list[AtomicData], test: list[AtomicData]) -> list[str]:
-    """A row for each model, and one for the mean over the training set."""
-    labelled = labelled_reactivity(test)
-    neutral = {frame.group: frame for frame in test if float(frame.total_charge) == 0}
-    groups = [group for group in labelled if group in neutral]
-    labels = vertical([labelled[group] for group in groups])
-    mean = np.nanmean(vertical(list(labelled_reactivity(train).values())), axis=0)
-    known = np.isfinite(labels).sum(axis=0)
-    rows = [
-        f"| model | IP, {known[0]} molecules (eV) | EA, {known[1]} molecules (eV) |",
-        "|---|---:|---:|",
-        f"| mean of the training set | {mean_error(np.broadcast_to(mean, labels.shape), labels)} |",
-    ]
-    for name, model in models.items():
-        found = reactivity(model, [neutral[group] for group in groups], multiplicities=(2, 2))
-        rows.append(f"| {name} | {mean_error(vertical(found), labels)} |")
-    return rows
+class Redox:
+    """Errors of vertical ionisation potentials and electron affinities of the neutral test molecules.
+
+    A molecule that lacks a charge state is left out where that is needed.
+    """
+
+    def __init__(self, train: list[AtomicData], test: list[AtomicData]):
+        labelled = labelled_reactivity(test)
+        neutral = {frame.group: frame for frame in test if float(frame.total_charge) == 0}
+        groups = [group for group in labelled if group in neutral]
+        self.frames = [neutral[group] for group in groups]
+        self.labels = vertical([labelled[group] for group in groups])
+        self.train_mean = np.nanmean(vertical(list(labelled_reactivity(train).values())), axis=0)
+
+    def errors(self, predicted: np.ndarray) -> np.ndarray:
+        """Mean absolute errors of IP and EA in eV, (2,)."""
+        return np.nanmean(np.abs(predicted - self.labels), axis=0)
+
+    def of_model(self, model: eqff.Potential) -> np.ndarray:
+        """The same of a model."""
+        return self.errors(vertical(reactivity(model, self.frames, multiplicities=(2, 2))))
+
+    def table(self, errors: dict[str, list[np.ndarray]]) -> str:
+        """A row for each model, and one for the mean over the training set."""
+        known = np.isfinite(self.labels).sum(axis=0)
+        rows = {"mean of the training set": [self.errors(self.train_mean)], **errors}
+        lines = [f"| MAE (eV) | IP, {known[0]} molecules | EA, {known[1]} molecules |", "|---|---:|---:|"]
+        for name, of_seeds in rows.items():
+            lines.append(f"| {name} | {' | '.join(cell(values, 3) for values in zip(*of_seeds, strict=True))} |")
+        return "\n".join(lines)
 
 
-def pass_rows(errors: dict[str, dict[str, np.ndarray]]) -> list[str]:
-    """A row for each pass of each model."""
-    rows = [
-        "| model | pass | charges MAE | charges RMSE (me) | spin charges MAE | spin charges RMSE (10⁻³) |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for name, found in errors.items():
-        for index, numbers in enumerate(np.concatenate([found[label] for label in LABELS], axis=1)):
-            place = str(index + 1) if found["charges"].shape[0] > 1 else "last"
-            rows.append(f"| {name} | {place} | {' | '.join(f'{number:.1f}' for number in numbers)} |")
-    return rows
+def pass_table(found: dict[str, list[Columns]], kind: str) -> str:
+    """A row for each pass of each model, in me and 10⁻³.
+
+    Args:
+        found: `differences` of each seed, by model.
+        kind: Which of `ERRORS`.
+    """
+    columns = [(label, title) for label in LABELS for title in FRAMES]
+    titles = " | ".join(f"{LABELS[label]}, {title}" for label, title in columns)
+    lines = [f"| {kind} (10⁻³ e) | seeds | pass | {titles} |", "|---|---:|---:|" + "---:|" * len(columns)]
+    for name, seeds in found.items():
+        errors = np.array(
+            [[ERRORS[kind](seed[column]) for column in columns] for seed in seeds]
+        )  # seeds, columns, passes
+        for index in range(errors.shape[2]):
+            place = str(index + 1) if errors.shape[2] > 1 else "last"
+            cells = " | ".join(cell(values, 1) for values in errors[:, :, index].T)
+            lines.append(f"| {name} | {len(seeds)} | {place} | {cells} |")
+    return "\n".join(lines)
 
 
-def figure(errors: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Mean absolute errors over passes; models that have charges at the end only are dashed lines."""
+def figure(found: dict[str, list[Columns]], path: Path) -> None:
+    """MAE over passes with the range of the seeds; models that have charges at the end only are dashed lines."""
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=(7, 3), layout="constrained")
-    titles = ("charges (me)", "spin charges of open shells (10⁻³)")
-    for axes, label, title in zip(canvas.subplots(1, 2), LABELS, titles, strict=True):
-        for index, (name, found) in enumerate(errors.items()):
-            values, colour = found[label][:, 0], f"C{index}"
-            if len(values) > 1:
-                axes.plot(range(1, len(values) + 1), values, "o-", color=colour, label=name)
+    panels = {
+        ("charges", "all frames"): "charges (me)",
+        ("spin_charges", "open shells"): "spin charges, open shells (10⁻³)",
+    }
+    for axes, (column, title) in zip(canvas.subplots(1, 2), panels.items(), strict=True):
+        for index, (name, seeds) in enumerate(found.items()):
+            values, colour = np.array([ERRORS["MAE"](seed[column]) for seed in seeds]), f"C{index}"
+            mean = values.mean(axis=0)
+            if len(mean) > 1:
+                bars = np.stack([mean - values.min(axis=0), values.max(axis=0) - mean])
+                axes.errorbar(range(1, len(mean) + 1), mean, bars, marker="o", capsize=3, color=colour, label=name)
             else:
-                axes.axhline(values[0], linestyle="--", color=colour, label=name)
+                axes.axhline(mean[0], linestyle="--", color=colour, label=name)
         axes.set(title=title, xlabel="pass", xticks=(1, 2, 3), ylabel="mean absolute error", ylim=(0, None))
     axes.legend(frameon=False)
     canvas.savefig(path, dpi=150)
@@ -103,13 +139,18 @@ def figure(errors: dict[str, dict[str, np.ndarray]], path: Path) -> None:
 def main(data: Path, output: Path) -> None:
     """Writes ``table.md`` and ``passes.png`` and prints the tables."""
     torch.set_num_threads(1)
-    models = {name: eqff.load(output / name) for name in RUNS if finished(output / name)}
     train, test = (read_frames(data / f"{name}.extxyz.gz") for name in ("train", "test"))
-    errors = {name: errors_by_pass(model, test) for name, model in models.items()}
-    table = "\n".join([*pass_rows(errors), "", *redox_rows(models, train, test)]) + "\n"
-    (output / "table.md").write_text(table, encoding="utf-8")
-    figure(errors, output / "passes.png")
-    print(table)
+    redox = Redox(train, test)
+    found: dict[str, list[Columns]] = {}
+    energies: dict[str, list[np.ndarray]] = {}
+    for name, folder in runs(output):
+        model = eqff.load(folder)
+        found.setdefault(name, []).append(differences(model, test))
+        energies.setdefault(name, []).append(redox.of_model(model))
+    tables = [*(pass_table(found, kind) for kind in ERRORS), redox.table(energies)]
+    (output / "table.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    figure(found, output / "passes.png")
+    print("\n\n".join(tables))
 
 
 if __name__ == "__main__":
