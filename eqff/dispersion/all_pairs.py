@@ -53,7 +53,7 @@ class AllPairs:
         """
         open_pairs, near = graph.edges[OPEN_PAIRS], graph.edges[_near_list(cutoff)]
         for edges in (open_pairs, near):
-            require_apart(edges, graph.batch)
+            require_apart(edges, graph.batch, "dispersion interaction")
         # a longer list than asked for, and open structures, which have all their pairs already, are cut here
         kept = (graph.pbc.any(dim=1)[graph.batch[near.receiver]] & (near.lengths < cutoff)).nonzero()[:, 0]
         lengths = torch.cat([open_pairs.lengths, near.lengths[kept]]).to(torch.float64)

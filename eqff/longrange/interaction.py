@@ -231,16 +231,16 @@ class PairInteraction(Interaction):
         )
 
 
-def require_apart(edges: Edges, batch: Tensor) -> None:
-    """Raises ModelError naming two atoms that lie on each other, whose interaction is not finite."""
+def require_apart(edges: Edges, batch: Tensor, what: str = "Coulomb interaction") -> None:
+    """Raises ModelError naming two atoms that lie on each other, so that ``what`` between them is not finite."""
     lengths = edges.lengths.detach()
     together = ~(lengths > CONTACT)
     if bool(together.any()):
         edge = int(together.nonzero()[0])
         raise ModelError(
             f"Atoms {int(edges.receiver[edge])} and {int(edges.sender[edge])} of the batch (structure "
-            f"{int(batch[edges.receiver[edge]])}) are {float(lengths[edge]):.2g} Å apart: their Coulomb interaction is "
-            "not finite. Correct the geometry."
+            f"{int(batch[edges.receiver[edge]])}) are {float(lengths[edge]):.2g} Å apart: their {what} is not "
+            "finite. Correct the geometry."
         )
 
 

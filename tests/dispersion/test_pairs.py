@@ -6,10 +6,12 @@ from ase.build import bulk, molecule
 
 from eqff.build import ModelContext, build_potential
 from eqff.dispersion import pairs
+from eqff.dispersion.all_pairs import AllPairs, pair_lists
 from eqff.dispersion.cutoffs import Cutoff
-from eqff.errors import ConfigError
+from eqff.errors import ConfigError, ModelError
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import crystal
+from eqff.testing.structures import molecule as cluster
 
 
 def d3(atoms, **settings):
@@ -62,3 +64,12 @@ def test_cutoffs_end_at_zero():
     assert Cutoff(6.0, 0.0).weight(lengths).tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
     with pytest.raises(ConfigError, match="fade"):
         Cutoff(6.0, 7.0)
+
+
+@pytest.mark.parametrize("atoms", [cluster(1, 4), crystal(4)], ids=["open", "periodic"])
+def test_atoms_on_each_other_are_named(atoms):
+    atoms = atoms.copy()
+    atoms.positions[3] = atoms.positions[1]
+    graph = graph_of([atoms], pair_lists(6.0), torch.float64)
+    with pytest.raises(ModelError, match="are 0 Å apart: their dispersion interaction is not finite"):
+        AllPairs.of(graph, 6.0)

@@ -131,5 +131,5 @@ def test_atoms_on_each_other_are_named(atoms):
     atoms = atoms.copy()
     atoms.positions[3] = atoms.positions[1]
     graph, parameters = batch([atoms])
-    with pytest.raises(ModelError, match="are 0 Å apart"):
+    with pytest.raises(ModelError, match="are 0 Å apart: their Coulomb interaction is not finite"):
         equilibrate(graph, INTERACTION, *parameters)

@@ -194,7 +194,7 @@ class MultipoleInteraction:
         damping, count = damping or self.damping, 2 * rank + 1
         near, open_pairs = graph.edges[self.list_name], graph.edges[OPEN_PAIRS]
         for edges in (open_pairs, near):
-            require_apart(edges, graph.batch)
+            require_apart(edges, graph.batch, "interaction of multipoles")
         periodic = graph.pbc.any(dim=1)
         nearby = NearbyPairs.open(open_pairs, count)
         if bool(periodic.any()):

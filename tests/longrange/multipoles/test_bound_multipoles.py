@@ -236,3 +236,10 @@ def test_nothing_jumps_at_the_cutoff_however_low_the_accuracy():
         atoms.info.update(total_charge=0, multiplicity=1)
         energies.append(bound_to([atoms], cutoff=5.0, accuracy=0.05).energy(moments))
     torch.testing.assert_close(*energies, rtol=0, atol=1e-5)
+
+
+def test_atoms_on_each_other_are_named():
+    atoms = crystal(4)
+    atoms.positions[3] = atoms.positions[1]
+    with pytest.raises(ModelError, match="are 0 Å apart: their interaction of multipoles is not finite"):
+        bound_to([atoms])
