@@ -17,7 +17,10 @@ GIVEN = {
     "formal_charges": [
         "++model.heads.charges.charges={H: 0.2, C: -0.1, N: 0.1, O: -0.4}",
         "model.heads.charges.require_total=false",
-    ]
+    ],
+    # anisotropic polarizabilities and quadrupoles are read from features of l = 2
+    "full_stack": ["model.backbone.degree=2"],
+    "polarizable": ["model.backbone.degree=2"],
 }
 SMALL = ["model.backbone.channels=4", "model.backbone.num_passes=2"]
 EQUIVARIANT = [*SMALL, "model.backbone.degree=1", "model.backbone.hidden_degree=1", "model.backbone.order=2"]
@@ -26,7 +29,7 @@ ELEMENTS = (1, 6, 7, 8)
 
 def build(name: str, *overrides: str):
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-        cfg = hydra.compose("train", [f"model={name}", "data.path=none", *GIVEN.get(name, ()), *overrides])
+        cfg = hydra.compose("train", [f"model={name}", "data.path=none", *overrides, *GIVEN.get(name, ())])
     torch.manual_seed(0)
     model = OmegaConf.to_container(cfg.model, resolve=True)
     return build_potential(model, ModelContext(ELEMENTS, dict.fromkeys(ELEMENTS, -1.0)), torch.float64)
