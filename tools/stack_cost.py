@@ -1,8 +1,8 @@
 """What each part of model=full_stack costs in training, beside model=short_range: python tools/stack_cost.py
 
-CPU time of one step on one thread (energies, forces, loss, gradients, optimizer; lists of neighbours are given), medians
-over steps that the models take in turn, and the most memory that PyTorch holds at once during a step beyond what it held
-before. 32 molecules of 20 and 22 atoms of the shipped set, `test_unseen_molecules`.
+CPU time of one step on one thread (energies, forces, loss, gradients, optimizer; lists of neighbours are given), the
+median of steps that the models take in turn, and the most memory that PyTorch holds at once during a step beyond what
+it held before. 32 molecules of 20 and 22 atoms of the shipped set, `test_unseen_molecules`.
 
     python tools/stack_cost.py --iterations
 
