@@ -14,6 +14,7 @@ from eqff.dispersion.pairs import Pairs
 from eqff.dispersion.references import PairCoefficients
 from eqff.dispersion.tables import rows, table
 from eqff.dispersion.tail import UniformTail
+from eqff.longrange.interaction import require_apart
 from eqff.nn.exact import ExactModule
 from eqff.units import BOHR
 
@@ -41,7 +42,11 @@ class TwoBody(ExactModule):
         Args:
             graph: Its list `PAIRS` reaches at least to the cutoff.
             coefficients: C6 of pairs.
+
+        Raises:
+            ModelError: Two atoms stand in one place, where distances have no derivatives.
         """
+        require_apart(graph.edges[PAIRS], graph.batch, "dispersion interaction")
         species = coefficients.species
 
         def pair_energy(first: Tensor, second: Tensor, lengths: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ class DipoleAndBornCharges(Dipole):
     writes = ("dipole", "born_charges")
     differentiates = True
     compiles = False
-    compiles = False
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``dipole`` in e·Å, (B, 3), and ``born_charges`` in e, (N, 3, 3)."""

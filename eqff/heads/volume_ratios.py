@@ -21,7 +21,8 @@ class VolumeRatios(Head):
     """v_i = v0(Z_i) exp(L tanh(x_i / L)), with x read from the scalars of every pass; x = 0 before training.
 
     So v is positive and stays within v0 / exp(L) and v0 exp(L), because with atoms much larger than real ones dipoles
-    polarize each other without bound. Volumes were predicted for pairwise dispersion by Muhli et al. [Phys. Rev. B 104,
+    polarize each other without bound; and x is divided by the root of the number of scalars, so that a step of Adam,
+    which moves all weights alike, does not take it there at once. Volumes were predicted for pairwise dispersion by Muhli et al. [Phys. Rev. B 104,
     054106 (2021)] and for many-body dispersion by Poier et al. [J. Phys. Chem. Lett. 13, 4381 (2022)].
 
     Args:
@@ -46,7 +47,7 @@ class VolumeRatios(Head):
         elements: tuple[int, ...],
         hidden: Size = 32,
         start: Mapping[str | int, float] | None = None,
-        largest_factor: Annotated[float, Gt(1)] = 3.0,
+        largest_factor: Annotated[float, Gt(1)] = 1.7,
     ):
         super().__init__()
         self.limit = math.log(largest_factor)
@@ -69,7 +70,8 @@ class VolumeRatios(Head):
         read = self.linear(scalars)
         if self.nonlinear is not None:
             read = read + self.nonlinear(scalars)
-        factor = torch.exp(self.limit * torch.tanh(read[:, 0] / self.limit))
+        read = read[:, 0] / scalars.shape[1] ** 0.5
+        factor = torch.exp(self.limit * torch.tanh(read / self.limit))
         return {"volume_ratios": self.start[graph.numbers] * factor}
 
 

@@ -67,9 +67,18 @@ def test_cutoffs_end_at_zero():
 
 
 @pytest.mark.parametrize("atoms", [cluster(1, 4), crystal(4)], ids=["open", "periodic"])
-def test_atoms_on_each_other_are_named(atoms):
+def test_all_pairs_name_atoms_on_each_other(atoms):
     atoms = atoms.copy()
     atoms.positions[3] = atoms.positions[1]
     graph = graph_of([atoms], pair_lists(6.0), torch.float64)
     with pytest.raises(ModelError, match="are 0 Å apart: their dispersion interaction is not finite"):
         AllPairs.of(graph, 6.0)
+
+
+@pytest.mark.parametrize("damping", ["bj", "zero"])
+def test_atoms_on_each_other_are_named(damping):
+    atoms = molecule("H2")
+    atoms.positions[1] = atoms.positions[0]
+    potential, graph = d3(atoms, damping=damping)
+    with pytest.raises(ModelError, match="Atoms . and . of the batch.*their dispersion interaction is not finite"):
+        potential(graph)
