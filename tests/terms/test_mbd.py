@@ -27,6 +27,7 @@ class MBDBattery(TermBattery):
     """
 
     fragment_tolerance = 1e-6
+    scanned_elements = (1, 8)  # the cells of the scan are large; a cutoff knows of no element
 
     def structures(self) -> dict[str, Atoms]:
         smaller = {name: make(5, 3, self.elements) for name, make in (("wire", wire), ("slab", slab))}
