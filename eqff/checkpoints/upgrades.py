@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eqff.errors import ModelFileError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 Header = dict[str, Any]
 Tensors = dict[str, Tensor]
@@ -26,7 +26,27 @@ def charges_and_levels(header: Header, tensors: Tensors) -> tuple[Header, Tensor
     return header | {"context": header["context"] | context}, tensors
 
 
-UPGRADES: dict[int, Upgrade] = {1: charges_and_levels}
+SCALED = (
+    "eqff.exchange.charge_equilibration.NeutralChargeEquilibration",
+    "eqff.exchange.spin_equilibration.NeutralSpinEquilibration",
+    "eqff.heads.charges.Charges",
+    "eqff.heads.spin_charges.SpinChannelCharges",
+)
+"""Parts that read charges as they are in files of version 2, and scaled since."""
+
+
+def scales_of_charges(header: Header, tensors: Tensors) -> tuple[Header, Tensors]:
+    """2 to 3: charges that are read are multiplied by a scale, which was 1."""
+    config = dict(header.get("model_config", {}))  # that there is one is checked with all other entries
+    for group in {"exchanges", "heads"} & config.keys():
+        parts = config[group] or {}
+        config[group] = {
+            name: {"scale": 1.0, **part} if part["_target_"] in SCALED else part for name, part in parts.items()
+        }
+    return (header | {"model_config": config} if "model_config" in header else header), tensors
+
+
+UPGRADES: dict[int, Upgrade] = {1: charges_and_levels, 2: scales_of_charges}
 """Version to the function that makes the next version of its metadata and tensors."""
 
 

@@ -10,7 +10,7 @@ from eqff.exchange.feedback import Feedback
 from eqff.nn.equilibration import Readout, Weights, sharing
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Exchange, Fields
-from eqff.ranges import Size
+from eqff.ranges import Positive, Size
 
 
 class NeutralChargeEquilibration(Exchange):
@@ -27,6 +27,7 @@ class NeutralChargeEquilibration(Exchange):
             equilibration), see `eqff.nn.equilibration`.
         increments: Whether a pass reads changes of the charges of the pass before, as AIMNet2 does, or the charges
             themselves.
+        scale: e; times what is read: fresh models begin near neutral atoms, and charges change in small steps.
 
     Raises:
         ConfigError: Another kind of weights.
@@ -43,9 +44,10 @@ class NeutralChargeEquilibration(Exchange):
         hidden: Size = 32,
         weights: Weights = "learned",
         increments: bool = False,
+        scale: Positive = 0.1,
     ):
         super().__init__()
-        self.increments = increments
+        self.increments, self.scale = increments, scale
         self.sharing = nn.ModuleList(sharing(weights) for _ in range(num_passes))
         self.readout = nn.ModuleList(Readout(channels, s.outputs, hidden, s.bias) for s in self.sharing)
         self.feedback = nn.ModuleList(Feedback(channels, 1) for _ in range(num_passes))
@@ -54,7 +56,7 @@ class NeutralChargeEquilibration(Exchange):
         self, index: int, features: Tensor, graph: AtomicGraph, previous: Fields
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """New features; ``charges`` in e, (N,)."""
-        read = self.readout[index](features[:, 0])
+        read = self.scale * self.readout[index](features[:, 0])
         start = previous["charges"] if self.increments and previous else torch.zeros_like(read[:, 0])
         there = segment_sum(start.to(torch.float64), graph.batch, graph.num_structures)
         charges = start + self.sharing[index](read, graph.total_charge - there, graph.batch)

@@ -9,7 +9,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.exchange.feedback import Feedback
 from eqff.nn.equilibration import SpinChannels
 from eqff.parts import Exchange, Fields
-from eqff.ranges import Size
+from eqff.ranges import Positive, Size
 
 
 class NeutralSpinEquilibration(Exchange):
@@ -29,6 +29,7 @@ class NeutralSpinEquilibration(Exchange):
         broken_symmetry: Whether singlets may have spin charges (which sum to zero); else they are exactly zero.
         increments: Whether a pass reads changes of the charges of the pass before, as in AIMNet2 [Anstine et al.,
             Chem. Sci. 16, 10228 (2025)], or the charges themselves.
+        scale: e; times what is read: fresh models begin near neutral atoms, and charges change in small steps.
     """
 
     reads = ("total_charge", "multiplicity")
@@ -42,10 +43,13 @@ class NeutralSpinEquilibration(Exchange):
         hidden: Size = 32,
         broken_symmetry: bool = False,
         increments: bool = False,
+        scale: Positive = 0.1,
     ):
         super().__init__()
         self.increments = increments
-        self.spin_channels = nn.ModuleList(SpinChannels(channels, hidden, broken_symmetry) for _ in range(num_passes))
+        self.spin_channels = nn.ModuleList(
+            SpinChannels(channels, hidden, broken_symmetry, scale) for _ in range(num_passes)
+        )
         self.feedback = nn.ModuleList(Feedback(channels, 2) for _ in range(num_passes))
 
     def forward(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from eqff.data.graph import AtomicGraph
 from eqff.nn.equilibration import Weights, sharing
 from eqff.parts import Fields, Head
-from eqff.ranges import Size
+from eqff.ranges import Positive, Size
 
 
 class Charges(Head):
@@ -23,6 +23,7 @@ class Charges(Head):
         hidden: Width of the nonlinear readout; 0 for a linear one alone.
         weights: "learned": positive and read from the same features; "uniform": the same for every atom;
             "inverse_hardness": electronegativity and hardness are read.
+        scale: e; times what is read: fresh models begin near neutral atoms, and charges change in small steps.
 
     Raises:
         ConfigError: Another kind of weights.
@@ -31,8 +32,16 @@ class Charges(Head):
     reads = ("pass_scalars", "total_charge")
     writes = ("charges",)
 
-    def __init__(self, channels: int, num_passes: int, hidden: Size = 32, weights: Weights = "learned"):
+    def __init__(
+        self,
+        channels: int,
+        num_passes: int,
+        hidden: Size = 32,
+        weights: Weights = "learned",
+        scale: Positive = 0.1,
+    ):
         super().__init__()
+        self.scale = scale
         self.sharing = sharing(weights)
         size, outputs = channels * num_passes, self.sharing.outputs
         self.linear = nn.Linear(size, outputs, bias=self.sharing.bias)
@@ -46,4 +55,4 @@ class Charges(Head):
         read = self.linear(scalars)
         if self.nonlinear is not None:
             read = read + self.nonlinear(scalars)
-        return {"charges": self.sharing(read, graph.total_charge, graph.batch)}
+        return {"charges": self.sharing(self.scale * read, graph.total_charge, graph.batch)}

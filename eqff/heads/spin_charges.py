@@ -7,7 +7,7 @@ from torch import Tensor
 from eqff.data.graph import AtomicGraph
 from eqff.nn.equilibration import SpinChannels
 from eqff.parts import Fields, Head
-from eqff.ranges import Size
+from eqff.ranges import Positive, Size
 
 
 class SpinChannelCharges(Head):
@@ -21,14 +21,22 @@ class SpinChannelCharges(Head):
         num_passes: Passes of the backbone.
         hidden: Width of the nonlinear readout; 0 for a linear one alone.
         broken_symmetry: Whether singlets may have spin charges, see `SpinChannels`.
+        scale: e; times what is read: fresh models begin near neutral atoms, and charges change in small steps.
     """
 
     reads = ("pass_scalars", "total_charge", "multiplicity")
     writes = ("charges", "spin_charges")
 
-    def __init__(self, channels: int, num_passes: int, hidden: Size = 32, broken_symmetry: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        num_passes: int,
+        hidden: Size = 32,
+        broken_symmetry: bool = False,
+        scale: Positive = 0.1,
+    ):
         super().__init__()
-        self.spin_channels = SpinChannels(channels * num_passes, hidden, broken_symmetry)
+        self.spin_channels = SpinChannels(channels * num_passes, hidden, broken_symmetry, scale)
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``charges`` in e and ``spin_charges``, (N,) each."""

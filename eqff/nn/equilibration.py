@@ -122,10 +122,12 @@ class SpinChannels(nn.Module):
         size: Inputs of each atom.
         hidden: Width of the nonlinear readout.
         broken_symmetry: Whether singlets may have spin charges too, which then sum to zero.
+        scale: e; times what is read.
     """
 
-    def __init__(self, size: int, hidden: int, broken_symmetry: bool = False):
+    def __init__(self, size: int, hidden: int, broken_symmetry: bool = False, scale: float = 1.0):
         super().__init__()
+        self.scale = scale
         self.readout = Readout(size, 4, hidden)
         self.broken_symmetry = broken_symmetry
 
@@ -150,7 +152,7 @@ class SpinChannels(nn.Module):
         polarized = torch.ones_like(unpaired) if self.broken_symmetry else (unpaired > 0).to(torch.float64)
         polarized = polarized[batch]
         # float64 from here on: q and s are rounded once, so both totals hold to the last digit
-        charge, spin, weight, difference = self.readout(scalars).to(torch.float64).unbind(dim=1)
+        charge, spin, weight, difference = (self.scale * self.readout(scalars)).to(torch.float64).unbind(dim=1)
         if previous is not None:
             charge, spin = charge + previous[0].to(torch.float64), spin + previous[1].to(torch.float64)
         spin, difference = polarized * spin, polarized * difference
