@@ -19,7 +19,7 @@ for seed in ${SEEDS:-0 1 2}; do
   folder=$output/seed$seed
   if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
-  elif [ -e "$folder/config.yaml" ]; then
+  elif [ -e "$folder/checkpoints/last.ckpt" ]; then
     python -m eqff.train resume="$folder"
   else
     python -m eqff.train "${settings[@]}" data.path="'$output/data/train.extxyz'" \

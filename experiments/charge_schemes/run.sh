@@ -51,7 +51,7 @@ train() {  # SET SCHEME SEED OVERRIDES...
   local folder=$output/$1/$2-$3
   if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
-  elif [ -e "$folder/config.yaml" ]; then
+  elif [ -e "$folder/checkpoints/last.ckpt" ]; then
     python -m eqff.train resume="$folder"
   else
     dataset "$1"; scheme "$2"

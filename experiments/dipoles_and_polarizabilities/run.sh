@@ -32,7 +32,7 @@ train() {  # MODEL SIZE SEED OVERRIDES...
   local folder=$output/$1-$2-$3
   if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
-  elif [ -e "$folder/config.yaml" ]; then
+  elif [ -e "$folder/checkpoints/last.ckpt" ]; then
     python -m eqff.train resume="$folder"
   else
     model "$1"

@@ -23,7 +23,7 @@ train() {  # MODEL SEED OVERRIDES...
   local folder=$output/$1-$2
   if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
-  elif [ -e "$folder/config.yaml" ]; then
+  elif [ -e "$folder/checkpoints/last.ckpt" ]; then
     python -m eqff.train resume="$folder"
   else
     python -m eqff.train "${common[@]}" "${size[@]}" name="$1" seed="$2" data.seed="$2" output="$folder" "${@:3}"

@@ -35,7 +35,7 @@ train() {  # NAME SEED OVERRIDES...
   esac
   if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
-  elif [ -e "$folder/config.yaml" ]; then
+  elif [ -e "$folder/checkpoints/last.ckpt" ]; then
     python -m eqff.train resume="$folder"
   else
     python -m eqff.train "${common[@]}" "${chosen[@]}" seed="$2" data.seed="$2" name="$1" output="$folder" "${@:3}"

@@ -28,8 +28,8 @@ dataset() {  # NAME, sets files=(...)
   files=(data.path="'$folder/train.extxyz'" data.val="'$folder/val.extxyz'" data.test.test="'$folder/test.extxyz'")
   case $1 in
     water_dimers) files+=(training/losses=energy "data.require=[energy,dipole]" data.batch_size=16
-      budget.cpu_seconds=40 "+training.losses.dipole={function: mse, weight: 30.0}") ;;
-    ion_water) files+=(training/losses=energy "data.require=[energy]" data.batch_size=32 budget.cpu_seconds=40
+      budget.cpu_seconds=45 "+training.losses.dipole={function: mse, weight: 30.0}") ;;
+    ion_water) files+=(training/losses=energy "data.require=[energy]" data.batch_size=32 budget.cpu_seconds=45
       "data.reference_energies={H: 0, O: 0, F: 0, Na: 0, Cl: 0, K: 0, Ca: 0}" "~model.heads.dipole") ;;
     ion_pairs) files+=(data.test.far_pairs="'$folder/far_pairs.extxyz'" data.batch_size=16 budget.cpu_seconds=60
       "+training.losses.dipole={function: mse, weight: 10.0}" "data.labels=[energy,forces,dipole]") ;;
@@ -43,7 +43,7 @@ train() {  # SET DEPTH SEED OVERRIDES...
   local folder=$output/$1/$2-$3
   if grep -qs '"interrupted": false' "$folder/result.json"; then
     echo "$folder is finished"
-  elif [ -e "$folder/config.yaml" ]; then
+  elif [ -e "$folder/checkpoints/last.ckpt" ]; then
     python -m eqff.train resume="$folder"
   else
     depth "$2"; dataset "$1"
