@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from eqff.contributions import check_contributions
 from eqff.data.charge_reference import ChargeReference
 from eqff.errors import ConfigError, did_you_mean
 from eqff.packages import allow as allow
@@ -188,7 +189,7 @@ def build_corrections(config: Mapping[str, Any], context: ModelContext, potentia
 
     Raises:
         ConfigError: Arguments that a constructor refuses, a name that a term has already, or a term that learns.
-        ModelError: One reads a field that nothing writes.
+        ModelError: One reads a field that nothing writes, or holds a contribution that the model has.
     """
     terms: dict[str, Term] = {}
     for name, part, place in _members(config, CORRECTIONS):
@@ -201,6 +202,7 @@ def build_corrections(config: Mapping[str, Any], context: ModelContext, potentia
             )
     if terms:
         check_fields(potential.ordered_parts() | {f"{CORRECTIONS}.{name}": term for name, term in terms.items()})
+        check_contributions(potential.heads, {**potential.terms, **terms})
     return terms
 
 

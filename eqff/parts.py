@@ -26,11 +26,13 @@ class Part(nn.Module):
         neighbour_lists: The neighbour lists it needs: name and cutoff in Å. Where several parts name one list, the
             largest cutoff is taken and each part must be zero beyond its own.
         compiles: Whether ``torch.compile`` takes it whole: no shape or branch depends on values.
+        holds: Contributions to the energy that only one part may hold; see `eqff.contributions`.
     """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     compiles: bool = True
+    holds: tuple[str, ...] = ()
 
     @property
     def neighbour_lists(self) -> dict[str, float]:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from eqff.compilation import compiled_prediction, require_agreement
+from eqff.contributions import check_contributions, moments_without_field
 from eqff.data import fields as table
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
-from eqff.response.external_field import NO_READER
+from eqff.response.external_field import FieldGuard
 
 if TYPE_CHECKING:
     from eqff.checkpoints.metadata import ModelMetadata
@@ -35,10 +36,12 @@ class Potential(nn.Module):
         elements: Atomic numbers that the model covers.
 
     Raises:
-        ModelError: A part reads a field that nothing before it writes.
+        ModelError: A part reads a field that nothing before it writes, or two parts hold one contribution to the
+            energy.
 
     Attributes:
         metadata: What its model file says, for a model that was loaded from one.
+        field_guard: Looks whether the whole energy answers an external field.
     """
 
     metadata: ModelMetadata | None = None
@@ -64,9 +67,10 @@ class Potential(nn.Module):
         known[list(self.elements)] = True
         self.register_buffer("known_elements", known, persistent=False)
         self._compile, self._compiled_agrees = False, False
-        self._reads_field = self.reads_field
         self._differentiates = any(head.differentiates for head in self.heads.values())
         check_fields(self.ordered_parts())
+        check_contributions(self.heads, self.terms)
+        self.field_guard = FieldGuard(self.reads_field, moments_without_field(self.heads, self.terms))
 
     def ordered_parts(self) -> dict[str, Part]:
         """All parts by their place in the config, in the order in which they run."""
@@ -142,8 +146,7 @@ class Potential(nn.Module):
                 that no part of it reads.
         """
         self.require_elements(graph.numbers)
-        if not self._reads_field and bool(graph.electric_field.any()):
-            raise ModelError(NO_READER)
+        self.field_guard.check(graph)
         if not forces:
             energy, fields = self.energy(graph)
             return fields | {"energy": energy}

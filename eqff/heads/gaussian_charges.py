@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eqff.contributions import coulomb_energy, field_energy
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.charged_cells import ChargedCell, charged_cells
@@ -74,6 +75,7 @@ class GaussianChargeHead(Head):
         "gaussian_widths",
         "equilibration_energy",
     )
+    holds = (coulomb_energy("charges"), field_energy("charges"))
     compiles = False
 
     def __init__(

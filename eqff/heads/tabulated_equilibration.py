@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 import eqff.heads.gaussian_charges  # noqa: F401  declares the field of energies
+from eqff.contributions import coulomb_energy, field_energy
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
 from eqff.heads.formal_charges import by_element
@@ -52,6 +53,7 @@ class TabulatedEquilibration(Head):
 
     reads = ("numbers", "positions", "total_charge", "electric_field")
     writes = ("charges", "equilibration_energy")
+    holds = (coulomb_energy("charges"), field_energy("charges"))
 
     def __init__(
         self,

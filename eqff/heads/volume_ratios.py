@@ -22,8 +22,9 @@ class VolumeRatios(Head):
 
     So v is positive and stays within v0 / exp(L) and v0 exp(L), because with atoms much larger than real ones dipoles
     polarize each other without bound; and x is divided by the root of the number of scalars, so that a step of Adam,
-    which moves all weights alike, does not take it there at once. Volumes were predicted for pairwise dispersion by Muhli et al. [Phys. Rev. B 104,
-    054106 (2021)] and for many-body dispersion by Poier et al. [J. Phys. Chem. Lett. 13, 4381 (2022)].
+    which moves all weights alike, does not take it there at once. Volumes were predicted for pairwise dispersion by
+    Muhli et al. [Phys. Rev. B 104, 054106 (2021)] and for many-body dispersion by Poier et al. [J. Phys. Chem. Lett.
+    13, 4381 (2022)].
 
     Args:
         channels: Channels of the backbone.

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
-from eqff.errors import ModelError
 from eqff.potential import Potential
-from eqff.response.external_field import NO_READER
 from eqff.units import COULOMB_CONSTANT
 
 
@@ -41,8 +39,7 @@ def energy_response(potential: Potential, graph: AtomicGraph) -> EnergyResponse:
     Raises:
         ModelError: No part of the model reads the field, or a structure is periodic.
     """
-    if not potential.reads_field:
-        raise ModelError(NO_READER)
+    potential.field_guard.require()
     potential.require_elements(graph.numbers)
     with torch.enable_grad():
         field = graph.electric_field.detach().to(torch.float64).requires_grad_()

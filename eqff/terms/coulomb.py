@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from eqff.contributions import coulomb_energy
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, did_you_mean
 from eqff.longrange.charged_cells import ChargedCell, charged_cells, net_charge
@@ -63,6 +64,7 @@ class Coulomb(Term):
         self.charges, self.widths = charges, widths
         self.charged_cells = charged_cells(charged_cell)
         self.reads = ("positions", charges) + ((widths,) if widths else ())
+        self.holds = (coulomb_energy(charges),)
         kernel = _kernel(short_range, width, widths, switch)
         if method != "ewald" and short_range != "point":
             raise ConfigError(f"method={method} sums point charges only; short_range={short_range} needs method=ewald.")

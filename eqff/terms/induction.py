@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from eqff.contributions import field_energy
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
@@ -56,6 +57,7 @@ class Induction(Term):
     level = "structure"
     compiles = False
     writes = ("induced_dipoles", "local_fields", "induction_iterations", "induction_residual")
+    holds = (field_energy("induced_dipoles"),)
 
     def __init__(
         self,

@@ -7,8 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from eqff.contributions import coulomb_energy
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
+from eqff.longrange.charged_cells import ChargedCell, charged_cells, net_charge
 from eqff.longrange.multipoles.damping import Damping, GaussianDamping, NoDamping
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
@@ -41,6 +43,8 @@ class Multipoles(Term):
         groups: The field of numbers of molecules; pairs of atoms with the same number interact by ``group_factor``, in
             periodic structures those of nearest images. Negative numbers stand for no molecule. None for no groups.
         group_factor: 0 to leave out pairs within a molecule.
+        charged_cell: "background" for a uniform neutralising background of charged crystals, and a convention for
+            charged slabs and wires; "refuse" to make all of them an error.
 
     Raises:
         ConfigError: Settings that don't go together.
@@ -63,6 +67,7 @@ class Multipoles(Term):
         switch: tuple[NonNegative, Positive] = (1.0, 4.0),
         groups: str | None = None,
         group_factor: NonNegative = 0.0,
+        charged_cell: ChargedCell = "background",
     ):
         super().__init__()
         moments = {"charges": charges, "dipoles": dipoles, "quadrupoles": quadrupoles}
@@ -74,8 +79,10 @@ class Multipoles(Term):
         if short_range == "gaussian" and (width is None) == (widths is None):
             raise ConfigError("short_range=gaussian needs either width (Å, for all moments) or widths (a field).")
         self.width, self.widths, self.groups, self.group_factor = width, widths, groups, group_factor
+        self.charged_cells = charged_cells(charged_cell)
         others = tuple(field for field in (widths, groups) if field is not None)
         self.reads = ("positions", *self.moments.values(), *others)
+        self.holds = () if charges is None else (coulomb_energy(charges),)
         damping = SwitchedDamping(*switch) if short_range == "switch" else NoDamping()
         self.interaction = MultipoleInteraction(damping, cutoff, accuracy, mesh_from)
 
@@ -85,8 +92,14 @@ class Multipoles(Term):
         return self.interaction.neighbour_lists
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
-        """Energies in eV, (B,)."""
+        """Energies in eV, (B,).
+
+        Raises:
+            ModelError: A charged periodic structure that is refused, atoms on each other, or clouds that are too wide.
+        """
         moments = Moments(**{name: fields[field] for name, field in self.moments.items()})
+        if moments.charges is not None:
+            self.charged_cells.check(graph, net_charge(graph, moments.charges))
         scaling = None
         if self.groups is not None:
             scaling = PairScaling.of_groups(fields[self.groups], graph.batch, self.group_factor)

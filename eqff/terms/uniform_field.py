@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from eqff.contributions import field_energy
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
 from eqff.longrange.multipoles.moments import Moments
@@ -39,6 +40,7 @@ class UniformField(Term):
         self.moments = {kind: name for kind, name in moments.items() if name is not None}
         if not self.moments:
             raise ConfigError("The field would act on nothing: name the field of charges, of dipoles, or of both.")
+        self.holds = tuple(field_energy(name) for name in self.moments.values())
         self.reads = ("electric_field", "positions", *self.moments.values())
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:

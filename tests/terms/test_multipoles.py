@@ -101,7 +101,7 @@ def energy_in_potential(place, moments, potential):
 
 
 class TestPoint(MultipoleBattery):
-    term = {"_target_": "eqff.terms.multipoles.Multipoles", "cutoff": 4.0, "accuracy": 1e-14}
+    term = {"_target_": "eqff.terms.multipoles.Multipoles", "cutoff": 7.0, "accuracy": 1e-14}
 
 
 class TestGaussian(MultipoleBattery):
@@ -109,7 +109,7 @@ class TestGaussian(MultipoleBattery):
 
     term = {
         "_target_": "eqff.terms.multipoles.Multipoles",
-        "cutoff": 4.5,
+        "cutoff": 7.0,
         "accuracy": 1e-13,
         "short_range": "gaussian",
         "width": 0.45,
@@ -119,7 +119,7 @@ class TestGaussian(MultipoleBattery):
 class TestSwitched(MultipoleBattery):
     term = {
         "_target_": "eqff.terms.multipoles.Multipoles",
-        "cutoff": 4.2,
+        "cutoff": 6.5,
         "accuracy": 1e-14,
         "short_range": "switch",
         "switch": [1.0, 3.9],
@@ -237,3 +237,11 @@ def test_settings_that_do_not_go_together():
         Multipoles(width=1.0)
     with pytest.raises(ConfigError, match="0 <= inner < outer"):
         Multipoles(short_range="switch", switch=(3.0, 2.0))
+
+
+def test_charged_cells_are_refused_where_one_wants_that():
+    atoms = slab(3)
+    moments = random_moments([atoms])
+    moments["charges"] = moments["charges"] - moments["charges"].mean() + 0.1
+    with pytest.raises(ModelError, match="periodic in 2 direction.* net charge"):
+        energy_and_derivatives(Multipoles(charged_cell="refuse"), [atoms], moments)
