@@ -31,7 +31,9 @@ def differentiate(
         strain = _no_strain(graph).requires_grad_() if stress else None
         energy, fields = energy_function(graph.deformed(positions, strain))
         inputs = [positions] if strain is None else [positions, strain]
-        gradients = torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph)
+        gradients = tuple(torch.zeros_like(value) for value in inputs)
+        if energy.requires_grad:  # not where no term depends on positions, as of charges in no field
+            gradients = torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph)
     if not create_graph:
         energy, fields = energy.detach(), {name: value.detach() for name, value in fields.items()}
     return fields | {"energy": energy} | _named(gradients, graph)

@@ -30,7 +30,7 @@ def electrostatic_potential(frame: AtomicData, labels: Mapping[str, np.ndarray],
 
     Raises:
         ConfigError: Points of another shape.
-        ModelError: There are no moments, or the structure is periodic.
+        ModelError: There are no moments, the structure is periodic, or a point lies on an atom.
     """
     places = torch.as_tensor(np.asarray(points, dtype=np.float64))
     if places.dim() != 2 or places.shape[1] != 3:

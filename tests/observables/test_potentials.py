@@ -69,6 +69,15 @@ def test_each_moment_counts(predicted):
     assert all(np.abs(part).min() > 1e-6 for part in parts)
 
 
+def test_many_points_are_taken_piece_by_piece(predicted, monkeypatch):
+    frame, labels = predicted
+    points = 8.0 + np.random.default_rng(0).random((50, 3))
+    whole = electrostatic_potential(frame, labels, points)
+    monkeypatch.setattr("eqff.longrange.multipoles.points.PAIRS_AT_ONCE", 40)
+    np.testing.assert_allclose(electrostatic_potential(frame, labels, points), whole, rtol=1e-12)
+    assert electrostatic_potential(frame, labels, np.zeros((0, 3))).shape == (0,)
+
+
 def test_what_can_not_be_is_said(predicted):
     frame, labels = predicted
     with pytest.raises(ConfigError, match="shape"):
@@ -78,3 +87,5 @@ def test_what_can_not_be_is_said(predicted):
     other = from_atoms(crystal(1))
     with pytest.raises(ModelError, match="periodic"):
         electrostatic_potential(other, {"charges": np.zeros(other.num_nodes)}, np.ones((1, 3)))
+    with pytest.raises(ModelError, match="A point lies on atom 1 "):
+        electrostatic_potential(frame, labels, frame.positions.numpy()[1:2])

@@ -164,3 +164,10 @@ def test_models_without_a_reader_refuse_fields():
 def test_a_field_on_nothing_is_refused():
     with pytest.raises(ConfigError, match="act on nothing"):
         _potential({**PERMANENT, "terms": {"field": {**FIELD, "charges": None}}})
+
+
+def test_fixed_charges_without_a_field_have_no_forces():
+    charges = {"_target_": "eqff.heads.formal_charges.FormalCharges", "charges": {1: 0.1, 6: 0.0, 7: 0.0, 8: 0.0}}
+    potential = _potential({"heads": {"charges": {**charges, "require_total": False}}, "terms": {"field": FIELD}})
+    prediction = potential(_graph(potential, [molecule(1)]), stress=True)
+    assert not prediction["forces"].any() and not prediction["virial"].any()
