@@ -12,7 +12,7 @@ common=(data.path="'$data/train.extxyz.gz'" data.test.test="'$data/test.extxyz.g
   data.split.val=0.08 "data.require=[energy,charges,spin_charges]" data.batch_size=6 threads=1 tracking=none
   model.backbone.num_passes=3 training.optimizer.weight_decay=0.1 budget.cpu_seconds="$seconds" figures=false)
 size=(model/backbone=painn model.backbone.channels=64 model.backbone.cutoff=3.5)
-head=("+head@model.heads.charges=spin_channel_charges" model.heads.charges.hidden=64)
+head=("+head@model.heads.charges=spin_channel_charges" model.heads.charges.hidden=64 model.heads.charges.scale=1.0)
 
 losses() {  # PREFIX, sets chosen=(...): errors of charges as in energy_${1}charges, but absolute ones
   chosen=(training/losses="energy_${1}charges"
@@ -33,7 +33,8 @@ train() {  # MODEL SEED OVERRIDES...
 for seed in ${SEEDS:-0 1 2}; do
   for model in ${MODELS:-equilibration input attention}; do
     case $model in
-      equilibration) losses pass_; chosen+=(model=aimnet_nse model.exchanges.equilibration.hidden=64) ;;
+      equilibration) losses pass_; chosen+=(model=aimnet_nse model.exchanges.equilibration.hidden=64
+        model.exchanges.equilibration.scale=1.0) ;;
       input) losses ""; chosen+=(model=flagship "${head[@]}") ;;
       attention) losses ""; chosen+=(model=spookynet "${head[@]}") ;;
       *) echo "no model '$model'" >&2; exit 2 ;;
