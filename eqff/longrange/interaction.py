@@ -133,7 +133,7 @@ class LatticeInteraction(Interaction):
         widths = None if widths is None else widths.to(torch.float64)
         periodic = graph.pbc.any(dim=1)
         if bool(periodic.any()):
-            self.require_reach(widths)
+            self.require_reach(None if widths is None else widths[periodic[graph.batch]])
         open_pairs, near = graph.edges[OPEN_PAIRS], graph.edges[self.list_name]
         for edges in (open_pairs, near):
             require_apart(edges, graph.batch)

@@ -67,7 +67,7 @@ class GaussianKernel(Kernel):
 
     def extent(self, widths: Tensor | None, accuracy: float) -> float:
         """sqrt(2) times the largest width times how many widths a Gaussian reaches."""
-        largest = self._width() if widths is None else float(widths.detach().max())
+        largest = self._width() if widths is None else float(widths.detach().amax()) if widths.numel() else 0.0
         return math.sqrt(2.0) * largest * reach(accuracy)
 
     def self_interaction(self, widths: Tensor | None) -> Tensor:

@@ -245,3 +245,16 @@ def test_charged_cells_are_refused_where_one_wants_that():
     moments["charges"] = moments["charges"] - moments["charges"].mean() + 0.1
     with pytest.raises(ModelError, match="periodic in 2 direction.* net charge"):
         energy_and_derivatives(Multipoles(charged_cell="refuse"), [atoms], moments)
+
+
+@pytest.mark.parametrize("make", [partial(Coulomb, "charges"), partial(Multipoles, dipoles=None, quadrupoles=None)])
+def test_wide_clouds_of_a_molecule_do_not_concern_the_crystal_beside_it(make):
+    """A batch is refused only for what one of its structures would be refused for."""
+    term = make(short_range="gaussian", widths="widths", cutoff=6.0)
+    structures = [molecule(1, 4), crystal(4, 3)]
+    graph = graph_of(structures, term.neighbour_lists, torch.float64, classical=True)
+    widths = torch.tensor([3.0] * 4 + [0.4] * 3, dtype=torch.float64)
+    fields = random_moments(structures) | {"widths": widths}
+    assert bool(term(graph, fields)["energy"].isfinite().all())
+    with pytest.raises(ModelError, match="Raise cutoff"):
+        term(graph, fields | {"widths": widths.flip(0)})

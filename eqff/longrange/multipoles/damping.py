@@ -38,8 +38,8 @@ class Damping(ABC):
         """
 
     @abstractmethod
-    def extent(self, accuracy: float) -> float:
-        """Å beyond which every scale differs from 1 by less than ``accuracy``."""
+    def extent(self, accuracy: float, atoms: Tensor | None = None) -> float:
+        """Å beyond which every scale differs from 1 by less than ``accuracy``, for all or for ``atoms``, (N,) bool."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class NoDamping(Damping):
         """Ones."""
         return (torch.ones_like(lengths),) * count
 
-    def extent(self, accuracy: float) -> float:
+    def extent(self, accuracy: float, atoms: Tensor | None = None) -> float:
         """Zero."""
         return 0.0
 
@@ -78,10 +78,10 @@ class GaussianDamping(Damping):
             power = power * ratio.square()
         return tuple(scales)
 
-    def extent(self, accuracy: float) -> float:
+    def extent(self, accuracy: float, atoms: Tensor | None = None) -> float:
         """√2 times the largest width times how many widths the clouds reach."""
         # the highest scale has a seventh power of the distance before its Gaussian
-        return math.sqrt(2.0) * _largest(self.widths) * math.sqrt(_end(accuracy, 3.5))
+        return math.sqrt(2.0) * _largest(self.widths, atoms) * math.sqrt(_end(accuracy, 3.5))
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,11 @@ class TholeDamping(Damping):
         )
         return tuple(make() for make in makers[:count])
 
-    def extent(self, accuracy: float) -> float:
+    def extent(self, accuracy: float, atoms: Tensor | None = None) -> float:
         """Where the cloud of two atoms of the largest polarizability and smallest a has ended."""
         strength = self.strength
-        smallest = -_largest(-strength) if torch.is_tensor(strength) else strength
-        largest = _largest(self.polarizabilities)
+        smallest = -_largest(-strength, atoms) if torch.is_tensor(strength) else strength
+        largest = _largest(self.polarizabilities, atoms)
         # lambda9, which only fields' gradients and energies of quadrupoles have, reaches farthest
         power = 2.0 if self.fields_only else 3.0
         return (_end(accuracy, power) / smallest * largest) ** (1 / 3) if largest > 0 else 0.0
@@ -146,7 +146,8 @@ def _end(accuracy: float, power: float) -> float:
     return x
 
 
-def _largest(values: Tensor) -> float:
+def _largest(values: Tensor, atoms: Tensor | None) -> float:
+    values = values if atoms is None else values[atoms]
     return float(values.detach().max()) if values.numel() else 0.0
 
 

@@ -198,7 +198,7 @@ class MultipoleInteraction:
         periodic = graph.pbc.any(dim=1)
         nearby = NearbyPairs.open(open_pairs, count)
         if bool(periodic.any()):
-            self._require_reach(damping)
+            self._require_reach(damping, periodic[graph.batch])
             nearby = nearby.joined(NearbyPairs.periodic(near, periodic[graph.batch], self.splitting, count))
         own = torch.tensor(smooth_origin(self.splitting.alpha, 3), dtype=torch.float64, device=graph.batch.device)
         own = torch.where(periodic[graph.batch][:, None], own, 0.0)
@@ -219,8 +219,8 @@ class MultipoleInteraction:
                 sums.append(method.bind(padding, positions, cell, graph.pbc[structures], self.splitting, self.accuracy))
         return tuple(sums)
 
-    def _require_reach(self, damping: Damping) -> None:
-        extent, end = damping.extent(self.accuracy), FADE * self.splitting.cutoff
+    def _require_reach(self, damping: Damping, periodic: Tensor) -> None:
+        extent, end = damping.extent(self.accuracy, periodic), FADE * self.splitting.cutoff
         if extent > end:
             raise ModelError(
                 f"Damping reaches {extent:.2f} Å, but neighbours in periodic structures are summed to {end:.2f} Å "

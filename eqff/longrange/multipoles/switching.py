@@ -34,6 +34,6 @@ class SwitchedDamping(Damping):
         """See `Damping.scales`."""
         return (1 - smooth_end(lengths, self.inner, self.outer),) * count
 
-    def extent(self, accuracy: float) -> float:
+    def extent(self, accuracy: float, atoms: Tensor | None = None) -> float:
         """Where the switch ends."""
         return self.outer
