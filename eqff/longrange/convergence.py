@@ -62,7 +62,7 @@ class WarnAndCount:
         """See the class."""
         self.count += 1
         if self.count & (self.count - 1) == 0:
-            log.warning("%s What was reached is used. Solves that failed so far: %d.", message, self.count)
+            log.warning("%s What was reached is used. Times so far: %d.", message, self.count)
 
 
 def failure(name: str) -> Failure:

@@ -96,7 +96,7 @@ def test_iterations_that_do_not_converge(caplog):
     for _ in range(3):
         found = equilibrate(graph, INTERACTION, *parameters, **settings, failed=failed)
     assert failed.count == 3 and len(caplog.messages) == 2  # the first and the second
-    assert "Solves that failed so far: 2" in caplog.messages[1]
+    assert "Times so far: 2" in caplog.messages[1]
     assert 1e-4 < float((found.charges - exact).abs().max()) < 0.2  # what was reached
     assert float(found.convergence[0].residual.max()) > 1e-10
 

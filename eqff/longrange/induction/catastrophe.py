@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
-from eqff.longrange.multipoles.damping import Damping
+from eqff.longrange.multipoles.damping import Damping, isotropic
 from eqff.longrange.multipoles.interaction import BoundMultipoles
 
 
-def pair_couplings(bound: BoundMultipoles, isotropic: Tensor, damping: Damping) -> Tensor:
+def pair_couplings(bound: BoundMultipoles, sizes: Tensor, damping: Damping) -> Tensor:
     """√(alpha_i alpha_j) times the dipole tensor of each pair nearby: its largest absolute eigenvalue, (E,).
 
     Two atoms alone have no stable dipoles where it reaches 1. [Applequist et al., J. Am. Chem. Soc. 94, 2952 (1972)]
 
     Args:
         bound: The geometry.
-        isotropic: alpha in Å³, (N,).
+        sizes: alpha in Å³, (N,).
         damping: Of dipoles with each other.
     """
     near = bound.nearby
     _, three, five = damping.scales(near.lengths, near.first, near.second, 3)
     along, across = (3 * five - three).abs(), three.abs()
-    size = (isotropic[near.first] * isotropic[near.second]).clamp(min=0).sqrt()
+    size = (sizes[near.first] * sizes[near.second]).clamp(min=0).sqrt()
     return size * torch.maximum(along, across) / near.lengths**3
 
 
@@ -35,17 +35,20 @@ class CoupledPairs:
 
     Attributes:
         bound: The geometry.
-        isotropic: alpha in Å³, (N,).
+        polarizabilities: alpha in Å³, (N, 3, 3).
         damping: Of dipoles with each other.
     """
 
     bound: BoundMultipoles
-    isotropic: Tensor
+    polarizabilities: Tensor
     damping: Damping
 
     def require_stable(self) -> None:
-        """Raises ModelError if two atoms alone are unstable already, which an iteration may never meet."""
-        near, couplings = self.bound.nearby, self.couplings()
+        """Raises ModelError if two atoms alone are unstable already, which an iteration may never meet.
+
+        Of tensors the smallest principal value is taken, which refuses nothing that is stable.
+        """
+        near, couplings = self.bound.nearby, self._couplings(self._principal()[:, 0])
         bad = ~(couplings < 1)
         if bool(bad.any()):
             pair = int(bad.nonzero()[0, 0])
@@ -60,7 +63,7 @@ class CoupledPairs:
         mine = (graph.batch[near.first] == structure).nonzero()[:, 0]
         if not len(mine):
             return f"{begin} {remedy}"
-        couplings = self.couplings()[mine]
+        couplings = self._couplings(isotropic(self.polarizabilities))[mine]
         pair = mine[couplings.argmax()]
         first_atom = int((graph.batch < structure).sum())
         names = " and ".join(
@@ -71,9 +74,16 @@ class CoupledPairs:
             f"{float(couplings.max()):.3g}, where 1 is a catastrophe of these two alone. {remedy}"
         )
 
-    def couplings(self) -> Tensor:
-        """See `pair_couplings`, without derivatives."""
-        return pair_couplings(self.bound, self.isotropic, self.damping).detach()
+    def largest_couplings(self) -> Tensor:
+        """`pair_couplings` of the largest principal values, which bound what the tensors do, without derivatives."""
+        return self._couplings(self._principal()[:, 2])
+
+    def _couplings(self, sizes: Tensor) -> Tensor:
+        return pair_couplings(self.bound, sizes, self.damping).detach()
+
+    def _principal(self) -> Tensor:
+        """Principal values of the tensors, ascending, (N, 3)."""
+        return torch.linalg.eigvalsh(self.polarizabilities.detach())
 
 
 def no_minimum(structure: int, eigenvalue: float, explanation: str) -> str:

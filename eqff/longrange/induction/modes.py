@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
+from eqff.longrange.convergence import WarnAndCount
 from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, field_of
 from eqff.longrange.induction.polarizabilities import require_positive, respond
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
@@ -112,11 +113,14 @@ class Steps(InductionMode):
     derivatives go through all steps; its memory grows with their number. Without steps it is direct polarization,
     U = -1/2 sum E·alpha E / k_e, where dipoles don't feel each other.
 
+    Steps that grow are told in the log: more of them would lead further away.
+
     Attributes:
         count: k, from 0.
     """
 
     count: int
+    grown: WarnAndCount = field(default_factory=WarnAndCount, compare=False, repr=False)
 
     def _induce(
         self,
@@ -137,7 +141,14 @@ class Steps(InductionMode):
             local = external + field_of(bound, dipoles)
             dipoles = respond(alpha, local)
         energy = -0.5 * segment_sum((dipoles * external).sum(dim=1), graph.batch, graph.num_structures)
-        return Induced(dipoles, local, energy, self.count, self._change(graph, external, dipoles - before, alpha))
+        change = self._change(graph, external, dipoles - before, alpha)
+        if bool((change > 1).any()):
+            worst = int(change.argmax())
+            self.grown(
+                f"Induction in {self.count} steps: in structure {worst} of the batch the last one changed dipoles by "
+                f"{float(change[worst]):.3g} of what they began with. Atoms are too close or too polarizable for it."
+            )
+        return Induced(dipoles, local, energy, self.count, change)
 
     def _change(self, graph: AtomicGraph, external: Tensor, change: Tensor, alpha: Tensor) -> Tensor:
         """How far the last step went: mu of structures, relative to their first ones."""

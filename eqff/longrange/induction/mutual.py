@@ -122,7 +122,7 @@ class MutualInduction:
         return self._prepared[0]
 
     def _solve_with(self, bound: BoundMultipoles, polarizabilities: Tensor, strength: Tensor) -> Solve:
-        pairs = CoupledPairs(bound, isotropic(polarizabilities), induced_damping(polarizabilities, strength))
+        pairs = CoupledPairs(bound, polarizabilities, induced_damping(polarizabilities, strength))
         largest = int(torch.bincount(self.graph.batch, minlength=1).max())
         if largest <= self.solver.dense_up_to:
             return FactorisedInduction.of(bound, polarizabilities, pairs.explain).solve

@@ -30,7 +30,7 @@ def near_field(pairs: CoupledPairs) -> Callable[[Tensor], Tensor]:
     chosen = (near.lengths < REACH).nonzero()[:, 0]
     first, second, lengths = near.first[chosen], near.second[chosen], near.lengths[chosen]
     fade = smooth_end(lengths, 0.5 * REACH, REACH)
-    strengths = pairs.couplings()[chosen] * fade
+    strengths = pairs.largest_couplings()[chosen] * fade
     sums = segment_sum(strengths, first, graph.num_atoms) + segment_sum(strengths, second, graph.num_atoms)
     largest = sums.new_zeros(graph.num_structures).scatter_reduce(0, graph.batch, sums, "amax")
     factor = (_BELOW_ONE / largest.clamp(min=_BELOW_ONE))[graph.batch[first]]

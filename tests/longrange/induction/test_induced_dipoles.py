@@ -251,3 +251,26 @@ def test_two_atoms_have_the_textbook_answer():
     expected = respond(alpha, external / torch.tensor([1 + 1 / 27, 1.0, 1 - 2 / 27], dtype=torch.float64))
     torch.testing.assert_close(found.dipoles, expected)
     assert isinstance(INTERACTION.damping, NoDamping)
+
+
+@BOTH
+def test_tensors_that_are_flat_towards_each_other_are_stable(mode):
+    """Their mean would be a catastrophe along the bond, where they answer nothing."""
+    atoms = Atoms("H2", [(0, 0, 0), (0, 0, 1.5)])
+    atoms.info.update(total_charge=0, multiplicity=1)
+    graph = graph_of([atoms], INTERACTION.neighbour_lists, torch.float64)
+    alpha = torch.diag(torch.tensor([3.0, 3.0, 0.01], dtype=torch.float64)).repeat(2, 1, 1)
+    along = torch.tensor([[0.0, 0.0, 1.0]], dtype=torch.float64).repeat(2, 1)
+    found = mode.induce(graph, INTERACTION, along, alpha, 3.0)
+    assert float(found.dipoles[0, 2] * COULOMB_CONSTANT) == pytest.approx(0.01, rel=0.01)
+    with pytest.raises(ModelError, match="no minimum"):
+        mode.induce(graph, INTERACTION, along, 2.0 * torch.eye(3, dtype=torch.float64).repeat(2, 1, 1), 3.0)
+
+
+def test_steps_that_grow_are_told(caplog):
+    graph, external, _ = batch(1)
+    alpha = torch.eye(3, dtype=torch.float64).repeat(graph.num_atoms, 1, 1)
+    Steps(4).induce(graph, INTERACTION, external, 0.2 * alpha, STRENGTH)
+    assert not caplog.records
+    Steps(20).induce(graph, INTERACTION, external, 20.0 * alpha, 3.0)
+    assert "Induction in 20 steps: in structure 0 of the batch the last one changed dipoles by" in caplog.text
