@@ -210,7 +210,7 @@ def test_no_section_can_be_left_out_or_be_a_word(config):
 @pytest.mark.parametrize(
     ("module", "argv", "expected"),
     [
-        ("train", ["data.path=missing.extxyz"], "missing.extxyz"),
+        pytest.param("train", ["data.path=missing.extxyz"], "missing.extxyz", marks=pytest.mark.slow),  # as evaluate
         ("train", ["data.pth=x"], "Did you mean 'data.path'"),
         ("evaluate", ["model=nowhere", "data.path=x.extxyz"], "There is no model at 'nowhere'"),
     ],

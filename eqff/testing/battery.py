@@ -21,7 +21,7 @@ from eqff.testing.differences import DerivativeChecks
 from eqff.testing.frames import random_orthogonal, turn_features
 from eqff.testing.learning import LearningChecks
 from eqff.testing.structures import transformed
-from eqff.testing.symmetry import DTYPES, SymmetryChecks
+from eqff.testing.symmetry import TURN_NAMES, TURNS, SymmetryChecks
 from eqff.testing.tolerances import INVARIANCE
 
 MINIMAL_BACKBONE = {"_target_": "eqff.testing.minimal.MinimalBackbone"}
@@ -53,8 +53,7 @@ class BackboneBattery(PotentialBattery):
         probe = {"_target_": "eqff.testing.minimal.PowerEnergy", "degree": self.degree}
         return {"backbone": self.backbone, "terms": {"local": LOCAL_ENERGY, "probe": probe}}
 
-    @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-    @pytest.mark.parametrize("reflect", [False, True], ids=["rotation", "reflection"])
+    @pytest.mark.parametrize(("reflect", "dtype"), TURNS, ids=TURN_NAMES)
     def test_features_are_equivariant(self, reflect: bool, dtype: torch.dtype) -> None:
         """Features of degree l turn with e3nn's matrix of l, parity (-1)^l."""
         potential, structures = self.potential(dtype), list(self.structures().values())

@@ -17,6 +17,10 @@ from eqff.testing.tolerances import INVARIANCE
 
 DTYPES = [torch.float64, torch.float32]
 
+TURNS = [(False, torch.float64), (True, torch.float64), (False, torch.float32)]
+TURN_NAMES = ["rotation", "reflection", "rotation-float32"]
+"""How frames are turned, and in which precision."""
+
 
 def moved_dipole(prediction: Mapping[str, Tensor], shift: Tensor, total_charge: Tensor) -> Tensor:
     """The dipole (B, 3) after every position moved by ``shift``: the total charge comes along."""
@@ -48,8 +52,7 @@ class SymmetryChecks(Battery):
 
     origin_dependent: Mapping[str, Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]] = ORIGIN_DEPENDENT
 
-    @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-    @pytest.mark.parametrize("reflect", [False, True], ids=["rotation", "reflection"])
+    @pytest.mark.parametrize(("reflect", "dtype"), TURNS, ids=TURN_NAMES)
     def test_turns_with_the_frame(self, reflect: bool, dtype: torch.dtype) -> None:
         """Rotations and reflections turn every field by its irreps."""
         potential, structures = self.potential(dtype), list(self.structures().values())

@@ -75,9 +75,9 @@ def test_inside_of_eqff(tmp_path):
         if block.file == "pytest.ini":
             (tmp_path / "pytest.ini").write_text(block.text, encoding="utf-8")
     readers = tmp_path / "eqff" / "data" / "readers" / "__init__.py"
-    line = re.search(r"^READERS = \(\n( .*\n)", document, re.M)[1]
+    entry = re.search(r"^READERS = \((.*),\)$", document, re.M)[1]
     old = readers.read_text(encoding="utf-8")
-    new = old.replace("READERS = (\n", f"READERS = (\n{line}").replace(
+    new = old.replace("READERS = (\n", f"READERS = (\n    {entry},\n").replace(
         "from eqff.data.readers.npz",
         "from eqff.data.readers.json_lines import read_json_lines\nfrom eqff.data.readers.npz",
     )

@@ -17,7 +17,7 @@ TARGET = "eqff.heads.charge_equilibration.ChargeEquilibration"
 
 
 class Equilibration(PotentialBattery):
-    head = {"_target_": TARGET, "hidden": 4, "max_width": 0.8, "cutoff": 6.5, "accuracy": 1e-12}
+    head = {"_target_": TARGET, "hidden": 4, "max_width": 0.8, "cutoff": 8.0, "accuracy": 1e-12}
 
     @property
     def model(self):
@@ -32,6 +32,7 @@ class TestDense(Equilibration):
     pass
 
 
+@pytest.mark.slow  # tests/longrange/test_equilibration.py holds both solvers against each other, to second order
 class TestIterative(Equilibration):
     head = {**Equilibration.head, "dense_up_to": 1, "tolerance": 1e-13}
 

@@ -17,7 +17,7 @@ class TestLatentCharges(TermBattery):
         "charges": "latent_charges",
         "short_range": "gaussian",
         "width": 0.7,
-        "cutoff": 5.8,
+        "cutoff": 8.0,
         "accuracy": 1e-12,
     }
 

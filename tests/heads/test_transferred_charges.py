@@ -7,7 +7,7 @@ from eqff.heads.acks2 import ACKS2, HIGHEST
 from eqff.testing.battery import LOCAL_ENERGY, MINIMAL_BACKBONE, PotentialBattery
 from eqff.testing.structures import closed_shell, joined, molecule
 
-COMMON = {"hidden": 4, "max_width": 0.8, "cutoff": 6.5, "accuracy": 1e-12}
+COMMON = {"hidden": 4, "max_width": 0.8, "cutoff": 8.0, "accuracy": 1e-12}
 
 
 class Transfer(PotentialBattery):
@@ -44,6 +44,7 @@ class TestACKS2(Transfer):
     special_radii = (0.8 * 3.6,)
 
 
+@pytest.mark.slow  # tests/longrange/test_charge_transfer.py holds both solvers against each other, to second order
 class TestIterative(Transfer):
     head = {**TestSplitCharges.head, "dense_up_to": 1, "tolerance": 1e-13}
 

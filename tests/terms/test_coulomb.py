@@ -61,14 +61,14 @@ class TestPredictedCharges(TermBattery):
 
     backbone = MINIMAL_BACKBONE
     heads = {"charges": {"_target_": "eqff.heads.charges.Charges", "hidden": 4}}
-    term = {"_target_": "eqff.terms.coulomb.Coulomb", "cutoff": 4.0, "accuracy": 1e-12}
+    term = {"_target_": "eqff.terms.coulomb.Coulomb", "cutoff": 7.0, "accuracy": 1e-12}
 
     def test_far_fragments_add_up(self) -> None:
         pytest.skip("charges made to sum up over both fragments are not those of each")
 
 
 class TestEwald(CoulombBattery):
-    term = {"_target_": "eqff.terms.coulomb.Coulomb", "cutoff": 4.0, "accuracy": 1e-12}
+    term = {"_target_": "eqff.terms.coulomb.Coulomb", "cutoff": 7.0, "accuracy": 1e-12}
 
 
 class TestShiftedForce(CoulombBattery):
@@ -81,7 +81,7 @@ class TestShiftedForce(CoulombBattery):
 class TestSwitched(CoulombBattery):
     term = {
         "_target_": "eqff.terms.coulomb.Coulomb",
-        "cutoff": 4.2,
+        "cutoff": 6.5,
         "accuracy": 1e-12,
         "short_range": "switch",
         "switch": [1.0, 3.9],

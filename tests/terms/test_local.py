@@ -23,7 +23,7 @@ class TestFourthGeneration(PotentialBattery):
                 "_target_": "eqff.heads.charge_equilibration.ChargeEquilibration",
                 "hidden": 4,
                 "max_width": 0.8,
-                "cutoff": 6.5,
+                "cutoff": 8.0,
                 "accuracy": 1e-12,
             }
         },

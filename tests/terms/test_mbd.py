@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 from ase.build import make_supercell
@@ -48,6 +49,7 @@ class MBDBattery(TermBattery):
         assert_close(two["forces"], one["forces"].repeat(2, 1), INVARIANCE[torch.float64], "forces")
 
 
+@pytest.mark.slow  # `TestPredictedVolumes` has the same screening
 class TestScreened(MBDBattery):
     term = SMALL
 
