@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import singledispatch
 from typing import Any
 
 from eqff.build import CORRECTIONS, build_corrections
@@ -12,6 +13,7 @@ from eqff.potential import Potential
 _log = logging.getLogger(__name__)
 
 
+@singledispatch
 def corrected(potential: Potential) -> Potential:
     """The potential with the corrections that its model file names; itself where there are none.
 

@@ -42,9 +42,11 @@ class Potential(nn.Module):
     Attributes:
         metadata: What its model file says, for a model that was loaded from one.
         field_guard: Looks whether the whole energy answers an external field.
+        uncertainties: Names of fields that say how far the prediction can be trusted; see `eqff.uncertainty`.
     """
 
     metadata: ModelMetadata | None = None
+    uncertainties: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -63,6 +63,9 @@ _TABLE = (
     Field("dipole", "structure", (3,), "1o", "e·Å", "dipole moment; for ions about the origin of the coordinates"),
     Field("quadrupole", "structure", (3, 3), "2e", "e·Å²", "traceless quadrupole 1/2 sum q (3 r r - r²)"),
     Field("polarizability", "structure", (3, 3), "0e+2e", "Å³", "dipole polarizability"),
+    # how far a prediction can be trusted
+    Field("energy_uncertainty", "structure", (), "0e", "eV", "standard deviation of the energy's error", "internal"),
+    Field("forces_uncertainty", "atom", (), "0e", "eV/Å", "standard deviation of a component's error", "internal"),
     # what lives between a model's parts
     Field("features", "atom", None, "", "", "features (N, (degree+1)², channels) after the last pass", "internal"),
     Field("pass_scalars", "atom", None, "", "", "scalar features after each pass (N, passes, channels)", "internal"),

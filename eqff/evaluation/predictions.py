@@ -31,12 +31,15 @@ class Prediction:
     Attributes:
         labels: By field name; (N, ...) per atom, (...) per structure.
         terms: Energy of each term in eV.
+        uncertainties: By field name, of potentials that have some (`eqff.uncertainty`): of the structure's energy (eV)
+            and of the components of each atom's force (eV/Å, (N,)).
         passes: Of the labels that exchanges write, by field name: the values after every pass, (N, passes, ...).
     """
 
     labels: dict[str, np.ndarray]
     terms: dict[str, float] = field(default_factory=dict)
     passes: dict[str, np.ndarray] = field(default_factory=dict)
+    uncertainties: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def predict(
@@ -134,12 +137,14 @@ def _predict_batch(potential: Potential, frames: list[AtomicData], labels: tuple
     columns = {name: _split(name, result[name], sizes) for name in labels}
     passes = {name.removeprefix(table.PER_PASS): result[name] for name in potential.per_pass}
     passes = {name: _split(name, value, sizes) for name, value in passes.items() if name in labels}
+    doubts = {name: _split(name, result[name], sizes) for name in potential.uncertainties if name in result}
     terms = {name: result[f"energy_{name}"].double().cpu().tolist() for name in potential.terms}
     return [
         Prediction(
             labels={name: column[index] for name, column in columns.items()},
             terms={name: values[index] for name, values in terms.items()},
             passes={name: column[index] for name, column in passes.items()},
+            uncertainties={name: column[index] for name, column in doubts.items()},
         )
         for index in range(len(frames))
     ]

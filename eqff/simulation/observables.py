@@ -11,6 +11,7 @@ from eqff.simulation.stepping import Stepper
 from eqff.simulation.velocities import kinetic_temperature
 
 _STRESS = tuple(f"stress_{name}_GPa" for name in ("xx", "yy", "zz", "yz", "xz", "xy"))
+_UNCERTAINTIES = ("energy_uncertainty_eV", "max_force_uncertainty_eV_per_A")
 _SUMS = {"charges": "charge_sum_e", "spin_charges": "spin_charge_sum"}
 
 
@@ -28,6 +29,7 @@ def log_columns(atoms: Atoms, settings: SimulationSettings) -> list[str]:
     columns += ["kinetic_energy_eV", "temperature_K", "conserved_energy_eV"] if moves else []
     columns += ["max_force_eV_per_A", "min_distance_A"]
     columns += ["volume_A3", "pressure_GPa", *_STRESS] if has_volume(atoms) else []
+    columns += list(_UNCERTAINTIES) if atoms.calc.potential.uncertainties else []
     columns += [f"energy_{name}_eV" for name in atoms.calc.potential.terms]
     return columns + [column for field, column in _SUMS.items() if field in atoms.calc.fields]
 
@@ -61,6 +63,9 @@ def observe(atoms: Atoms, step: int, settings: SimulationSettings, stepper: Step
         stress = atoms.get_stress(include_ideal_gas=True) / units.GPa
         row |= {"volume_A3": atoms.cell.volume, "pressure_GPa": -stress[:3].mean()}
         row |= dict(zip(_STRESS, stress, strict=True))
+    if atoms.calc.potential.uncertainties:
+        doubts = (atoms.calc.results["energy_uncertainty"], atoms.calc.results["forces_uncertainty"].max())
+        row |= dict(zip(_UNCERTAINTIES, map(float, doubts), strict=True))
     row |= {f"energy_{name}_eV": value for name, value in atoms.calc.results[TERMS].items()}
     return row | {column: atoms.calc.results[f].sum() for f, column in _SUMS.items() if f in atoms.calc.fields}
 

@@ -54,6 +54,8 @@ class SimulationSettings:
         max_force: eV/Å; a larger force on any atom stops the run.
         min_distance: Å; two atoms that come closer stop the run. None for half the shortest distance that the model was
             trained on, if its file says.
+        max_uncertainty: eV/Å; a larger uncertainty of the force on any atom stops the run (for models that have one, as
+            ensembles). None for no limit.
         figures: Whether figures are drawn at the end.
         allow_unseen_state: Whether to go on, with a line that says so, if the model saw no structure of this charge and
             multiplicity in training.
@@ -91,6 +93,7 @@ class SimulationSettings:
     max_atom_energy: Positive | None = None
     max_force: Positive = 200.0
     min_distance: NonNegative | None = None
+    max_uncertainty: Positive | None = None
     figures: bool = True
     allow_unseen_state: bool = False
 

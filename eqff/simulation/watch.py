@@ -22,12 +22,14 @@ class Limits:
         temperature: K.
         atom_energy: eV, kinetic, of any atom.
         distance: Å, between any two atoms; 0 for no limit.
+        uncertainty: eV/Å, of the force on any atom; None for no limit.
     """
 
     force: float
     temperature: float
     atom_energy: float
     distance: float
+    uncertainty: float | None = None
 
     @classmethod
     def of(cls, settings: SimulationSettings, shortest_in_training: float | None) -> Limits:
@@ -36,7 +38,7 @@ class Limits:
         if distance is None:
             distance = _OF_TRAINING * (shortest_in_training or 0.0)
         energy = settings.max_atom_energy or 20 * units.kB * settings.hottest
-        return cls(settings.max_force, settings.hottest, energy, distance)
+        return cls(settings.max_force, settings.hottest, energy, distance, settings.max_uncertainty)
 
     def trouble(self, atoms: Atoms, kelvin: float) -> str:
         """What is wrong, else an empty text.
@@ -46,7 +48,8 @@ class Limits:
             kelvin: Temperature.
         """
         forces = np.linalg.norm(atoms.get_forces(apply_constraint=False), axis=1)
-        for check in (self._finite(atoms, forces), self._force(atoms, forces), self._heat(atoms, kelvin)):
+        broken = self._finite(atoms, forces) or self._doubt(atoms)
+        for check in (broken, self._force(atoms, forces), self._heat(atoms, kelvin)):
             if check:
                 return f"{check} {_REMEDY}"
         close = self._distance(atoms)
@@ -63,6 +66,18 @@ class Limits:
         if forces[worst] <= self.force:
             return ""
         return f"the force on {_name(atoms, worst)} is {forces[worst]:.4g} eV/Å, above max_force={self.force:g}."
+
+    def _doubt(self, atoms: Atoms) -> str:
+        if self.uncertainty is None:
+            return ""
+        doubts = atoms.calc.results["forces_uncertainty"]
+        worst = int(doubts.argmax())
+        if doubts[worst] <= self.uncertainty:
+            return ""
+        return (
+            f"the uncertainty of the force on {_name(atoms, worst)} is {doubts[worst]:.4g} eV/Å, above "
+            f"max_uncertainty={self.uncertainty:g}."
+        )
 
     def _heat(self, atoms: Atoms, kelvin: float) -> str:
         each = 0.5 * (atoms.get_momenta() ** 2).sum(axis=1) / atoms.get_masses()
