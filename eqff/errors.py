@@ -26,6 +26,10 @@ class ModelFileError(ModelError):
     """A model file or a checkpoint is damaged, foreign, too new, or not to be trusted; nothing of it was executed."""
 
 
+class DownloadError(ModelError):
+    """A model can't be fetched, or what came is not what was asked for; nothing was loaded."""
+
+
 class TrainingError(EqffError):
     """Training can't go on: the loss is no number, or there is nothing to resume."""
 
