@@ -59,6 +59,8 @@ class DispersionCoefficients(Head):
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``c6_coefficients`` in eV·Å⁶, (N,)."""
-        read = self.readout(fields["pass_scalars"].flatten(1))[:, 0]
+        scalars = fields["pass_scalars"].flatten(1)
+        # so that a step of the optimizer changes it by little, however many scalars there are
+        read = self.readout(scalars)[:, 0] / scalars.shape[1] ** 0.5
         factor = torch.exp(self.limit * torch.tanh(read / self.limit))
         return {"c6_coefficients": self.start[self.species(graph.numbers)] * factor}

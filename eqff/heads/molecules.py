@@ -9,9 +9,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
 from eqff.parts import Fields, Head
 from eqff.ranges import Positive
+
+
+declare(
+    Field("molecules", "atom", (), "0e", "", "number of the atom's molecule within its structure", "internal", True)
+)
 
 
 class Molecules(Head):

@@ -81,10 +81,13 @@ class Polarizabilities(Head):
         read = self.linear(scalars)
         if self.nonlinear is not None:
             read = read + self.nonlinear(scalars)
+        # so that a step of the optimizer changes x by little, however many scalars there are
+        read = read / scalars.shape[1] ** 0.5
         size = self.start[graph.numbers] * torch.exp(self.limit * torch.tanh(read[:, 0] / self.limit))
         shape = torch.eye(3, dtype=size.dtype, device=size.device).expand(len(size), 3, 3)
         if self.tensors is not None:
-            quadratic = self.tensors(fields["features"][:, components(2)])[..., 0]
+            features = fields["features"][:, components(2)]
+            quadratic = self.tensors(features)[..., 0] / features.shape[-1] ** 0.5
             # bounded in its norm, without a square root of what may be zero
             quadratic = _REACH * quadratic / (_REACH**2 + quadratic.square().sum(dim=1, keepdim=True)).sqrt()
             root = shape + torch.einsum("nm,mab->nab", quadratic, self.matrices)
