@@ -14,10 +14,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.parts import Fields, Head
 from eqff.ranges import Positive
 
-
-declare(
-    Field("molecules", "atom", (), "0e", "", "number of the atom's molecule within its structure", "internal", True)
-)
+declare(Field("molecules", "atom", (), "0e", "", "number of the atom's molecule in its structure", "internal", True))
 
 
 class Molecules(Head):
