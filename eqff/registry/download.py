@@ -60,19 +60,17 @@ def fetch(wanted: Wanted, target: Path) -> Path:
         DownloadError: Offline and not there, no address answers, it stopped midway, or the content is another.
         StorageError: The cache can't be written.
     """
-    if _is_whole(target, wanted):
-        return target
-    if offline():
-        raise DownloadError(
-            f"'{wanted.name}' is not in the cache {target.parent}, and {OFFLINE_VARIABLE} forbids downloads. Load it "
-            f"once without {OFFLINE_VARIABLE}, or copy that folder from a machine where it was loaded."
-        )
     try:
+        if _is_whole(target, wanted):
+            return target
+        if offline():
+            raise DownloadError(
+                f"'{wanted.name}' is not in the cache {target.parent}, and {OFFLINE_VARIABLE} forbids downloads. Load "
+                f"it once without {OFFLINE_VARIABLE}, or copy that folder from a machine where it was loaded."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             return target if _is_whole(target, wanted) else _download(wanted, target)
-    except NETWORK_ERRORS:  # are OSErrors too
-        raise
     except OSError as error:
         raise StorageError(
             f"The cache {target.parent} can't be written: {error}. {CACHE_VARIABLE} names another folder."
@@ -97,7 +95,8 @@ def _download(wanted: Wanted, target: Path) -> Path:
             part.replace(target)
             return target
         failures.append(f"\n  {url}: {failure}")
-    kept = f" {part.stat().st_size} of {wanted.size} bytes are kept: the next try goes on there." * part.exists()
+    there = part.stat().st_size if part.exists() else 0
+    kept = f" {there} of {wanted.size} bytes are kept: the next try goes on there." if there else ""
     raise DownloadError(
         f"'{wanted.name}' could not be downloaded, and nothing was loaded:{''.join(failures)}\nCheck the network "
         f"(proxies: https_proxy) and the registry entry; a file that you have can be loaded by its path.{kept}"
