@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eqff.build import allow as allow
-    from eqff.checkpoints.model_file import load_model as load
+    from eqff.uncertainty.loading import load as load
 
 __all__ = ["allow", "load"]
 
 # looked up on first use, so that `import eqff` and a command's --help don't wait for torch
-_LAZY = {"allow": ("eqff.build", "allow"), "load": ("eqff.checkpoints.model_file", "load_model")}
+_LAZY = {"allow": ("eqff.build", "allow"), "load": ("eqff.uncertainty.loading", "load")}
 
 
 def __getattr__(name: str) -> Any:

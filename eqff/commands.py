@@ -12,13 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from eqff.checkpoints import load_model
 from eqff.config import settings
 from eqff.data.reading import read_frames
 from eqff.devices import choose_device
 from eqff.outputs import require_writable
+from eqff.outside import Outside
 from eqff.potential import Potential
 from eqff.ranges import Count
+from eqff.uncertainty.loading import load
 from eqff.validation import check_arguments
 
 
@@ -27,13 +28,13 @@ class ModelSettings:
     """Which trained model a command uses, and how.
 
     Attributes:
-        model: Run folder or model file.
+        model: Run folder, model file, name of a pretrained model or hf://owner/repo, or a list of them for an ensemble.
         device: "auto", "cpu", "cuda", "cuda:1"...
         dtype: Of weights and features; None for that of the file.
         packages: Your own packages whose parts the file may use.
     """
 
-    model: str
+    model: str | Sequence[str]
     device: str = "auto"
     dtype: Literal["float32", "float64"] | None = None
     packages: Sequence[str] = field(default_factory=tuple)
@@ -49,6 +50,7 @@ class EvaluateSettings(ModelSettings):
         name: Of the set; None for that of the file.
         predictions: Whether predictions are written beside labels.
         batch_size: Structures at a time.
+        outside: What happens on charge and spin states that training had not; None for the model's own rule.
 
     Raises:
         ConfigError: Something in ``data`` is unknown or of a wrong type, or nothing can be written at ``output``.
@@ -59,6 +61,7 @@ class EvaluateSettings(ModelSettings):
     name: str | None = None
     predictions: bool = True
     batch_size: Count = 32
+    outside: Outside | None = None
 
     def __post_init__(self) -> None:
         check_arguments(read_frames, self.data, "data")
@@ -83,7 +86,7 @@ def load_for_command(values: Mapping[str, Any]) -> Potential:
     """
     names = [item.name for item in fields(ModelSettings)]
     chosen = settings(ModelSettings, {name: values[name] for name in names if name in values}, "")
-    return load_model(
+    return load(
         chosen.model,
         dtype=getattr(torch, chosen.dtype) if chosen.dtype else None,
         device=choose_device(chosen.device),

@@ -38,8 +38,17 @@ def simulate(cfg: DictConfig, overrides: Sequence[str] = ()) -> SimulationResult
     section = {name: value for name, value in values.items() if name not in _OF_THE_COMMAND}
     settings(SimulationSettings, section, "")  # before the model is loaded
     require_writable(values["output"])
-    origin = {name: values[name] for name in _ORIGIN} | {"model": str(Path(values["model"]).expanduser().resolve())}
+    origin = {name: values[name] for name in _ORIGIN} | {"model": _absolute(values["model"])}
     return _run(load_for_command(values), section, values["output"], origin)
+
+
+def _absolute(model: str | Sequence[str]) -> str | list[str]:
+    """The path of a model, or those of an ensemble's, as they are from anywhere; names stay as they are."""
+    from eqff.registry.locate import lasting
+
+    if isinstance(model, str):
+        return lasting(model)
+    return [lasting(path) for path in model]
 
 
 def simulate_potential(potential: Potential, section: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:

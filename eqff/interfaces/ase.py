@@ -25,6 +25,7 @@ from eqff.errors import DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
 from eqff.interfaces.skin import Pairs, SkinLists
 from eqff.interfaces.state import STATE, require_state, stated, surroundings
+from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
 
 TERMS = "energies_per_term"
@@ -45,10 +46,13 @@ class EqffCalculator(Calculator):
 
     ``implemented_properties`` depends on the model: energy, free_energy (the same), forces and stress; charges, dipole
     and every other field it predicts; spin charges also as ``magmoms``, their name in ASE; and ``energies_per_term``, a
-    dict of the energy of each term in eV. Each calculation gives all of these at once, stress on demand.
+    dict of the energy of each term in eV. Models with uncertainties (see `eqff.uncertainty`) give
+    ``energy_uncertainty`` in eV and ``forces_uncertainty`` (N,) in eV/Å, of a force's components. Each calculation
+    gives all of these at once, stress on demand.
 
     Args:
-        potential: A model, which is moved where the other arguments say, or where to find one (see `eqff.load`).
+        potential: A model, which is moved where the other arguments say, or where to find one (see `eqff.load`); a list
+            makes an ensemble.
         total_charge: e.
         multiplicity: 2S+1, or "lowest": the lowest that the electron count allows, where ``info`` gives none.
         electric_field: Uniform external field in V/Å, (3,), for all structures; it can also be stated in ``info``, as
@@ -61,6 +65,9 @@ class EqffCalculator(Calculator):
             barostats and relaxations of the cell, which ask for it at each geometry after the forces.
         corrections: Whether energy terms that the model was not trained with (``model.corrections``, as dispersion that
             labels lack) are added.
+        outside: What happens on a charge and spin state that training had not: "warn" says so once for each, "refuse"
+            raises, "allow" does neither; by default the model's own rule, "warn" if it has none. Unknown elements are
+            always refused.
 
     Attributes:
         neighbours: The lists; ``neighbours.searches`` counts how often pairs were searched, ``neighbours.updates``
@@ -69,8 +76,9 @@ class EqffCalculator(Calculator):
     Raises:
         DataError: On calculation: no atoms, positions that are not finite, a charge or multiplicity that is nowhere
             given or impossible.
-        ModelError: On calculation: an element that the model does not cover; charge, multiplicity or field given here
-            and, with another value, in ``info``; a field that no part of the model reads, or along a lattice vector.
+        ModelError: On calculation: an element that the model does not cover; a refused state (``outside``); charge,
+            multiplicity or field given here and, with another value, in ``info``; a field that no part of the model
+            reads, or along a lattice vector.
         PropertyNotImplementedError: On asking for the stress of atoms without three lattice vectors.
     """
 
@@ -79,7 +87,7 @@ class EqffCalculator(Calculator):
 
     def __init__(
         self,
-        potential: Potential | str | Path,
+        potential: Potential | str | Path | Sequence[str | Path],
         *,
         total_charge: float | None = None,
         multiplicity: Multiplicity | None = None,
@@ -89,16 +97,19 @@ class EqffCalculator(Calculator):
         skin: float = 0.5,
         with_stress: bool = False,
         corrections: bool = True,
+        outside: Outside | None = None,
     ):
         super().__init__()
         self.potential = _as_potential(potential, device, dtype)
         if corrections:
             self.potential = corrected(self.potential)
+        self.outside = outside_rule(self.potential, outside)
         self.total_charge = total_charge
         self.multiplicity = multiplicity
         self.electric_field = None if electric_field is None else tuple(float(x) for x in electric_field)
         self.fields = tuple(name for name in self.potential.predicts if name not in _DERIVATIVES)
         self.implemented_properties = ["energy", "free_energy", "forces", "stress", TERMS, *self.fields]
+        self.implemented_properties += self.potential.uncertainties
         if "spin_charges" in self.fields:
             self.implemented_properties.append(_MAGMOMS)
         self.with_stress = with_stress
@@ -155,7 +166,7 @@ class EqffCalculator(Calculator):
                     f"The calculator was given {name}={given}, but atoms.info says {float(data[name]):g}. Give it in "
                     "one place only."
                 )
-        self._warn_of_state(data)
+        self._check_range(data)
         return data
 
     def export_properties(self) -> Properties:
@@ -211,7 +222,7 @@ class EqffCalculator(Calculator):
         energy = float(prediction["energy"])
         results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": _array(prediction["forces"])}
         results[TERMS] = {name: float(prediction[f"energy_{name}"]) for name in self.potential.terms}
-        for name in self.fields:
+        for name in (*self.fields, *self.potential.uncertainties):
             value = _array(prediction[name])
             results[name] = value if table.field(name).level == "atom" else value[0]
         if _MAGMOMS in self.implemented_properties:
@@ -227,25 +238,27 @@ class EqffCalculator(Calculator):
             )
         return full_3x3_to_voigt_6_stress(-_array(virial) / self.atoms.cell.volume)
 
-    def _warn_of_state(self, data: AtomicData) -> None:
+    def _check_range(self, data: AtomicData) -> None:
         training = self.potential.metadata.training if self.potential.metadata else {}
-        for state in unseen_states([data], training):
+        for state in unseen_states([data], training) if self.outside != "allow" else ():
+            seen = ", ".join(state_name((row["total_charge"], row["multiplicity"])) for row in training["states"])
+            text = f"The model was not trained on the state {state_name(state)}, only on {seen}"
+            if self.outside == "refuse":
+                raise ModelError(f'{text}. Take another model, or extrapolate: model.calculator(outside="warn").')
             if state not in self._warned:
                 self._warned.add(state)
-                seen = ", ".join(state_name((row["total_charge"], row["multiplicity"])) for row in training["states"])
-                warnings.warn(
-                    f"The model was not trained on the state {state_name(state)}, only on {seen}: extrapolating.",
-                    stacklevel=4,
-                )
+                warnings.warn(f"{text}: extrapolating.", stacklevel=4)
 
 
 def _as_potential(
-    potential: Potential | str | Path, device: str | torch.device | None, dtype: torch.dtype | None
+    potential: Potential | str | Path | Sequence[str | Path],
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
 ) -> Potential:
-    if isinstance(potential, (str, Path)):
-        from eqff.checkpoints import load_model
+    if not isinstance(potential, torch.nn.Module):
+        from eqff.uncertainty.loading import load
 
-        potential = load_model(potential, dtype=dtype)
+        potential = load(potential, dtype=dtype)
     return potential.to(device=device, dtype=dtype).eval()
 
 

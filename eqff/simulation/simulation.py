@@ -25,7 +25,7 @@ from eqff.simulation.observables import log_columns
 from eqff.simulation.recorder import Recorder
 from eqff.simulation.result import SimulationResult
 from eqff.simulation.settings import SimulationSettings
-from eqff.simulation.start import Report, attach_calculator, hold, prepare
+from eqff.simulation.start import Report, attach_calculator, hold, prepare, require_uncertainty
 from eqff.simulation.state import SavedState, fingerprint, load_state
 from eqff.simulation.stepping import Stepper, build_stepper
 from eqff.simulation.trajectory import check_format
@@ -40,6 +40,7 @@ CHANGEABLE = (
     "max_atom_energy",
     "max_force",
     "min_distance",
+    "max_uncertainty",
 )
 """Settings that a resumed run can change: they decide how far it goes, not where."""
 
@@ -133,6 +134,7 @@ def resume_simulation(
     if saved.ase_version != ase.__version__:
         report(f"Mind: the run was started with ASE {saved.ase_version}, this is {ase.__version__}.")
     atoms, stepper, rng = _restored(folder, potential, settings, saved)
+    require_uncertainty(potential, settings)
     limits = Limits.of(settings, _shortest_in_training(potential))
     report(f"Going on from step {saved.step} of {settings.steps}.")
     columns = log_columns(atoms, settings)

@@ -72,6 +72,7 @@ def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, re
         DataError: The structure can't be.
         ModelError: The model does not know its elements, or its charge and spin state.
     """
+    require_uncertainty(potential, settings)
     atoms = atoms.copy()
     attach_calculator(atoms, potential, settings)
     with warnings.catch_warnings():
@@ -93,6 +94,16 @@ def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, re
     return atoms
 
 
+def require_uncertainty(potential: Potential, settings: SimulationSettings) -> None:
+    """Raises ConfigError if a limit is set on an uncertainty that the model does not have."""
+    if settings.max_uncertainty is not None and "forces_uncertainty" not in potential.uncertainties:
+        raise ConfigError(
+            f"max_uncertainty={settings.max_uncertainty:g} needs a model that knows how uncertain it is, and this one "
+            "does not. Give an ensemble, model='[runs/a,runs/b]', or a model with a last-layer estimate "
+            "(docs/uncertainty.md)."
+        )
+
+
 def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSettings) -> None:
     """Gives the atoms the model as their calculator."""
     atoms.calc = EqffCalculator(
@@ -102,6 +113,7 @@ def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSe
         electric_field=settings.electric_field,
         skin=settings.skin,
         with_stress=bool(atoms.pbc.any()),
+        outside="warn",  # whether to go on is for allow_unseen_state to say
     )
 
 

@@ -50,11 +50,11 @@ class Ensemble(Composite):
 
     @classmethod
     def load(cls, paths: Sequence[str | Path], **settings: Any) -> Ensemble:
-        """The ensemble of models in run folders or model files.
+        """The ensemble of models in run folders or model files, or known by name.
 
         Args:
-            paths: Where they are.
-            settings: Of `eqff.checkpoints.load_model`: ``dtype``, ``device``, ``packages``.
+            paths: Where they are, see `eqff.load`.
+            settings: Of `eqff.load`: ``dtype``, ``device``, ``packages``.
 
         Raises:
             ModelError: One can't be loaded, or they don't belong together.

@@ -16,7 +16,7 @@ def load(model: str | Path | Sequence[str | Path], **settings: Any) -> Potential
 
     Args:
         model: One path, or a list of them.
-        settings: Of `eqff.checkpoints.load_model`: ``dtype``, ``device``, ``packages``.
+        settings: Of `eqff.registry.loading.load`: ``dtype``, ``device``, ``packages``.
 
     Raises:
         ModelError: One can't be loaded, or they don't belong together.
