@@ -19,7 +19,7 @@ def show(names: Sequence[str]) -> None:
 
     Raises:
         ConfigError: A registry can't be read.
-        ModelError: There is no model of that name.
+        ModelFileError: There is no model of that name.
     """
     from rich.console import Console
 

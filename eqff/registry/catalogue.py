@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eqff.config import settings
-from eqff.errors import ConfigError, ModelError, did_you_mean
+from eqff.errors import ConfigError, ModelFileError, did_you_mean
 from eqff.registry.entry import ModelEntry
 
 FORMAT = 1
@@ -65,13 +65,13 @@ def find_entry(name: str) -> ModelEntry:
     """The model of that name.
 
     Raises:
-        ModelError: There is none; the message says which there are.
+        ModelFileError: There is none; the message says which there are.
     """
     known = catalogue()
     if name in known:
         return known[name]
     hint = did_you_mean(name, known) if known else " No registry has any: python tools/make_models.py makes some."
-    raise ModelError(f"There is no pretrained model '{name}', and no file or folder either.{hint}")
+    raise ModelFileError(f"There is no model at '{name}', and no pretrained one of that name.{hint}")
 
 
 def read_registry(path: Path) -> dict[str, ModelEntry]:

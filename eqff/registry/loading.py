@@ -34,8 +34,8 @@ def load(
 
     Raises:
         ConfigError: ``dtype`` is none, or a registry can't be read.
-        ModelError: There is no model of that name.
-        ModelFileError: Not a model file, damaged, too new, or made of parts that can't be built here.
+        ModelFileError: There is no model at that path or of that name, or it is damaged, too new, or made of
+            parts that can't be built here.
         DownloadError: It can't be downloaded, or is not the file that the registry describes.
     """
     found = locate(source)

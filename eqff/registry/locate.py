@@ -33,7 +33,7 @@ def locate(source: str | Path) -> Located:
 
     Raises:
         ConfigError: A registry or an ``hf://`` can't be read.
-        ModelError: There is no model of that name.
+        ModelFileError: There is no model of that name.
         DownloadError: It can't be downloaded, or is not the file that the registry describes.
     """
     text = str(source)

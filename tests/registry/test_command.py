@@ -33,7 +33,10 @@ def test_unknown_name_is_one_message(registered, entry, capsys):
     registered(water=entry)
     with pytest.raises(SystemExit):
         main(["watr"])
-    assert "eqff: There is no pretrained model 'watr'" in capsys.readouterr().err
+    assert (
+        "eqff: There is no model at 'watr', and no pretrained one of that name. Did you mean 'water'"
+        in capsys.readouterr().err
+    )
 
 
 def test_does_not_wait_for_torch():

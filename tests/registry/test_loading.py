@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import eqff
-from eqff.errors import ConfigError, DownloadError, ModelError, ModelFileError
+from eqff.errors import ConfigError, DownloadError, ModelFileError
 from eqff.registry import catalogue
 from eqff.registry.locate import is_name, lasting
 
@@ -46,7 +46,7 @@ def test_the_users_own_folder_is_looked_into(registered, entry, model_file, monk
 
 def test_unknown_names(registered, entry, tmp_path):
     registered(water=entry)
-    with pytest.raises(ModelError, match="no pretrained model 'watr'.* Did you mean 'water'"):
+    with pytest.raises(ModelFileError, match="no model at 'watr', .* of that name. Did you mean 'water'"):
         eqff.load("watr")
     for path in ("./water", tmp_path / "water", "water.safetensors", Path("water")):
         with pytest.raises(ModelFileError, match="no model at"):
