@@ -41,6 +41,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
             name=set_name(values),
             labels=values["data"]["labels"],
             batch_size=values["batch_size"],
+            outside=values["outside"],
             progress=progress,
         )
     if corrections := names_of_corrections(potential.metadata.model_config):

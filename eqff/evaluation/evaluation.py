@@ -10,12 +10,13 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
-from eqff.errors import DataError
+from eqff.errors import DataError, ModelError
 from eqff.evaluation.levels import on_model_level
 from eqff.evaluation.metrics import Errors, Samples, collect, errors_by
 from eqff.evaluation.predictions import Prediction, Progress, predict
 from eqff.evaluation.quantities import Quantity, quantities
 from eqff.evaluation.states import state_name, state_of, unseen_states
+from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
 
 MAX_GROUPS = 50
@@ -77,6 +78,7 @@ def evaluate_potential(
     name: str = "test",
     labels: Sequence[str] | None = None,
     batch_size: int = 32,
+    outside: Outside | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Compares a model with the labels of some structures; without labels, only predicts.
@@ -88,14 +90,18 @@ def evaluate_potential(
         name: Of the set, for tables and metric names.
         labels: The only labels to compare; by default all that the model predicts.
         batch_size: Structures at a time.
+        outside: Of structures in charge and spin states that training had not: "refuse" raises, "warn" notes them,
+            "allow" does neither; by default the model's own rule, "warn" if it has none.
         progress: Is told the number of structures done after each batch.
 
     Raises:
         DataError: There are no structures, or a label asked for is on none of them.
-        ModelError: An element that the model does not cover, or a label that it does not predict.
+        ModelError: An element that the model does not cover, a label that it does not predict, or a state that training
+            had not, under "refuse".
     """
     if not frames:
         raise DataError(f"There are no structures to evaluate in '{name}'.")
+    state_notes = _outside_notes(potential, frames, outside)
     frames, level_notes = on_model_level(potential, frames)
     present = fill_missing_labels(frames)
     compared = _compared_labels(potential, present, frames, labels)
@@ -111,7 +117,7 @@ def evaluate_potential(
         quantities={key: shown[key] for key in errors},
         errors=errors,
         parts=_parts(frames, samples) | {"pass": _by_pass(frames, predictions, samples)},
-        notes=(*_notes(potential, frames, present, samples), *level_notes),
+        notes=(*_notes(potential, frames, present, samples), *state_notes, *level_notes),
         frames=frames,
         predictions=predictions,
         samples={key: samples[key] for key in errors},
@@ -182,22 +188,31 @@ def _notes(
     unused = [name for name in present if name not in potential.predicts]
     if unused:
         notes.append(f"The file also has {', '.join(unused)}, which this model does not predict.")
-    notes += _state_notes(potential, frames)
+    notes += _unread_state_notes(potential, frames)
     broken = [key for key, sample in samples.items() if not np.isfinite(sample.predicted).all()]
     if broken:
         notes.append(f"The model predicts numbers that are not finite: {', '.join(broken)}.")
     return notes
 
 
-def _state_notes(potential: Potential, frames: Sequence[AtomicData]) -> list[str]:
-    notes = []
+def _outside_notes(potential: Potential, frames: Sequence[AtomicData], asked: Outside | None) -> list[str]:
+    """What is said about states that training had not; an error where they are refused."""
+    rule = outside_rule(potential, asked)
     unseen = unseen_states(frames, potential.metadata.training if potential.metadata else {})
-    if unseen:
-        states = "; ".join(f"{state_name(state)} ({count} frames)" for state, count in unseen.items())
-        notes.append(
-            f"{sum(unseen.values())} of {len(frames)} frames are in charge and spin states that the model was not "
-            f"trained on: {states}. Its numbers for them are extrapolations."
-        )
+    if rule == "allow" or not unseen:
+        return []
+    states = "; ".join(f"{state_name(state)} ({count} frames)" for state, count in unseen.items())
+    text = (
+        f"{sum(unseen.values())} of {len(frames)} frames are in charge and spin states that the model was not "
+        f"trained on: {states}."
+    )
+    if rule == "refuse":
+        raise ModelError(f"{text} Leave them out, take another model, or go on all the same: outside=warn.")
+    return [f"{text} Its numbers for them are extrapolations."]
+
+
+def _unread_state_notes(potential: Potential, frames: Sequence[AtomicData]) -> list[str]:
+    notes = []
     read = {name for part in potential.ordered_parts().values() for name in part.reads}
     for name in ("total_charge", "multiplicity"):
         values = sorted({round(float(frame[name])) for frame in frames})
