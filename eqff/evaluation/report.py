@@ -20,6 +20,8 @@ from eqff.checkpoints.plain import plain
 from eqff.data import fields as field_table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import columns, to_atoms
+from eqff.evaluation.calibration import Calibration, Doubts, calibrations
+from eqff.evaluation.calibration_figure import calibration_figure
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.metrics import Errors, Samples
 from eqff.evaluation.predictions import Prediction
@@ -46,6 +48,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
                 kind: {part: {key: e.to_dict() for key, e in found.items()} for part, found in parts.items()}
                 for kind, parts in evaluation.parts.items()
             },
+            "uncertainty": {name: score.to_dict() for name, (_, score) in _calibrations(evaluation).items()},
             "notes": list(evaluation.notes),
         }
     )
@@ -93,7 +96,23 @@ def tables(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:
         parts = evaluation.parts.get(kind, {})
         if len(parts) > 1:
             result.append((f"{title}: MAE", _part_rows(kind, parts, units)))
+    if found := _calibrations(evaluation):
+        result.append(("Uncertainty against errors", _uncertainty_rows(found)))
     return result
+
+
+def _calibrations(evaluation: Evaluation) -> dict[str, tuple[Doubts, Calibration]]:
+    return calibrations(evaluation.frames, evaluation.predictions)
+
+
+def _uncertainty_rows(found: dict[str, tuple[Doubts, Calibration]]) -> list[Row]:
+    """A scale above 1 is by how much the model trusts itself too much; see `eqff.evaluation.calibration`."""
+    rows = [["quantity", "unit", "mean", "scale", "NLL", "NLL scaled", "miscalibration", "rank correlation"]]
+    for name, (each, score) in found.items():
+        values = (each.sigmas.mean(), score.scale, score.nll, score.nll_scaled)
+        values += (score.miscalibration_area, score.rank_correlation)
+        rows.append([spoken(name), each.unit, *map(number, map(float, values))])
+    return rows
 
 
 def _part_rows(kind: str, parts: dict[str, dict[str, Errors]], units: dict[str, str]) -> list[Row]:
@@ -115,7 +134,8 @@ def spoken(name: str) -> str:
 
 
 def figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Parity plots and error distributions of everything compared; empty without labels."""
+    """Parity plots and error distributions of everything compared, and uncertainties against errors; empty without
+    labels."""
     samples = evaluation.samples.values()
     if not samples:
         return {}
@@ -124,10 +144,12 @@ def figures(evaluation: Evaluation) -> dict[str, Figure]:
     whole = {s.quantity.field for s in samples if not s.quantity.per_atom}
     spread = [s for s in samples if s.quantity.per_atom or s.quantity.field not in per_atom]
     points = [s for s in samples if not s.quantity.per_atom or s.quantity.field not in whole]
-    return {
+    drawn = {
         "parity": parity([_parity_panel(s, evaluation.frames) for s in points]),
         "errors": error_distribution([_error_panel(s) for s in spread]),
     }
+    found = _calibrations(evaluation)
+    return drawn | ({"uncertainty": calibration_figure(found)} if found else {})
 
 
 def _error_panel(samples: Samples) -> Panel:
@@ -167,6 +189,8 @@ def _note(samples: Samples) -> str:
 def write_report(evaluation: Evaluation, folder: str | Path, *, predictions: bool = True) -> dict[str, Path]:
     """Writes ``NAME.json``, ``NAME.md``, ``NAME_parity.png``, ``NAME_errors.png`` and ``NAME_predictions.extxyz``.
 
+    For models with uncertainties also ``NAME_uncertainty.png``.
+
     Args:
         evaluation: What to write.
         folder: Is made.
@@ -200,7 +224,7 @@ def write_predictions(path: str | Path, frames: Sequence[AtomicData], prediction
 def predicted_atoms(frame: AtomicData, prediction: Prediction) -> Atoms:
     """One structure with its labels and the predictions."""
     atoms = to_atoms(frame)
-    for name, value in prediction.labels.items():
+    for name, value in (prediction.labels | prediction.uncertainties).items():
         if field_table.field(name).level == "atom":
             atoms.arrays[PREFIX + name] = columns(np.asarray(value))
         else:
