@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Made = TypeVar("Made")
 
 LOCAL = "local"
 """Name of the neighbour list that backbones use."""
@@ -59,6 +62,20 @@ class AtomicGraph:
     batch: Tensor
     electric_field: Tensor
     edges: Mapping[str, Edges] = field(default_factory=dict)
+    # not copied by `replace`: another geometry begins without
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What follows from the geometry alone and several parts need, made by the first of them that asks.
+
+        Args:
+            key: Says what it is, with all settings that it depends on.
+            make: Makes it; it must not refer to this graph, which will hold it.
+        """
+        key = (key, torch.is_grad_enabled())  # what was made without derivatives is none for those who need them
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     @property
     def num_atoms(self) -> int:

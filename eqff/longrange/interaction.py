@@ -14,7 +14,7 @@ from eqff.longrange.ewald import EwaldSum
 from eqff.longrange.kernels import Kernel, smooth_end
 from eqff.longrange.mesh import MeshSum
 from eqff.longrange.padding import Padding
-from eqff.longrange.tuning import FADE, Splitting
+from eqff.longrange.tuning import FADE, Splitting, cutoff_for
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
 
@@ -185,7 +185,7 @@ class LatticeInteraction(Interaction):
             raise ModelError(
                 f"The short-range part of the Coulomb interaction reaches {extent:.2f} Å, but neighbours in periodic "
                 f"structures are summed to {end:.2f} Å ({FADE:g} of the cutoff). Raise cutoff to "
-                f"{extent / FADE:.1f} Å, or make the charges' widths smaller."
+                f"{cutoff_for(extent):.1f} Å, or make the charges' widths smaller."
             )
 
 

@@ -40,6 +40,11 @@ class Splitting:
         return cls(alpha=alpha, cutoff=cutoff, wave_cutoff=2 * alpha * s)
 
 
+def cutoff_for(extent: float) -> float:
+    """The cutoff in Å, to a tenth and not below, that leaves what reaches so far (Å) untouched by the fading."""
+    return math.ceil(10 * extent / FADE) / 10
+
+
 def reach(accuracy: float) -> float:
     """s with exp(-s²) = accuracy: how many widths a Gaussian charge reaches."""
     return math.sqrt(-math.log(accuracy))

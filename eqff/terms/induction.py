@@ -13,7 +13,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
 from eqff.longrange.induction.modes import InductionMode, Mutual, Steps
 from eqff.longrange.induction.mutual import InductionSolver, induced_damping
-from eqff.longrange.multipoles.interaction import MultipoleInteraction
+from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.parts import Fields, Term
@@ -103,11 +103,16 @@ class Induction(Term):
         Raises:
             ModelError: Polarizabilities that are none, a polarization catastrophe, or no convergence.
         """
-        alpha = fields[self.polarizabilities]
+        alpha, rank = fields[self.polarizabilities], 1
         external = graph.electric_field.to(torch.float64)[graph.batch]
         if self.moments:
-            external = external + self._permanent_field(graph, fields)
-        found = self.mode.induce(graph, self.interaction, external, alpha, self.strength)
+            moments = Moments(**{name: fields[field] for name, field in self.moments.items()})
+            rank = max(moments.rank, 1)
+        # permanent moments act on dipoles as these act on each other: one interaction for both
+        bound = self.interaction.bind(graph, induced_damping(alpha, self.strength), rank=rank, field_rank=1)
+        if self.moments:
+            external = external + self._without_groups(bound, graph, fields).fields(moments, rank=1).field
+        found = self.mode.induce(graph, self.interaction, external, alpha, self.strength, bound=bound)
         return {
             "energy": found.energy,
             "induced_dipoles": found.dipoles.to(alpha.dtype),
@@ -116,11 +121,8 @@ class Induction(Term):
             "induction_residual": found.residual,
         }
 
-    def _permanent_field(self, graph: AtomicGraph, fields: Fields) -> Tensor:
-        moments = Moments(**{name: fields[field] for name, field in self.moments.items()})
-        damping = induced_damping(fields[self.polarizabilities], self.strength)
-        scaling = None
-        if self.groups is not None:
-            scaling = PairScaling.of_groups(fields[self.groups], graph.batch)
-        bound = self.interaction.bind(graph, damping, scaling, max(moments.rank, 1))
-        return bound.fields(moments, rank=1).field
+    def _without_groups(self, bound: BoundMultipoles, graph: AtomicGraph, fields: Fields) -> BoundMultipoles:
+        if self.groups is None:
+            return bound
+        scaling = PairScaling.of_groups(fields[self.groups], graph.batch)
+        return bound.rescaled(induced_damping(fields[self.polarizabilities], self.strength), scaling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +27,7 @@ class LocalField(torch.autograd.Function):
     @staticmethod
     def forward(problem: MutualInduction, external: Tensor, *tensors: Tensor) -> Tensor:  # noqa: D102
         with torch.no_grad():
-            return problem.solve(external, *tensors)
+            return problem.solve(external)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: D102
@@ -40,10 +41,12 @@ class LocalField(torch.autograd.Function):
         if gradient is None:  # first derivatives of a stationary energy
             return None, None, *(None for _ in tensors)
         problem, alpha = ctx.problem, tensors[0]
-        y = gradient + respond(alpha, LocalField.apply(problem, problem.field(gradient, *tensors), *tensors))
-        # torch.func holds the local field fixed here, though it depends on the tensors itself
-        _, pull_back = torch.func.vjp(lambda *values: problem.field(respond(values[0], local), *values), *tensors)
-        return None, y, *pull_back(y)
+        y = gradient + respond(alpha, LocalField.apply(problem, problem.field(gradient, *tensors[1:]), *tensors))
+
+        def field(alpha: Tensor, *geometry: Tensor) -> Tensor:
+            return problem.field(respond(alpha, local), *geometry)
+
+        return None, y, *partial_derivatives(field, tensors, y)
 
 
 class StationaryEnergy(torch.autograd.Function):
@@ -58,7 +61,7 @@ class StationaryEnergy(torch.autograd.Function):
     @staticmethod
     def forward(problem: MutualInduction, local: Tensor, external: Tensor, *tensors: Tensor) -> Tensor:  # noqa: D102
         with torch.no_grad():
-            return problem.known_energy(local, external, *tensors)
+            return problem.energy(local, external, *tensors)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: D102
@@ -68,5 +71,24 @@ class StationaryEnergy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         local, *tensors = ctx.saved_tensors
-        _, pull_back = torch.func.vjp(lambda *values: ctx.problem.energy(local, *values), *tensors)
-        return None, None, *pull_back(gradient)
+        partial = partial_derivatives(lambda *values: ctx.problem.energy(local, *values), tensors, gradient)
+        return None, None, *partial
+
+
+def partial_derivatives(
+    function: Callable[..., Tensor], tensors: Sequence[Tensor], gradient: Tensor
+) -> list[Tensor | None]:
+    """The gradient of gradient·function(*tensors) by each tensor, all else that the function uses held fixed.
+
+    Where this is differentiated again, nothing is held fixed. None for a tensor without derivatives.
+    """
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # other names for the same values: what was computed from the tensors before does not depend on these
+        places = [tensor.view_as(tensor) for tensor in tensors]
+        wanted = [place for place in places if place.requires_grad]
+        if not wanted:
+            return [None for _ in tensors]
+        value = function(*places)
+        found = iter(torch.autograd.grad(value, wanted, gradient, create_graph=again, allow_unused=True))
+    return [next(found) if place.requires_grad else None for place in places]

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.convergence import WarnAndCount
-from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, field_of
+from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, field_of, induced_damping
 from eqff.longrange.induction.polarizabilities import require_positive, respond
-from eqff.longrange.multipoles.interaction import MultipoleInteraction
+from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
 from eqff.nn.reduce import segment_sum
 
 
@@ -46,6 +46,7 @@ class InductionMode(ABC):
         polarizabilities: Tensor,
         strength: Tensor | float,
         start: Tensor | None = None,
+        bound: BoundMultipoles | None = None,
     ) -> Induced:
         """Dipoles and energy, differentiable to any order.
 
@@ -56,6 +57,7 @@ class InductionMode(ABC):
             polarizabilities: alpha, symmetric positive, or zero, Å³, (N, 3, 3).
             strength: Thole's a between induced dipoles, (N,) or one number.
             start: Local fields (N, 3) with which iterations begin.
+            bound: The interaction, bound to the graph and damped by this strength, where the caller has it already.
 
         Raises:
             ModelError: Polarizabilities that are none, a polarization catastrophe, or no convergence.
@@ -63,19 +65,26 @@ class InductionMode(ABC):
         alpha, external = polarizabilities.to(torch.float64), external.to(torch.float64)
         require_positive(alpha, graph.batch)
         strength = torch.as_tensor(strength, dtype=torch.float64, device=alpha.device).expand(graph.num_atoms)
-        return self._induce(graph, interaction, external, alpha, strength, start)
+        if bound is None and self.mutual:
+            bound = interaction.bind(graph, induced_damping(alpha, strength), rank=1)
+        return self._induce(graph, external, alpha, strength, start, None if bound is None else bound.of_dipoles())
+
+    @property
+    @abstractmethod
+    def mutual(self) -> bool:
+        """Whether induced dipoles act on each other at all."""
 
     @abstractmethod
     def _induce(
         self,
         graph: AtomicGraph,
-        interaction: MultipoleInteraction,
         external: Tensor,
         alpha: Tensor,
         strength: Tensor,
         start: Tensor | None,
+        bound: BoundMultipoles | None,
     ) -> Induced:
-        """The same with checked float64 tensors."""
+        """The same with checked float64 tensors and a damped interaction of the dipoles, if they have one."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +97,20 @@ class Mutual(InductionMode):
 
     solver: InductionSolver = InductionSolver()
 
+    mutual = True
+
     def _induce(
         self,
         graph: AtomicGraph,
-        interaction: MultipoleInteraction,
         external: Tensor,
         alpha: Tensor,
         strength: Tensor,
         start: Tensor | None,
+        bound: BoundMultipoles | None,
     ) -> Induced:
-        problem = MutualInduction(graph, interaction, self.solver, start)
-        local = problem.local_field(external, alpha, strength)
-        energy = problem.energy_at(local, external, alpha, strength)
+        problem = MutualInduction(bound, alpha, strength, self.solver, start)
+        local = problem.local_field(external)
+        energy = problem.energy_at(local, external)
         told = problem.convergence[0] if problem.convergence else None
         residual = energy.detach().new_zeros(graph.num_structures) if told is None else told.residual
         return Induced(respond(alpha, local), local, energy, 0 if told is None else told.iterations, residual)
@@ -122,20 +133,22 @@ class Steps(InductionMode):
     count: int
     grown: WarnAndCount = field(default_factory=WarnAndCount, compare=False, repr=False)
 
+    @property
+    def mutual(self) -> bool:
+        """Not without steps."""
+        return self.count > 0
+
     def _induce(
         self,
         graph: AtomicGraph,
-        interaction: MultipoleInteraction,
         external: Tensor,
         alpha: Tensor,
         strength: Tensor,
         start: Tensor | None,
+        bound: BoundMultipoles | None,
     ) -> Induced:
         local, dipoles = external, respond(alpha, external)
         before = dipoles
-        if self.count:
-            problem = MutualInduction(graph, interaction, InductionSolver())
-            bound = problem.bind(alpha, strength, graph.positions, graph.cell)
         for _ in range(self.count):
             before = dipoles
             local = external + field_of(bound, dipoles)

@@ -16,8 +16,8 @@ from eqff.longrange.induction.implicit import LocalField, StationaryEnergy
 from eqff.longrange.induction.polarizabilities import respond
 from eqff.longrange.induction.preconditioner import near_field
 from eqff.longrange.multipoles.damping import TholeDamping, isotropic
-from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
-from eqff.longrange.multipoles.moments import Moments
+from eqff.longrange.multipoles.interaction import BoundMultipoles
+from eqff.longrange.multipoles.leaves import differentiable_tensors, with_tensors
 from eqff.longrange.transfer_iterations import TransferIterations
 from eqff.nn.reduce import segment_sum
 
@@ -44,85 +44,79 @@ class InductionSolver:
 
 @dataclass(frozen=True)
 class MutualInduction:
-    """The local fields of a batch as functions of all that they depend on: alpha, Thole's a, positions and cell.
+    """The local fields of a batch as functions of the external field, of alpha and of how dipoles interact.
 
     Attributes:
-        graph: The batch.
-        interaction: How fields are summed.
+        bound: The interaction of the dipoles, damped; derivatives by positions, cell and Thole's a go through it.
+        polarizabilities: alpha, Å³, (N, 3, 3) float64.
+        strength: Thole's a, (N,) float64.
         solver: How the system is solved.
         start: Local fields (N, 3) in V/Å with which iterations begin, for example those of the last time step.
         convergence: Of iterations as they are made, those of derivatives too.
     """
 
-    graph: AtomicGraph
-    interaction: MultipoleInteraction
+    bound: BoundMultipoles
+    polarizabilities: Tensor
+    strength: Tensor
     solver: InductionSolver
     start: Tensor | None = None
     convergence: list[Convergence] = field(default_factory=list)
-    _prepared: list[tuple[BoundMultipoles, Solve]] = field(default_factory=list)
+    _prepared: list[Solve] = field(default_factory=list)
 
-    def local_field(self, external: Tensor, polarizabilities: Tensor, strength: Tensor) -> Tensor:
+    @property
+    def graph(self) -> AtomicGraph:
+        """The batch."""
+        return self.bound.graph
+
+    def local_field(self, external: Tensor) -> Tensor:
         """e = E + T mu with mu = alpha e / k_e, V/Å, (N, 3).
 
         Args:
             external: E, what all but induced dipoles make at each atom, V/Å, (N, 3) float64.
-            polarizabilities: alpha, Å³, (N, 3, 3) float64.
-            strength: Thole's a, (N,) float64.
 
         Raises:
             ModelError: A polarization catastrophe, or no convergence.
         """
-        return LocalField.apply(self, external, *self._tensors(polarizabilities, strength))
+        return LocalField.apply(self, external, self.polarizabilities, *self._geometry())
 
-    def energy_at(self, local: Tensor, external: Tensor, polarizabilities: Tensor, strength: Tensor) -> Tensor:
+    def energy_at(self, local: Tensor, external: Tensor) -> Tensor:
         """-1/2 sum mu·E in eV, (B,), at the ``local`` field that `local_field` gave for the rest.
 
         Computed as e·alpha e / 2 k_e - mu·T mu / 2 - mu·E, of which the local field is a stationary point: an error of
         the solution enters squared, and forces need no further solve.
         """
-        return StationaryEnergy.apply(self, local, external, *self._tensors(polarizabilities, strength))
+        return StationaryEnergy.apply(self, local, external, self.polarizabilities, *self._geometry())
 
-    def _tensors(self, polarizabilities: Tensor, strength: Tensor) -> tuple[Tensor, ...]:
-        return polarizabilities, strength, self.graph.positions, self.graph.cell
+    def field(self, dipoles: Tensor, *geometry: Tensor) -> Tensor:
+        """T mu in V/Å, (N, 3), where the interaction's tensors have been replaced by ``geometry``."""
+        return self._bound_to(geometry).dipole_fields(dipoles)
 
-    def bind(self, polarizabilities: Tensor, strength: Tensor, positions: Tensor, cell: Tensor) -> BoundMultipoles:
-        """The interaction of the dipoles."""
-        moved = replace(self.graph, cell=cell).deformed(positions)
-        return self.interaction.bind(moved, induced_damping(polarizabilities, strength), rank=1)
-
-    def field(self, dipoles: Tensor, *tensors: Tensor) -> Tensor:
-        """T mu in V/Å, (N, 3)."""
-        return field_of(self.bind(*tensors), dipoles)
-
-    def energy(self, local: Tensor, external: Tensor, *tensors: Tensor) -> Tensor:
+    def energy(self, local: Tensor, external: Tensor, polarizabilities: Tensor, *geometry: Tensor) -> Tensor:
         """What the local field makes stationary, eV, (B,)."""
-        return self._energy(self.bind(*tensors), local, external, tensors[0])
-
-    def known_energy(self, local: Tensor, external: Tensor, *tensors: Tensor) -> Tensor:
-        """The same, without derivatives."""
-        bound, _ = self._prepare(*tensors)
-        return self._energy(bound, local, external, tensors[0])
-
-    def solve(self, external: Tensor, *tensors: Tensor) -> Tensor:
-        """The local field without derivatives."""
-        require_finite(external, self.graph.batch, WHAT)
-        _, solve = self._prepare(*tensors)
-        return solve(external)
-
-    def _energy(self, bound: BoundMultipoles, local: Tensor, external: Tensor, polarizabilities: Tensor) -> Tensor:
         dipoles = respond(polarizabilities, local)
         atoms = (dipoles * (0.5 * local - external)).sum(dim=1)
-        return segment_sum(atoms, self.graph.batch, self.graph.num_structures) + bound.energy(Moments(dipoles=dipoles))
+        own = segment_sum(atoms, self.graph.batch, self.graph.num_structures)
+        return own + self._bound_to(geometry).dipole_energy(dipoles)
 
-    def _prepare(self, *tensors: Tensor) -> tuple[BoundMultipoles, Solve]:
+    def solve(self, external: Tensor) -> Tensor:
+        """The local field without derivatives."""
+        require_finite(external, self.graph.batch, WHAT)
         # solves of derivatives have the same matrix as the first one
         if not self._prepared:
-            bound = self.bind(*tensors)
-            self._prepared.append((bound, self._solve_with(bound, *tensors[:2])))
-        return self._prepared[0]
+            self._prepared.append(self._solver())
+        return self._prepared[0](external)
 
-    def _solve_with(self, bound: BoundMultipoles, polarizabilities: Tensor, strength: Tensor) -> Solve:
-        pairs = CoupledPairs(bound, polarizabilities, induced_damping(polarizabilities, strength))
+    def _geometry(self) -> list[Tensor]:
+        """The tensors of the interaction through which derivatives go."""
+        return differentiable_tensors((self.bound.pairs, self.bound.sums))
+
+    def _bound_to(self, geometry: tuple[Tensor, ...]) -> BoundMultipoles:
+        pairs, sums = with_tensors((self.bound.pairs, self.bound.sums), geometry)
+        return replace(self.bound, pairs=pairs, sums=sums)
+
+    def _solver(self) -> Solve:
+        bound, polarizabilities = self.bound, self.polarizabilities
+        pairs = CoupledPairs(bound, polarizabilities, induced_damping(polarizabilities, self.strength))
         largest = int(torch.bincount(self.graph.batch, minlength=1).max())
         if largest <= self.solver.dense_up_to:
             return FactorisedInduction.of(bound, polarizabilities, pairs.explain).solve

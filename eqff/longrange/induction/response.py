@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
-from eqff.longrange.induction.mutual import InductionSolver, MutualInduction
+from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, induced_damping
 from eqff.longrange.induction.polarizabilities import require_positive, respond
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.nn.reduce import segment_sum
@@ -59,9 +59,10 @@ def atomic_response(
     alpha = polarizabilities.to(torch.float64)
     require_positive(alpha, graph.batch)
     strengths = alpha.new_full((graph.num_atoms,), strength)
-    problem = MutualInduction(graph, interaction, solver)
+    bound = interaction.bind(graph, induced_damping(alpha, strengths), rank=1)
+    problem = MutualInduction(bound, alpha, strengths, solver)
     columns = []
     for direction in COULOMB_CONSTANT * torch.eye(3, dtype=alpha.dtype, device=alpha.device):
-        local = problem.local_field(direction.expand(graph.num_atoms, 3), alpha, strengths)
+        local = problem.local_field(direction.expand(graph.num_atoms, 3))
         columns.append(respond(alpha, local))
     return torch.stack(columns, dim=2)

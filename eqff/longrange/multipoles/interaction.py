@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +20,7 @@ from eqff.longrange.multipoles.radial import smooth_origin
 from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.longrange.multipoles.waves import MultipoleWaves
 from eqff.longrange.padding import Padding
-from eqff.longrange.tuning import FADE, Splitting
+from eqff.longrange.tuning import FADE, Splitting, cutoff_for
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
 
@@ -46,17 +47,18 @@ class BoundMultipoles:
     own: Tensor
     accuracy: float
 
-    @property
-    def rank(self) -> int:
-        """Of the highest moments and fields, 0 to 2."""
-        return (len(self.nearby.whole) - 1) // 2
-
     def rescaled(self, damping: Damping, scaling: PairScaling | None = None) -> BoundMultipoles:
         """The same geometry under another damping and scaling; lattice sums are shared."""
-        pairs = self.nearby.damped(damping, self.accuracy)
+        count = len(self.pairs.chain)
+        pairs = self.nearby.damped(damping, self.accuracy, count)
         if scaling is not None:
-            pairs = pairs.joined(taken_away(self.graph, damping, scaling, len(self.nearby.whole)))
+            pairs = pairs.joined(taken_away(self.graph, damping, scaling, count))
         return replace(self, pairs=pairs)
+
+    def of_dipoles(self) -> BoundMultipoles:
+        """The same for nothing but dipoles and their fields."""
+        self._require_count(3)
+        return replace(self, pairs=replace(self.pairs, chain=self.pairs.chain[:3]))
 
     def fields(self, moments: Moments, rank: int) -> LocalFields:
         """What all other moments, and all images, make at the place of each atom.
@@ -65,7 +67,7 @@ class BoundMultipoles:
             moments: At every atom.
             rank: 0 for the potential, 1 for the field too, 2 for its gradient too.
         """
-        self._require_rank(max(moments.rank, rank))
+        self._require_count(moments.rank + rank + 1)
         rows = moments.packed()
         fields = self.pairs.fields(rows, rank)
         if self.sums:
@@ -76,7 +78,7 @@ class BoundMultipoles:
 
     def dipole_fields(self, dipoles: Tensor) -> Tensor:
         """E in V/Å, (N, 3), from dipoles (N, 3) in e·Å alone; `fields` with less to do, for iterations."""
-        self._require_rank(1)
+        self._require_count(3)
         fields = self.pairs.dipole_fields(dipoles)
         if self.sums:
             fields = fields + self.own[:, 1:2] * dipoles
@@ -85,9 +87,22 @@ class BoundMultipoles:
             fields = fields + part.fields(rows, 1)[:, 1:]
         return COULOMB_CONSTANT * fields
 
+    def dipole_energy(self, dipoles: Tensor) -> Tensor:
+        """Energies in eV, (B,), of dipoles (N, 3) in e·Å alone: what `energy` does, with less to do."""
+        self._require_count(3)
+        batch, count = self.graph.batch, self.graph.num_structures
+        energy = segment_sum(self.pairs.dipole_energy(dipoles), batch[self.pairs.first], count)
+        if self.sums:
+            own = 0.5 * self.own[:, 1] * dipoles.square().sum(dim=1)
+            energy = energy - segment_sum(own, batch, count)
+            rows = torch.nn.functional.pad(dipoles, (1, 0))
+        for part in self.sums:
+            energy = energy.index_add(0, part.structures, part.energy(rows))
+        return COULOMB_CONSTANT * energy
+
     def energy(self, moments: Moments) -> Tensor:
         """Energies in eV, (B,): q phi - mu·E - Theta:(grad E)/3, halved, over all atoms."""
-        self._require_rank(moments.rank)
+        self._require_count(2 * moments.rank + 1)
         rows, count = moments.packed(), self.graph.num_structures
         energy = segment_sum(self.pairs.energy(rows), self.graph.batch[self.pairs.first], count)
         if self.sums:
@@ -102,7 +117,7 @@ class BoundMultipoles:
         Returns:
             The matrices, component 3 i + a for atom i and direction a, and where the atoms stand.
         """
-        self._require_rank(1)
+        self._require_count(3)
         count, batch = self.graph.num_structures, self.graph.batch
         padding = Padding.of(torch.arange(count, device=batch.device), batch, count)
         size = padding.index.shape[1]
@@ -147,9 +162,13 @@ class BoundMultipoles:
             energy = energy + 2 * two * (rows[:, 4:].square() * twice).sum(dim=1)
         return 0.5 * energy
 
-    def _require_rank(self, rank: int) -> None:
-        if rank > self.rank:
-            raise ModelError(f"Multipoles were bound up to rank {self.rank}; rank {rank} is asked for.")
+    def _require_count(self, count: int) -> None:
+        there = len(self.pairs.chain)
+        if count > there:
+            raise ModelError(
+                f"Multipoles were bound up to rank {(there - 1) // 2}, moments and fields together {there - 1}; what "
+                f"is asked for needs {count - 1}."
+            )
 
 
 class MultipoleInteraction:
@@ -179,34 +198,50 @@ class MultipoleInteraction:
         damping: Damping | None = None,
         scaling: PairScaling | None = None,
         rank: int = 2,
+        field_rank: int | None = None,
     ) -> BoundMultipoles:
-        """For the geometry of a batch.
+        """For the geometry of a batch; what does not depend on the damping is shared by all that bind to one graph.
 
         Args:
             graph: The batch, with the neighbour lists named in ``neighbour_lists``.
             damping: Bound to its atoms; by default the constructor's.
             scaling: Pairs that interact by another factor than 1.
-            rank: Of the highest moments and fields that will be asked for.
+            rank: Of the highest moments that will be given.
+            field_rank: Of the highest fields that will be asked for; by default the same, as energies need it.
 
         Raises:
             ModelError: The geometry is none that it can treat.
         """
-        damping, count = damping or self.damping, 2 * rank + 1
+        damping = damping or self.damping
+        nearby = graph.once((*self._settings, rank), lambda: self._nearby(graph, 2 * rank + 1))
+        sums, own = graph.once(self._settings, lambda: (self._sums(graph), self._own(graph)))
+        if sums:
+            self._require_reach(damping, graph.pbc.any(dim=1)[graph.batch])
+        count = 1 + rank + (rank if field_rank is None else field_rank)
+        points = MultipolePairs(nearby.first, nearby.second, nearby.vectors, nearby.whole[:count])
+        return BoundMultipoles(graph, nearby, points, sums, own, self.accuracy).rescaled(damping, scaling)
+
+    @property
+    def _settings(self) -> tuple[Hashable, ...]:
+        """All that geometry is made with."""
+        return "multipoles", self.list_name, self.splitting, self.accuracy, self.mesh_from
+
+    def _nearby(self, graph: AtomicGraph, count: int) -> NearbyPairs:
         near, open_pairs = graph.edges[self.list_name], graph.edges[OPEN_PAIRS]
         for edges in (open_pairs, near):
             require_apart(edges, graph.batch, "interaction of multipoles")
         periodic = graph.pbc.any(dim=1)
         nearby = NearbyPairs.open(open_pairs, count)
         if bool(periodic.any()):
-            self._require_reach(damping, periodic[graph.batch])
             nearby = nearby.joined(NearbyPairs.periodic(near, periodic[graph.batch], self.splitting, count))
-        own = torch.tensor(smooth_origin(self.splitting.alpha, 3), dtype=torch.float64, device=graph.batch.device)
-        own = torch.where(periodic[graph.batch][:, None], own, 0.0)
-        points = nearby.damped(NoDamping(), self.accuracy)
-        bound = BoundMultipoles(graph, nearby, points, self._sums(graph, periodic), own, self.accuracy)
-        return bound.rescaled(damping, scaling)
+        return nearby
 
-    def _sums(self, graph: AtomicGraph, periodic: Tensor) -> Sums:
+    def _own(self, graph: AtomicGraph) -> Tensor:
+        own = torch.tensor(smooth_origin(self.splitting.alpha, 3), dtype=torch.float64, device=graph.batch.device)
+        return torch.where(graph.pbc.any(dim=1)[graph.batch][:, None], own, 0.0)
+
+    def _sums(self, graph: AtomicGraph) -> Sums:
+        periodic = graph.pbc.any(dim=1)
         counts = torch.bincount(graph.batch, minlength=graph.num_structures)
         on_mesh = counts >= self.mesh_from
         sums: list[MultipoleWaves | MultipoleMesh] = []
@@ -224,5 +259,5 @@ class MultipoleInteraction:
         if extent > end:
             raise ModelError(
                 f"Damping reaches {extent:.2f} Å, but neighbours in periodic structures are summed to {end:.2f} Å "
-                f"({FADE:g} of the cutoff). Raise cutoff to {extent / FADE:.1f} Å, or damp less."
+                f"({FADE:g} of the cutoff). Raise cutoff to {cutoff_for(extent):.1f} Å, or damp less."
             )

@@ -65,9 +65,12 @@ class NearbyPairs:
             whole=tuple(torch.cat(both) for both in zip(self.whole, other.whole, strict=True)),
         )
 
-    def damped(self, damping: Damping, accuracy: float) -> MultipolePairs:
-        """How these pairs interact under a damping; ``accuracy`` decides whether it does anything at all."""
-        chain = self.whole
+    def damped(self, damping: Damping, accuracy: float, count: int) -> MultipolePairs:
+        """How these pairs interact under a damping, up to the ``count``-th function of each chain.
+
+        ``accuracy`` decides whether the damping does anything at all.
+        """
+        chain = self.whole[:count]
         if damping.extent(accuracy) > 0:
             scales = damping.scales(self.lengths, self.first, self.second, len(chain))
             bare = bare_chain(self.lengths, len(chain))

@@ -60,6 +60,13 @@ class MultipolePairs:
             total = total + segment_sum(field, here, count)
         return total
 
+    def dipole_energy(self, dipoles: Tensor) -> Tensor:
+        """Energy of each pair without k_e, e²/Å, (E,), from dipoles (N, 3) alone."""
+        one, two = dipoles.index_select(0, self.first), dipoles.index_select(0, self.second)
+        R = self.vectors.T
+        along = (one * R).sum(dim=1) * (two * R).sum(dim=1)
+        return (one * two).sum(dim=1) * self.chain[1] - along * self.chain[2]
+
     def energy(self, rows: Tensor) -> Tensor:
         """Energy of each pair without k_e, e²/Å, (E,), from packed moments."""
         one = rows.index_select(0, self.first).unbind(1)

@@ -11,7 +11,7 @@ from ase import Atoms
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
 from eqff.longrange.induction.modes import Mutual, Steps
-from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, field_of
+from eqff.longrange.induction.mutual import InductionSolver, field_of, induced_damping
 from eqff.longrange.induction.polarizabilities import respond
 from eqff.longrange.multipoles.damping import NoDamping
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
@@ -48,8 +48,7 @@ def moved(graph, positions):
 def test_dipoles_solve_their_equation(mode):
     graph, external, alpha = batch()
     found = mode.induce(graph, INTERACTION, external, alpha, STRENGTH)
-    problem = MutualInduction(graph, INTERACTION, InductionSolver())
-    bound = problem.bind(alpha, alpha.new_full((graph.num_atoms,), STRENGTH), graph.positions, graph.cell)
+    bound = INTERACTION.bind(graph, induced_damping(alpha, STRENGTH), rank=1)
     torch.testing.assert_close(found.dipoles, respond(alpha, external + field_of(bound, found.dipoles)))
     assert not found.dipoles[::5].any()
     energy = -0.5 * segment_sum((found.dipoles * external).sum(dim=1), graph.batch, graph.num_structures)
@@ -99,6 +98,17 @@ def test_derivative_by_a_polarizability_that_is_zero():
     slope = torch.autograd.grad(found.energy.sum(), leaf)[0][0]
     local = found.local_field.detach()[0]
     torch.testing.assert_close(slope, -0.5 * local[:, None] * local / COULOMB_CONSTANT)
+
+
+@BOTH
+def test_an_interaction_that_is_given_is_the_one_that_is_made(mode):
+    """Bound with more than dipoles need, as by a term that has quadrupoles."""
+    graph, external, alpha = batch()
+    bound = INTERACTION.bind(graph, induced_damping(alpha, STRENGTH), rank=2, field_rank=1)
+    given = mode.induce(graph, INTERACTION, external, alpha, STRENGTH, bound=bound)
+    made = mode.induce(graph, INTERACTION, external, alpha, STRENGTH)
+    torch.testing.assert_close(given.energy, made.energy, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(given.dipoles, made.dipoles, rtol=1e-9, atol=1e-11)
 
 
 def test_energy_by_the_field_is_minus_the_dipole():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 
 import numpy as np
@@ -215,6 +216,37 @@ def test_what_was_not_bound_is_refused():
     wide = GaussianDamping(torch.full((len(EVERY["crystal"]),), 4.0, dtype=torch.float64))
     with pytest.raises(ModelError, match="Raise cutoff to"):
         bound_to([EVERY["crystal"]], wide)
+
+
+def test_terms_share_what_does_not_depend_on_damping():
+    """Geometry and lattice sums of one graph are made once, and not shared between other settings."""
+    interaction = MultipoleInteraction(cutoff=5.0)
+    lists = interaction.neighbour_lists | {"coulomb_6": 6.0}
+    graph = graph_of(EVERY.values(), lists, torch.float64)
+    first, second = interaction.bind(graph, DAMPINGS["gaussian"]), interaction.bind(graph, DAMPINGS["thole"])
+    assert first.nearby is second.nearby and first.sums is second.sums
+    for other in (MultipoleInteraction(cutoff=5.0, accuracy=1e-4), MultipoleInteraction(cutoff=6.0)):
+        assert other.bind(graph).sums is not first.sums and other.bind(graph).nearby is not first.nearby
+    moments = random_moments(NUMBER)
+    alone = bound_to(EVERY.values(), DAMPINGS["thole"])
+    torch.testing.assert_close(second.energy(moments), alone.energy(moments), rtol=0, atol=0)
+
+
+def test_dipoles_alone():
+    """What iterations use does what is used for all moments."""
+    dipoles = random_moments(NUMBER).dipoles
+    bound = bound_to(EVERY.values(), DAMPINGS["thole"])
+    torch.testing.assert_close(bound.dipole_energy(dipoles), bound.energy(Moments(dipoles=dipoles)))
+    torch.testing.assert_close(bound.dipole_fields(dipoles), bound.fields(Moments(dipoles=dipoles), 1).field)
+
+
+def test_the_cutoff_that_is_recommended_suffices():
+    atoms = EVERY["crystal"]
+    wide = GaussianDamping(torch.full((len(atoms),), 1.0, dtype=torch.float64))
+    with pytest.raises(ModelError, match="Raise cutoff to") as caught:
+        bound_to([atoms], wide, accuracy=1e-5)
+    advice = float(re.search(r"Raise cutoff to ([\d.]+) Å", str(caught.value))[1])
+    bound_to([atoms], wide, accuracy=1e-5, cutoff=advice)
 
 
 def test_potentials_of_points_are_harmonic():

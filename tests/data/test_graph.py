@@ -1,0 +1,40 @@
+"""What parts share of one geometry."""
+
+import gc
+import weakref
+from dataclasses import replace
+
+import torch
+
+from eqff.longrange.multipoles.interaction import MultipoleInteraction
+from eqff.testing.graphs import graph_of
+from eqff.testing.structures import crystal, molecule
+
+
+def test_what_is_shared_is_made_once_for_each_geometry():
+    graph, made = graph_of([molecule(1)], {}, torch.float64), []
+
+    def make():
+        made.append(torch.is_grad_enabled())
+        return len(made)
+
+    assert graph.once("a", make) == graph.once("a", make) == 1 and graph.once("b", make) == 2
+    with torch.no_grad():  # has no derivatives, so it is not what others may take
+        assert graph.once("a", make) == 3
+    assert graph.once("a", make) == 1 and made == [True, True, False]
+    assert graph.deformed(graph.positions + 1).once("a", make) == 4
+    assert replace(graph, cell=graph.cell + 1).once("a", make) == 5
+
+
+def test_sharing_does_not_keep_a_graph_alive():
+    interaction = MultipoleInteraction(cutoff=4.0, accuracy=1e-4)
+    graph = graph_of([molecule(1), crystal(2)], interaction.neighbour_lists, torch.float64)
+    moved = graph.deformed(graph.positions.clone().requires_grad_())
+    interaction.bind(moved)
+    alive = weakref.ref(moved.positions)
+    gc.disable()  # a cycle of references would have to wait for it
+    try:
+        del moved
+        assert alive() is None
+    finally:
+        gc.enable()
