@@ -34,7 +34,7 @@ class ModelEntry:
         elements: Chemical symbols.
         states: Total charge in e and multiplicity 2S+1 of the states in training, ``[[0, 1], [1, 2]]``.
         errors: Of test sets, as evaluations name them: ``test/forces_mae``.
-        units: Of the quantities in ``errors``, without set and kind: ``forces``.
+        units: Of ``errors``, by their names without the set: ``forces_mae``.
         citation: What to cite; "" for nothing.
         caution: What its user has to know before quoting its numbers.
         outside: What happens on states that training had not, where nobody says: "allow", "warn" or "refuse".

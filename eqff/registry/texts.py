@@ -12,7 +12,6 @@ from eqff.registry.entry import ModelEntry
 from eqff.registry.locate import is_here
 
 _SHOWN_ERRORS = ("energy_mae", "forces_mae")
-_KINDS = ("_mae", "_rmse", "_max")
 
 
 def listing(models: Mapping[str, ModelEntry]) -> Table:
@@ -61,10 +60,8 @@ def error_texts(entry: ModelEntry) -> dict[str, str]:
     """Errors with three digits and their unit."""
     texts = {}
     for name, value in entry.errors.items():
-        quantity = name.rsplit("/", 1)[-1]
-        for kind in _KINDS:
-            quantity = quantity.removesuffix(kind)
-        texts[name] = f"{value:.3g} {entry.units.get(quantity, '')}".strip()
+        number = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+        texts[name] = f"{number} {entry.units.get(name.rsplit('/', 1)[-1], '')}".strip()
     return texts
 
 

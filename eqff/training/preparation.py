@@ -20,6 +20,7 @@ from eqff.errors import ConfigError, DataError
 from eqff.potential import Potential
 from eqff.ranks.clocks import SharedClocks
 from eqff.ranks.group import from_first, is_first, require_same, together
+from eqff.registry.locate import locate
 from eqff.tracking.about import about_run
 from eqff.tracking.run_folder import RunFolder
 from eqff.training.budget import Clocks
@@ -199,7 +200,7 @@ def elements_of_model(finetune: FinetuneSettings | None, earlier: Start | None) 
     """Atomic numbers that the model which is fine-tuned covers: test sets may have them, whatever the new data have."""
     if earlier:
         return earlier.context.elements
-    return read_metadata(finetune.model).model_context().elements if finetune else ()
+    return read_metadata(locate(finetune.model).path).model_context().elements if finetune else ()
 
 
 def earlier_start(folder: RunFolder | None) -> Start | None:

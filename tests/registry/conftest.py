@@ -55,8 +55,8 @@ def entry(content):
         "method": "none",
         "elements": ["H", "C", "N", "O"],
         "states": [[0, 1], [1, 2]],
-        "errors": {"test/forces_mae": 12.345, "test/energy_rmse": 3.0},
-        "units": {"forces": "meV/Å", "energy": "meV"},
+        "errors": {"test/forces_mae": 12.345, "test/energy_rmse": 3004.0},
+        "units": {"forces_mae": "meV/Å", "energy_rmse": "meV"},
     }
 
 

@@ -20,7 +20,7 @@ def test_describes(registered, entry, capsys):
     registered(water=entry | {"citation": "A. Author [1]", "caution": "Not [/] for ice.", "outside": "refuse"})
     main(["water"])
     shown = capsys.readouterr().out
-    for text in (entry["sha256"], "A. Author [1]", "Not [/] for ice.", "are refused", "test/energy_rmse", "3 meV"):
+    for text in (entry["sha256"], "A. Author [1]", "Not [/] for ice.", "are refused", "test/energy_rmse", "3004 meV"):
         assert text in shown
 
 

@@ -15,6 +15,7 @@ from eqff.checkpoints import MODEL_FILE, save_model
 from eqff.config import config_directory
 from eqff.errors import ConfigError
 from eqff.registry import catalogue
+from eqff.registry.texts import error_texts
 
 PATH = Path(__file__).parents[2] / "tools" / "make_models.py"
 CONFIG = {
@@ -43,7 +44,7 @@ def run(tmp_path, monkeypatch):
     about = {
         "states": [{"total_charge": 0, "multiplicity": 1, "frames": 3}],
         "metrics": {"val/forces_mae": 1.0, "test/forces_mae": 2.5, "test/forces_max": 9.0},
-        "units": {"forces": "meV/Å"},
+        "units": {"forces_mae": "meV/Å"},
     }
     save_model(
         folder / MODEL_FILE, build_potential(CONFIG, context), model_config=CONFIG, context=context, metadata=about
@@ -60,7 +61,7 @@ def test_a_run_becomes_a_model_that_loads_by_name(tool, run, tmp_path):
     assert set(tool.RECIPES) <= set(catalogue())
     entry = catalogue()["eqff-ions"]
     assert list(entry.elements) == ["H", "O"] and list(map(list, entry.states)) == [[0, 1]]
-    assert entry.errors == {"test/forces_mae": 2.5}
+    assert error_texts(entry) == {"test/forces_mae": "2.5 meV/Å"}
     assert eqff.load("eqff-ions").elements == (1, 8)
 
 

@@ -43,8 +43,9 @@ def with_structure(argv: Sequence[str]) -> list[str]:
             "weights. For a structure of your own give model=NAME too; weights that fit are taken over."
         )
     from eqff.checkpoints.model_file import read_metadata  # imports torch, which --help doesn't wait for
+    from eqff.registry.locate import locate
 
-    config = read_metadata(path).model_config
+    config = read_metadata(locate(path).path).model_config
     return [*options, "~model", f"++model={written(config)}", *chosen]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from eqff.build import ModelContext, build_potential
-from eqff.checkpoints.model_file import load_model
 from eqff.data.atomic_data import AtomicData
 from eqff.evaluation.evaluation import evaluate_potential
 from eqff.potential import Potential
+from eqff.registry.loading import load
 from eqff.training.finetuning.energies import composition_errors, shifted
 from eqff.training.finetuning.settings import FinetuneSettings
 from eqff.training.finetuning.weights import freeze, take_over
@@ -91,7 +91,7 @@ def begin(
         ConfigError: Patterns or structures that don't fit.
         ModelFileError: The file can't be read.
     """
-    old = load_model(chosen.model, dtype=dtype, packages=tuple(packages))
+    old = load(chosen.model, dtype=dtype, packages=tuple(packages))
     past = old.metadata.model_context()
     context = replace(
         past,
