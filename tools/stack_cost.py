@@ -46,7 +46,7 @@ Step = Callable[[], None]
 LADDER = {
     "short_range": (),
     "+ NSE": ("exchanges.equilibration",),
-    "+ multipoles": ("heads.atomic_dipoles", "heads.atomic_quadrupoles", "terms.multipoles"),
+    "+ multipoles": ("heads.atomic_dipoles", "heads.atomic_quadrupoles", "terms.multipoles", "terms.field"),
     "+ induction": ("heads.polarizabilities", "terms.induction"),
     "+ dispersion": ("terms.dispersion",),
 }

@@ -106,7 +106,7 @@ class EqffCalculator(Calculator):
         self.outside = outside_rule(self.potential, outside)
         self.total_charge = total_charge
         self.multiplicity = multiplicity
-        self.electric_field = None if electric_field is None else tuple(float(x) for x in electric_field)
+        self.electric_field = None if electric_field is None else _field(electric_field)
         self.fields = tuple(name for name in self.potential.predicts if name not in _DERIVATIVES)
         self.implemented_properties = ["energy", "free_energy", "forces", "stress", TERMS, *self.fields]
         self.implemented_properties += self.potential.uncertainties
@@ -260,6 +260,14 @@ def _as_potential(
 
         potential = load(potential, dtype=dtype)
     return potential.to(device=device, dtype=dtype).eval()
+
+
+def _field(value: Any) -> tuple[float, ...]:
+    """Three finite numbers, in V/Å; raises ModelError for anything else."""
+    array = np.asarray(value, dtype=float)
+    if array.shape != (3,) or not np.isfinite(array).all():
+        raise ModelError(f"electric_field is {value!r}, but needs three finite numbers in V/Å, such as [0, 0, 0.1].")
+    return tuple(array.tolist())
 
 
 def _require_geometry(atoms: Atoms) -> None:

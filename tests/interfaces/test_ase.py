@@ -272,3 +272,9 @@ def test_missing_state_says_how_to_give_it_here(potential):
         water.get_potential_energy()
     assert "model.calculator(total_charge=0, multiplicity=1)" in str(error.value)
     assert "atoms.info" in str(error.value) and "data.total_charge" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", [0.1, [0.0, 0.1], [0.0, 0.0, float("nan")]])
+def test_a_field_that_is_none_is_refused(field):
+    with pytest.raises(ModelError, match="three finite numbers"):
+        EqffCalculator(build_potential(CONFIG, CONTEXT), electric_field=field)
