@@ -121,14 +121,15 @@ def _parts(frames: Sequence[AtomicData], size: int) -> Iterator[list[AtomicData]
         yield part
 
 
-def _without_labels(frame: AtomicData) -> AtomicData:
+def without_labels(frame: AtomicData) -> AtomicData:
+    """The structure as a model is given it: inputs alone."""
     kept = {name: frame[name] for name in INPUTS if name in frame}
     return AtomicData(**kept, num_nodes=frame.num_nodes, source=frame.source, frame=frame.frame)
 
 
 def _predict_batch(potential: Potential, frames: list[AtomicData], labels: tuple[str, ...]) -> list[Prediction]:
     lists = potential.neighbour_lists
-    batch = collate([add_neighbours(_without_labels(frame), lists) for frame in frames])
+    batch = collate([add_neighbours(without_labels(frame), lists) for frame in frames])
     device = next(potential.buffers()).device
     graph = graph_from_batch(batch.to(device), potential.dtype)
     stress = "stress" in labels or "virial" in labels

@@ -82,14 +82,34 @@ class LocalEnergy(Term):
         Raises:
             ModelError: One of ``inputs`` is not one number for each atom.
         """
-        scalars = fields["pass_scalars"].flatten(1)
-        if self.inputs:
-            more = [self._input(name, fields, scalars) for name in self.inputs]
-            scalars = torch.cat([scalars, torch.stack(more, dim=1)], dim=1)
+        scalars = self._scalars(fields)
         energy = self.linear(scalars)
         if self.nonlinear is not None:
             energy = energy + self.nonlinear(scalars)
         return {"energy": self.reference(graph.numbers) + (self.energy_scale * energy[:, 0]).to(torch.float64)}
+
+    @property
+    def last_layer_size(self) -> int:
+        """D, the number of `last_layer` features of an atom."""
+        return self.linear.in_features + (0 if self.nonlinear is None else self.nonlinear[0].out_features)
+
+    def last_layer(self, fields: Fields) -> Tensor:
+        """What the learned part of the site energy is linear in, in eV for weights without unit, (N, D).
+
+        The scalars that the linear readout reads, and the hidden layer of the nonlinear one.
+        """
+        scalars = self._scalars(fields)
+        if self.nonlinear is not None:
+            scalars = torch.cat([scalars, self.nonlinear[:2](scalars)], dim=1)
+        return self.energy_scale * scalars
+
+    def _scalars(self, fields: Fields) -> Tensor:
+        """All that is read of an atom, (N, size)."""
+        scalars = fields["pass_scalars"].flatten(1)
+        if not self.inputs:
+            return scalars
+        more = [self._input(name, fields, scalars) for name in self.inputs]
+        return torch.cat([scalars, torch.stack(more, dim=1)], dim=1)
 
     @staticmethod
     def _input(name: str, fields: Fields, scalars: Tensor) -> Tensor:

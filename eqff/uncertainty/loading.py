@@ -15,13 +15,18 @@ def load(model: str | Path | Sequence[str | Path], **settings: Any) -> Potential
     """The model of a run folder or model file, or the ensemble of several.
 
     Args:
-        model: One path, or a list of them.
+        model: One path or name, or a list of them. The path of ``uncertainty.safetensors`` in a run folder is the model
+            there with its last-layer estimate.
         settings: Of `eqff.registry.loading.load`: ``dtype``, ``device``, ``packages``.
 
     Raises:
         ModelError: One can't be loaded, or they don't belong together.
     """
     if isinstance(model, (str, Path)):
+        if Path(model).name == "uncertainty.safetensors":
+            from eqff.uncertainty.estimate_file import load_estimate
+
+            return load_estimate(model, **settings)
         from eqff.registry.loading import load as load_one
 
         return load_one(model, **settings)

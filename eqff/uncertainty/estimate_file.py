@@ -1,0 +1,67 @@
+"""The file of a last-layer estimate, ``uncertainty.safetensors`` beside its model; nothing of it is executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eqff.checkpoints import MODEL_FILE, load_model
+from eqff.checkpoints.container import digest_tensors, read_container, write_container
+from eqff.checkpoints.upgrades import FORMAT_VERSION
+from eqff.errors import ModelFileError
+from eqff.potential import Potential
+from eqff.uncertainty.last_layer import LastLayerEstimate, Posterior
+
+UNCERTAINTY_FILE = "uncertainty.safetensors"
+_KIND = "last-layer estimate"
+_MAX_SAMPLES = 4096
+
+
+def save_estimate(path: str | Path, estimate: LastLayerEstimate) -> Path:
+    """Writes an estimate, whole or not at all, with a digest of the weights that it belongs to."""
+    posterior = estimate.posterior
+    header = {
+        "format_version": FORMAT_VERSION,
+        "kind": _KIND,
+        "weights": _digest(estimate.members[0]),
+        "scales": list(posterior.scales),
+        "samples": posterior.samples,
+    }
+    return write_container(path, header, {"root": posterior.root.cpu().contiguous()})
+
+
+def load_estimate(path: str | Path, **settings: Any) -> LastLayerEstimate:
+    """The model beside an estimate's file, with its uncertainties.
+
+    Args:
+        path: Of ``uncertainty.safetensors``; the model is ``model.safetensors`` in the same folder.
+        settings: Of `eqff.checkpoints.load_model`.
+
+    Raises:
+        ModelFileError: The file is damaged or none of these, or was made for other weights.
+    """
+    path = Path(path).expanduser()
+    container = read_container(path)
+    header = container.header
+    potential = load_model(path.with_name(MODEL_FILE), **settings)
+    if header.get("kind") != _KIND or "root" not in container.tensors:
+        raise ModelFileError(f"{path} holds no last-layer estimate. Fit it again (eqff.uncertainty.fit).")
+    if header.get("weights") != _digest(potential):
+        raise ModelFileError(
+            f"{path} was made for other weights than those of {path.with_name(MODEL_FILE)}: the model was trained "
+            "further or replaced. Fit it again (eqff.uncertainty.fit)."
+        )
+    try:
+        (energy, forces), samples = map(float, header["scales"]), int(header["samples"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: its scales can't be read ({error!r}). Fit it again.") from error
+    if not (0 < samples <= _MAX_SAMPLES and bool(container.tensors["root"].isfinite().all())):
+        raise ModelFileError(f"{path}: its numbers are out of all reason. Fit it again.")
+    return LastLayerEstimate(potential, Posterior(container.tensors["root"].clone(), (energy, forces), samples)).eval()
+
+
+def _digest(potential: Potential) -> str:
+    """Of the weights as float32, so that a model loaded in another precision is the same one."""
+    return digest_tensors({name: value.detach().to(torch.float32) for name, value in potential.named_parameters()})
