@@ -16,11 +16,14 @@ common=(model=flagship model.backbone.channels=32 training/losses=energy threads
   data.path="'$files/train.extxyz'" data.val="'$files/val.extxyz'" data.test.test="'$files/test.extxyz'"
   data.batch_size=16 "data.require=[energy]" budget.cpu_seconds=75
   "data.reference_energies={H: 0, C: 0, N: 0, O: 0, F: 0, S: 0, Cl: 0, Ar: 0}")
-charges=(+head@model.heads.charges=charges +term@model.terms.multipoles=multipoles
-  model.terms.multipoles.short_range=gaussian model.terms.multipoles.width=1.0)
+# within a molecule charges and moments don't interact: molecules are rigid here, and have no energy
+charges=(+head@model.heads.charges=charges +head@model.heads.molecules=molecules
+  +term@model.terms.multipoles=multipoles model.terms.multipoles.short_range=gaussian model.terms.multipoles.width=1.0
+  model.terms.multipoles.groups=molecules)
 moments=(+head@model.heads.atomic_dipoles=atomic_dipoles +head@model.heads.atomic_quadrupoles=atomic_quadrupoles)
 induction=(+head@model.heads.polarizabilities=polarizabilities +term@model.terms.induction=induction
-  model.terms.induction.dipoles=atomic_dipoles model.terms.induction.quadrupoles=atomic_quadrupoles)
+  model.terms.induction.groups=molecules model.terms.induction.dipoles=atomic_dipoles
+  model.terms.induction.quadrupoles=atomic_quadrupoles)
 dispersion=(+term@model.terms.dispersion=learned_dispersion)
 
 train() {  # NAME SEED OVERRIDES...
