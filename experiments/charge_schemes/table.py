@@ -82,19 +82,28 @@ def table(name: str, found: dict[str, dict[str, list[float]]]) -> str:
 def figure(found: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> None:
     """A panel for each data set and its first errors; a point for each seed, a bar at their mean."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     panels = [
         (name, key, title) for name in found for key, title in list(ERRORS[name].items())[:4] if "charge" not in title
     ]
     rows = -(-len(panels) // 3)
     canvas = Figure(figsize=(12, 2.6 * rows), layout="constrained")
-    for axes, (name, key, title) in zip(canvas.subplots(rows, 3, squeeze=False).flat, panels, strict=False):
+    places = list(canvas.subplots(rows, 3, squeeze=False).flat)
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (name, key, title) in zip(places, panels, strict=False):
         for place, scheme in enumerate(SCHEMES):
             values = found[name].get(scheme, {}).get(key, [])
             if values:
                 axes.plot(values, [place] * len(values), "o", color="C0", alpha=0.6)
                 axes.plot([np.mean(values)], [place], "|", color="black", markersize=14)
-        axes.set(xscale="log", xlabel=title, title=name, yticks=range(len(SCHEMES)), yticklabels=SCHEMES)
+        axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel=title, title=name, yticks=range(len(SCHEMES)), yticklabels=SCHEMES)
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
     canvas.savefig(path, dpi=120)
