@@ -172,3 +172,8 @@ def test_extra_frames_are_trained_on_and_never_split_off(compose, water_file, ot
     for name, extra in (("train", 5), ("val", 0)):
         shifted = [frame for frame in module.frames[name] if min(abs(float(frame.energy) - e) for e in own) > 1.0]
         assert len(shifted) == extra
+
+
+def test_a_learning_rate_that_is_not_given_is_not_passed_over():
+    with pytest.raises(ConfigError, match="optimizer.lr is null"):
+        FinetuneSettings("x").optimizer({"lr": None})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from eqff.errors import ConfigError
 from eqff.ranges import Positive
 
 RATES = ("lr", "adam_lr")
@@ -34,6 +35,11 @@ class FinetuneSettings:
 
     def optimizer(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of an optimizer with all learning rates multiplied, those of its groups too."""
+        unset = [name for name in RATES if name in config and config[name] is None]
+        if unset:
+            raise ConfigError(
+                f"training.optimizer.{unset[0]} is null, so finetune.lr_factor has nothing to multiply: give a number."
+            )
         groups = {name: self.optimizer(group) for name, group in (config.get("groups") or {}).items() if group}
-        rates = {k: self.lr_factor * v for k, v in config.items() if k in RATES and v is not None}
+        rates = {k: self.lr_factor * v for k, v in config.items() if k in RATES}
         return {**config, **rates} | ({"groups": groups} if groups else {})
