@@ -18,6 +18,8 @@ from eqff.errors import ConfigError, DataError
 
 _PROJECT = re.compile(r"(wandb:)?[\w.-]+/[\w.-]+")
 _OFFLINE = "offline-run-*"
+# what W&B puts around a run's identity: its start, and -1, -2, ... where one of the same second was there already
+_OFFLINE_NAME = re.compile(r"^offline-run-\d+_\d+-|-\d+$")
 _WANDB_ID = "wandb_run.json"
 
 
@@ -127,7 +129,7 @@ def _is_offline(path: Path) -> bool:
 
 def _wandb_key(path: Path) -> str:
     """The same for all offline folders of one resumed run."""
-    return f"wandb:{path.parent.resolve()}:{path.name.rpartition('-')[2]}"
+    return f"wandb:{path.parent.resolve()}:{_OFFLINE_NAME.sub('', path.name)}"
 
 
 def _own_folder(path: Path) -> Path | None:
@@ -142,4 +144,4 @@ def _own_folder(path: Path) -> Path | None:
         known = json.loads(identity.read_text(encoding="utf-8")).get("id")
     except (json.JSONDecodeError, AttributeError):
         return None
-    return folder if path.name.endswith(f"-{known}") else None
+    return folder if _OFFLINE_NAME.sub("", path.name) == known else None
