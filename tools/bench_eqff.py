@@ -5,8 +5,9 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 
     PEERS_FOLDER=... python tools/bench_eqff.py --task train --workload ethanol32,aspirin5 --config matched --threads 1
 
-Configurations: ``matched`` (cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and features), ``default``
-(the flagship as a user gets it), and any other model as ``model=NAME`` or several overrides joined by ``;``.
+Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and
+features), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
+overrides joined by ``;``, ``model=flagship`` for one.
 Modes: ``eager``, and for training ``compile``.
 """
 
@@ -34,6 +35,7 @@ from eqff.training.losses import Losses
 from eqff.training.module import atoms_per_structure
 from eqff.training.optimizers import build_optimizer
 
+SHORT_RANGE = "model=short_range"  # as the other packages: neither charge states nor long range
 MATCHED = "model.backbone.hidden_degree=2"
 NEIGHBOURS = 15.0
 
@@ -51,7 +53,7 @@ class Eqff(common.Peer):
 
     def build(self, config: str, species: list[int]) -> Potential:
         """A model with random weights for some elements."""
-        overrides = {"matched": [MATCHED], "default": []}.get(config, config.split(";"))
+        overrides = {"matched": [SHORT_RANGE, MATCHED], "default": [SHORT_RANGE]}.get(config, config.split(";"))
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
             composed = compose("train", overrides=["data.path=none", *overrides])
         self.config = OmegaConf.to_container(composed, resolve=False)
@@ -60,7 +62,7 @@ class Eqff(common.Peer):
 
     def note(self, config: str) -> str:
         """What the configuration changes."""
-        return {"matched": MATCHED, "default": "model=flagship"}.get(config, config)
+        return {"matched": f"{SHORT_RANGE} {MATCHED}", "default": SHORT_RANGE}.get(config, config)
 
     def train_step(self, model: Potential, batches: list[list[Atoms]]) -> Callable[[int], None]:
         """Forward, forces, loss, backward and optimizer, on batches that are collated already."""
