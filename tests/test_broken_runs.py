@@ -122,8 +122,9 @@ def config(stopped):
         *TRAIN,
         f"data.path={stopped}/good.extxyz",
         "model=flagship",
-        "+head@model.heads.charges=charges",
+        "+head@model.heads.dipole=dipole",
         "+training.losses.charges.weight=1.0",
+        "+training.losses.dipole.weight=1.0",
     ]
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         cfg = OmegaConf.to_container(hydra.compose("train", overrides=overrides))

@@ -8,7 +8,7 @@ set -euo pipefail
 data=$1 output=$2 seconds=${3:-240} here=$(cd "$(dirname "$0")" && pwd)
 shift $(( $# < 3 ? $# : 3 ))
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-settings=(model=flagship data.multiplicity=lowest data.charge_reference=offsets data.split.val=0.1 data.batch_size=10
+settings=(model=charge_embedding data.multiplicity=lowest data.charge_reference=offsets data.split.val=0.1 data.batch_size=10
   training.losses.energy.weight=30 threads=1 tracking=none figures=false)
 
 if ! [ -e "$output/data/test.extxyz" ]; then

@@ -5,5 +5,5 @@ set -euo pipefail
 backbone=$1 output=$2 seconds=${3:-300}
 shift $(( $# < 3 ? $# : 3 ))
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
-exec python -m eqff.train data=ions data.batch_size=16 model/backbone="$backbone" threads=1 \
+exec python -m eqff.train data=ions model=charge_embedding data.batch_size=16 model/backbone="$backbone" threads=1 \
   budget.cpu_seconds="$seconds" tracking=none name="$backbone" output="$output" "$@"

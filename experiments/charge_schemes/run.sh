@@ -15,10 +15,9 @@ common=(threads=1 tracking=none figures=false model/backbone=equivariant data.mu
 scheme() {  # NAME, sets chosen=(...)
   case $1 in
     short_range) chosen=(model=short_range) ;;
-    input) chosen=(model=flagship) ;;
+    input) chosen=(model=charge_embedding) ;;
     inferred) chosen=(model=third_generation) ;;
-    nse) chosen=(model=aimnet_nse model.backbone.num_passes=2 +term@model.terms.zbl=zbl +term@model.terms.coulomb=coulomb
-      model.terms.coulomb.short_range=switch "model.terms.coulomb.switch=[1.0,5.0]") ;;
+    nse) chosen=(model=flagship) ;;
     qeq) chosen=(model=qeq) ;;
     hdnnp_4g) chosen=(model=hdnnp_4g) ;;
     sqe) chosen=(model=sqe) ;;

@@ -35,7 +35,7 @@ for seed in ${SEEDS:-0 1 2}; do
     case $model in
       equilibration) losses pass_; chosen+=(model=aimnet_nse model.exchanges.equilibration.hidden=64
         model.exchanges.equilibration.scale=1.0) ;;
-      input) losses ""; chosen+=(model=flagship "${head[@]}") ;;
+      input) losses ""; chosen+=(model=charge_embedding "${head[@]}") ;;
       attention) losses ""; chosen+=(model=spookynet "${head[@]}") ;;
       *) echo "no model '$model'" >&2; exit 2 ;;
     esac

@@ -12,7 +12,7 @@ export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 files=$output/data
 [ -e "$files/train.extxyz" ] || python "$here/prepare.py" "$data" "$files"
 # a pair's energy is its interaction energy, its molecules' energies are zero: elements have none
-common=(model=flagship model.backbone.channels=32 training/losses=energy threads=1 tracking=none figures=false
+common=(model=charge_embedding model.backbone.channels=32 training/losses=energy threads=1 tracking=none figures=false
   data.path="'$files/train.extxyz'" data.val="'$files/val.extxyz'" data.test.test="'$files/test.extxyz'"
   data.batch_size=16 "data.require=[energy]" budget.cpu_seconds=75
   "data.reference_energies={H: 0, C: 0, N: 0, O: 0, F: 0, S: 0, Cl: 0, Ar: 0}")

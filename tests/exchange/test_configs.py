@@ -18,7 +18,7 @@ MODELS = {
     "aimnet_nse": ["model=aimnet_nse", "training/losses=energy_pass_charges"],
     "spookynet": ["model=spookynet", "training/losses=energy_charges", "+head@model.heads.q=spin_channel_charges"],
     "minimal": ["model=minimal", "+exchange@model.exchanges.nse=neutral_spin_equilibration"],
-    "one channel": ["model=flagship", "+exchange@model.exchanges.nqe=neutral_charge_equilibration"],
+    "one channel": ["model=charge_embedding", "+exchange@model.exchanges.nqe=neutral_charge_equilibration"],
 }
 SETUPS = [(name, backbone) for name in ("aimnet_nse", "spookynet") for backbone in ("equivariant", "painn", "schnet")]
 SETUPS += [("minimal", None), ("one channel", None)]
