@@ -22,6 +22,19 @@ def polynomial_cutoff(lengths: Tensor, cutoff: float, power: int = 6) -> Tensor:
     return torch.where(lengths < cutoff, outer, 0.0)
 
 
+def xplor_cutoff(lengths: Tensor, cutoff: float, onset: float) -> Tensor:
+    """1 up to the onset, 0 from the cutoff on, with one continuous derivative [the XPLOR smoothing function].
+
+    Args:
+        lengths: Å, any shape.
+        cutoff: r_c in Å.
+        onset: r_on in Å, below the cutoff.
+    """
+    square, on, off = lengths**2, onset**2, cutoff**2
+    outer = (off - square) ** 2 * (off + 2 * square - 3 * on) / (off - on) ** 3
+    return torch.where(lengths < onset, 1.0, torch.where(lengths < cutoff, outer, 0.0))
+
+
 class BesselBasis(nn.Module):
     """√(2/r_c) sin(n π r / r_c) / r for n = 1 ... size [Gasteiger et al., ICLR 2020, eq. 7].
 
@@ -40,6 +53,25 @@ class BesselBasis(nn.Module):
         """From lengths (...) in Å to (..., size)."""
         r = lengths[..., None]
         return math.sqrt(2.0 / self.cutoff) * torch.sin(r * self.frequencies) / r
+
+
+class LearnedBesselBasis(nn.Module):
+    """√(2/r_c) sin(ω_n r) / r, where the ω_n are learned and begin at n π / r_c, as in NequIP and DimeNet.
+
+    Args:
+        cutoff: Å.
+        size: Number of functions.
+    """
+
+    def __init__(self, cutoff: float, size: int = 8):
+        super().__init__()
+        self.factor = math.sqrt(2.0 / cutoff)
+        self.frequencies = nn.Parameter(torch.arange(1, size + 1).to(torch.get_default_dtype()) * (math.pi / cutoff))
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """From lengths (...) in Å to (..., size)."""
+        r = lengths[..., None]
+        return self.factor * torch.sin(r * self.frequencies) / r
 
 
 class GaussianBasis(nn.Module):
