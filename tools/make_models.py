@@ -29,7 +29,7 @@ from eqff.checkpoints.atomic import replacing
 from eqff.registry.cache import sha256_of
 from eqff.registry.catalogue import REGISTRY_FILE, read_registry, registry_text, user_models
 
-COMMON = ("data=ions", "data.batch_size=16", "threads=1", "tracking=none", "model.backbone.charge_and_spin=true")
+COMMON = ("data=ions", "data.batch_size=16", "threads=1", "tracking=none")
 ABOUT = {
     "licence": "MIT",
     "training_data": "ions: small molecules and ions in several charge and spin states, and pairs of them "
@@ -52,20 +52,11 @@ class Recipe:
 RECIPES = {
     "eqff-ions": Recipe(
         "Flagship: neutral spin equilibration in the passes, their Coulomb energy beyond the short range, ZBL.",
-        (
-            "model=aimnet_nse",
-            "model.backbone.num_passes=2",
-            "+term@model.terms.zbl=zbl",
-            "+term@model.terms.coulomb=coulomb",
-            "model.terms.coulomb.short_range=switch",
-            "model.terms.coulomb.switch=[1.0,5.0]",
-            "+training.losses.charges.weight=10",
-            "+training.losses.spin_charges.weight=10",
-        ),
+        ("model=flagship", "+training.losses.charges.weight=10", "+training.losses.spin_charges.weight=10"),
     ),
     "eqff-ions-short": Recipe(
         "Short-range twin of eqff-ions: the same backbone with total charge and multiplicity, local energy, ZBL.",
-        ("model=short_range", "model.backbone.num_passes=2"),
+        ("model=charge_embedding",),
     ),
 }
 
