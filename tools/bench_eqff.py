@@ -8,7 +8,7 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and
 features), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
 overrides joined by ``;``, ``model=flagship`` for one.
-Modes: ``eager``, and for training ``compile``.
+Modes: ``eager``, and for training ``compile``. BENCH_DEVICE=cuda times on a GPU.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from ase import Atoms
+from benchmarks.sizes import add_batches
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -38,6 +39,7 @@ from eqff.training.optimizers import build_optimizer
 SHORT_RANGE = "model=short_range"  # as the other packages: neither charge states nor long range
 MATCHED = "model.backbone.hidden_degree=2"
 NEIGHBOURS = 15.0
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 
 if "PEERS_FOLDER" not in os.environ:
     raise SystemExit("Set PEERS_FOLDER to the folder with the comparison's common.py.")
@@ -58,7 +60,7 @@ class Eqff(common.Peer):
             composed = compose("train", overrides=["data.path=none", *overrides])
         self.config = OmegaConf.to_container(composed, resolve=False)
         context = ModelContext(tuple(species), dict.fromkeys(species, 0.0), mean_neighbours=NEIGHBOURS)
-        return build_potential(self.config["model"], context)
+        return build_potential(self.config["model"], context).to(DEVICE)
 
     def note(self, config: str) -> str:
         """What the configuration changes."""
@@ -66,7 +68,7 @@ class Eqff(common.Peer):
 
     def train_step(self, model: Potential, batches: list[list[Atoms]]) -> Callable[[int], None]:
         """Forward, forces, loss, backward and optimizer, on batches that are collated already."""
-        collated = [collate([_frame(atoms, model) for atoms in batch]) for batch in batches]
+        collated = [collate([_frame(atoms, model) for atoms in batch]).to(DEVICE) for batch in batches]
         losses = Losses.from_config(self.config["training"]["losses"])
         optimizer = build_optimizer(self.config["training"]["optimizer"], model)
         if self.args.mode == "compile":
@@ -80,19 +82,34 @@ class Eqff(common.Peer):
             loss.backward()
             optimizer.step()
 
-        return step
+        return _to_the_end(step)
 
     def infer(self, model: Potential, atoms: Atoms) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
         """Energy, forces and (where periodic) stress: of a graph that is there, and through the ASE calculator."""
         model.eval()
-        graph = graph_from_batch(collate([_frame(atoms, model)]), model.dtype)
+        graph = graph_from_batch(collate([_frame(atoms, model)]).to(DEVICE), model.dtype)
         stress = bool(atoms.pbc.any())
-        calculator = EqffCalculator(model, total_charge=0, multiplicity="lowest", skin=0.0)
 
         def alone(k: int) -> None:
             model(graph, forces=True, stress=stress, create_graph=False)
 
-        return alone, common.ase_caller(atoms, calculator, stress)
+        return _to_the_end(alone), common.ase_caller(atoms, self.calculator(model, atoms, skin=0.0), stress)
+
+    def calculator(self, model: Potential, atoms: Atoms, **settings: Any) -> EqffCalculator:
+        """For structures like this one."""
+        return EqffCalculator(model, total_charge=0, multiplicity="lowest", **settings)
+
+
+def _to_the_end(function: Callable[[int], None]) -> Callable[[int], None]:
+    """The function with all kernels that it starts, which a GPU works on meanwhile."""
+    if DEVICE == "cpu":
+        return function
+
+    def timed(k: int) -> None:
+        function(k)
+        torch.cuda.synchronize()
+
+    return timed
 
 
 def _frame(atoms: Atoms, model: Potential) -> Any:
@@ -105,4 +122,5 @@ def _frame(atoms: Atoms, model: Potential) -> Any:
 
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float32)
+    add_batches(common.wl, ",".join(sys.argv))
     common.main(Eqff)
