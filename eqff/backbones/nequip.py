@@ -53,9 +53,7 @@ class Interaction(nn.Module):
         """From (N, 2l + 1, C_l) for each degree to the same with the channels that come out."""
         summed = [part / self.divisor for part in self.convolution(self.before(parts), pairs)]
         skipped = self.skip(parts)
-        mixed = [
-            part + skipped[l] if l < len(skipped) else part for l, part in enumerate(self.after(summed))
-        ]
+        mixed = [part + skipped[l] if l < len(skipped) else part for l, part in enumerate(self.after(summed))]
         scalars, *gates = nn.functional.silu(mixed[0]).split(self.channels_out, dim=2)
         return [scalars, *(gate * part for gate, part in zip(gates, mixed[1:], strict=True))]
 

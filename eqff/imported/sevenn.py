@@ -198,9 +198,7 @@ def _matrices(flat: Tensor, channels_in: Sequence[int], channels_out: Sequence[i
     """One matrix for each degree out of the flat weights of e3nn's ``Linear``, with its path weights, (C_l, C'_l)."""
     sizes = list(zip(channels_in, channels_out, strict=False))
     blocks = flat.split([c_in * c_out for c_in, c_out in sizes])
-    return [
-        block.reshape(c_in, c_out) / math.sqrt(c_in) for block, (c_in, c_out) in zip(blocks, sizes, strict=True)
-    ]
+    return [block.reshape(c_in, c_out) / math.sqrt(c_in) for block, (c_in, c_out) in zip(blocks, sizes, strict=True)]
 
 
 def _gain() -> float:

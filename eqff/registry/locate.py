@@ -1,18 +1,27 @@
-"""From what a user calls a model to its file: a path, a name of the registry, or ``hf://owner/repo``."""
+"""From what a user calls a model to its file: a path, a name of the registry, or an address with a scheme.
+
+Schemes are ``hf://owner/repo`` (`eqff.registry.hub`) and those of published models (`eqff.imported`).
+"""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqff.errors import DownloadError
+from eqff.errors import ConfigError, DownloadError, did_you_mean
 from eqff.registry.cache import cached_path, sha256_of
 from eqff.registry.catalogue import find_entry
 from eqff.registry.download import Wanted, fetch
 from eqff.registry.entry import ModelEntry
-from eqff.registry.hub import PREFIX, fetch_from_hub
+
+SCHEMES = {
+    "hf://": "eqff.registry.hub.fetch_from_hub",
+    "sevenn://": "eqff.imported.sevenn_package.fetch_from_sevenn",
+}
+"""How an address begins, and the function that brings the file from there."""
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +38,17 @@ def locate(source: str | Path) -> Located:
     """Finds a model; downloads it if need be.
 
     Args:
-        source: What exists as a path is a path; other words without a separator or suffix are names.
+        source: Begins with one of `SCHEMES`; or what exists as a path is a path; other words without a separator or
+            suffix are names.
 
     Raises:
-        ConfigError: A registry or an ``hf://`` can't be read.
+        ConfigError: A registry or an address can't be read.
         ModelFileError: There is no model of that name.
         DownloadError: It can't be downloaded, or is not the file that the registry describes.
     """
     text = str(source)
-    if text.startswith(PREFIX):
-        return Located(fetch_from_hub(text))
+    if not isinstance(source, Path) and "://" in text:
+        return Located(_fetch(text))
     if isinstance(source, Path) or not is_name(text):
         return Located(Path(source))
     if Path(text).exists():
@@ -55,9 +65,17 @@ def is_name(text: str) -> bool:
 
 def lasting(source: str) -> str:
     """What finds the same model from any working folder: names as they are, paths made absolute."""
-    if source.startswith(PREFIX) or (is_name(source) and not Path(source).exists()):
+    if "://" in source or (is_name(source) and not Path(source).exists()):
         return source
     return str(Path(source).expanduser().resolve())
+
+
+def _fetch(address: str) -> Path:
+    scheme = address.partition("://")[0] + "://"
+    if scheme not in SCHEMES:
+        raise ConfigError(f"'{address}' is no address of a model.{did_you_mean(scheme, SCHEMES)}")
+    module, _, function = SCHEMES[scheme].rpartition(".")
+    return getattr(importlib.import_module(module), function)(address)  # imports torch only where it is needed
 
 
 def file_of(entry: ModelEntry) -> Path:

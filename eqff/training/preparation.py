@@ -25,7 +25,7 @@ from eqff.tracking.about import about_run
 from eqff.tracking.run_folder import RunFolder
 from eqff.training.budget import Clocks
 from eqff.training.finetuning.settings import FinetuneSettings
-from eqff.training.finetuning.start import Start, begin, errors_before
+from eqff.training.finetuning.start import Start, begin, errors_before, rehearse_start
 from eqff.training.finetuning.weights import freeze
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
@@ -109,9 +109,11 @@ def _read_and_build(
     if cfg["threads"]:
         torch.set_num_threads(cfg["threads"])
     rehearse(cfg, settings, console)
+    earlier = earlier_start(folder)
+    if settings.finetune and not earlier:
+        rehearse_start(settings.finetune, cfg["model"], settings.dtype, settings.packages)
     lightning.seed_everything(cfg["seed"], workers=True, verbose=False)
     data = AtomicDataModule(**cfg["data"])
-    earlier = earlier_start(folder)
     data.read(also_known=elements_of_model(settings.finetune, earlier))
     data.print_report(console)
     labels = {label.name: label.frames for label in data.report["train"].labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from ase.io import read, write
 from eqff.checkpoints import load_model, read_metadata
 from eqff.data.module import AtomicDataModule
 from eqff.data.reading import read_frames
-from eqff.errors import ConfigError
+from eqff.errors import ConfigError, EqffError
 from eqff.evaluation.predictions import predict
 from eqff.train import train
 from eqff.training.finetuning.command_line import with_structure, written
@@ -156,6 +157,21 @@ def test_patterns_without_a_match_are_refused(old, setting):
 def test_a_backbone_that_does_not_fit_is_refused(compose, old, water_file):
     with pytest.raises(ConfigError, match="nothing of its backbone fits"):
         begin(compose, old, water_file, "model.backbone.channels=6", "model.backbone.num_radial=5")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("finetune.restart=[heads.charges.*]", "finetune.restart: 'heads.charges.*' matches no weight"),
+        ("finetune.freeze=[terms.locale.*]", "finetune.freeze: 'terms.locale.*' matches no weight"),
+        ("finetune.freeze=['*']", "nothing to train"),
+        ("finetune.model=nowhere/model.safetensors", "no model at 'nowhere/model.safetensors'"),
+        ("model.backbone.channels=6", "nothing of its backbone fits"),
+    ],
+)
+def test_what_can_not_be_taken_over_is_told_before_data_are_read(compose, old, setting, message):
+    with pytest.raises(EqffError, match=re.escape(message)):
+        begin(compose, old, "data/that/does/not/exist.extxyz", "model.backbone.num_radial=5", setting)
 
 
 def test_learning_rates_are_multiplied_in_groups_too():

@@ -66,6 +66,27 @@ class Start:
         return text
 
 
+def rehearse_start(
+    chosen: FinetuneSettings, model_config: Mapping[str, Any], dtype: torch.dtype, packages: Sequence[str] = ()
+) -> None:
+    """Takes weights over and freezes them in a model that is thrown away, so that faults show before data are read.
+
+    Args:
+        chosen: What is taken over.
+        model_config: The ``model`` group of the new model.
+        dtype: Of the weights.
+        packages: Whose parts the file may use.
+
+    Raises:
+        ConfigError: Patterns that match no weight, nothing left to train, or a backbone that doesn't fit.
+        ModelFileError: The file can't be read.
+    """
+    old = load(chosen.model, dtype=dtype, packages=tuple(packages))
+    potential = build_potential(model_config, old.metadata.model_context(), dtype)
+    take_over(potential, old, chosen.restart)
+    freeze(potential, chosen.freeze)
+
+
 def begin(
     chosen: FinetuneSettings,
     model_config: Mapping[str, Any],
