@@ -5,8 +5,8 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 
     PEERS_FOLDER=... python tools/bench_eqff.py --task train --workload ethanol32,aspirin5 --config matched --threads 1
 
-Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums and
-features), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
+Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums
+and features), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
 overrides joined by ``;``, ``model=flagship`` for one.
 Modes: ``eager``, and for training ``compile``. BENCH_DEVICE=cuda times on a GPU.
 """

@@ -1,8 +1,8 @@
 """Runs a peer's timing script, with modes and devices that the script itself doesn't have:
 python tools/bench_peer.py NAME --task ... in the peer's environment, PEERS_FOLDER names the folder of bench_NAME.py.
 
-NequIP gets ``--mode aot``: the file that ``nequip-compile --mode aotinductor --target ase`` makes of the packaged model,
-in its own calculator; it is kept under ``TORCHINDUCTOR_CACHE_DIR`` for later runs. With BENCH_DEVICE=cuda models and
+NequIP gets ``--mode aot``: the file that ``nequip-compile --mode aotinductor --target ase`` makes of the model, in its
+own calculator; it is kept under ``TORCHINDUCTOR_CACHE_DIR`` for later runs. With BENCH_DEVICE=cuda models and
 inputs are moved there, and clocks wait for the device. Everything else is the script's own.
 """
 

@@ -1,4 +1,4 @@
-"""Workloads that the harness has no name for; free of other imports, so that every package's environment can load it."""
+"""Workloads that the harness has no name for; without imports, so that any package's environment can load it."""
 
 from __future__ import annotations
 

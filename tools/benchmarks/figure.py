@@ -1,0 +1,46 @@
+"""The timings as a figure: ratios to other packages, and cost by size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables import TITLES, Timing, clock_of
+
+
+def draw(found: Sequence[Timing], path: Path, device: str = "cpu") -> Path:
+    """Bars for training steps and inference of each workload, and lines of inference by atoms."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    from eqff.tracking.plots import COLOURS, STYLE, save_figure
+
+    threads = min(t.threads for t in found)
+    chosen = [t for t in found if t.threads == threads]
+    whats = [what for what in TITLES if any(t.what == what for t in chosen)]
+    names = list(dict.fromkeys((t.package, t.mode) for t in chosen))
+    colours = dict(zip(names, COLOURS * 3, strict=False))
+    clock = clock_of(threads, device)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(3.2 * len(whats), 3.2), layout="constrained")
+        panels = figure.subplots(1, len(whats), squeeze=False)[0]
+        for panel, what in zip(panels, whats, strict=True):
+            _bars(panel, [t for t in chosen if t.what == what], colours, clock)
+            panel.set_title(what.replace("_", " "), fontsize="medium")
+        panels[0].set_ylabel(f"{'CPU' if clock == 'cpu' else 'wall'} time of a call, ms")
+        marks = [panels[0].bar([0], [0], color=colour) for colour in colours.values()]
+        labels = [f"{package}, {mode}" for package, mode in names]
+        figure.legend(marks, labels, loc="outside upper center", ncols=min(len(names), 5))
+    return save_figure(figure, path)
+
+
+def _bars(panel: Any, found: Sequence[Timing], colours: dict[tuple[str, str], Any], clock: str) -> None:
+    workloads = list(dict.fromkeys(t.workload for t in found))
+    names = list(dict.fromkeys((t.package, t.mode) for t in found))
+    width = 0.8 / len(names)
+    for t in found:
+        place = workloads.index(t.workload) + (names.index((t.package, t.mode)) - (len(names) - 1) / 2) * width
+        panel.bar([place], [t.best(clock)], width, color=colours[t.package, t.mode])
+    panel.set_yscale("log")
+    panel.set_xticks(range(len(workloads)), workloads, rotation=30, ha="right")
