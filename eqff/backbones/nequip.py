@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
-from eqff.nn.convolution import SILU_GAIN, Neighbourhood, SphericalConvolution
+from eqff.nn.convolution import Neighbourhood, SphericalConvolution
 from eqff.nn.degree_channels import join_degrees, split_degrees
 from eqff.nn.radial import LearnedBesselBasis, polynomial_cutoff, xplor_cutoff
 from eqff.nn.species import SpeciesIndex
@@ -22,7 +22,7 @@ from eqff.ranges import Count, Positive
 
 
 class Interaction(nn.Module):
-    """Linear map, convolution, linear map, plus a linear map of what came in; then a gate [Batzner et al. 2022, fig. 1].
+    """Linear map, convolution, linear map, plus a linear map of what came in; then a gate [Batzner 2022, fig. 1].
 
     Args:
         channels_in: C_l of the features, l = 0, 1, ...
@@ -77,7 +77,7 @@ class DegreeMaps(nn.Module):
 
 
 class NequIP(Backbone):
-    """Equivariant message passing by tensor products with radial networks [Batzner et al., Nat. Commun. 13, 2453 (2022)].
+    """Messages by tensor products with radial networks [Batzner et al., Nat. Commun. 13, 2453 (2022)].
 
     As in SevenNet [Park, Kim, Hwang & Han, J. Chem. Theory Comput. 20, 4857 (2024)]: self-connections are the same for
     all elements, and higher degrees have fewer channels than scalars. Features have degrees in natural parity, as all

@@ -1,1 +1,1 @@
-"""Published models in eqff's own parts: their weights, read from the packages that carry them (docs/other_models.md)."""
+"""Published models in eqff's own parts, their weights read from the packages that carry them (docs/other_models.md)."""

@@ -133,7 +133,7 @@ def _weights(
 ) -> dict[str, Tensor]:
     """All weights under eqff's names, float64.
 
-    eqff's features behind a gate are SevenNet's divided by `_gain`, so every weight that reads them is multiplied by it.
+    eqff's features behind a gate are SevenNet's divided by `_gain`: what reads them is multiplied by it.
     """
     embedding = state["onehot_to_feature_x.linear.weight"].reshape(len(order), -1)
     found = {
