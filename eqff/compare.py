@@ -26,6 +26,7 @@ RUN is a run folder, a folder that holds some at any depth, a pattern, a W&B off
 Runs that differ in their seeds only are one row: mean ± standard deviation over them."""
 
 _OPTIONS = ("output", "by", "metrics", "sort", "seeds", "filters")
+_WIDTH = 140  # of output that goes into a file
 _KEY_VALUE = re.compile(rf"({'|'.join(_OPTIONS)})=(.*)", re.DOTALL)
 
 
@@ -57,7 +58,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="far/forces_mae, forces_mae (all sets), 'test/*'; MAEs on test sets by default",
     )
     parser.add_argument(
-        "--sort", metavar="NAME", help="metric, or cost (cpu_seconds, parameters...), by which rows ascend"
+        "--sort", metavar="NAME", help="test/forces_mae, forces_mae (first set), or cost (cpu_seconds, parameters...)"
     )
     parser.add_argument(
         "--seeds", metavar="KEY,...", default="seed,data.seed", help="settings in which repetitions differ; %(default)s"
@@ -118,7 +119,7 @@ def _from_command_line(argv: Sequence[str]) -> None:
 
     from eqff.comparison.texts import terminal
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(terminal(comparison))
     page = Path(arguments.output) / "comparison.html"
     console.print(f"Page: {page}\nTables and figures: {arguments.output}", soft_wrap=True, highlight=False)

@@ -29,8 +29,15 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), *, since_process_start
 
 
 def main() -> None:
-    """The command."""
+    """The command; with ``-m`` it is that of a sweep, unless one of Hydra's own launchers or sweepers is asked for."""
     from eqff.cli import run_command
+
+    hydras = any(text.startswith(("hydra/launcher=", "hydra/sweeper=")) for text in sys.argv)
+    if {"-m", "--multirun"} & set(sys.argv[1:]) and not hydras:
+        from eqff.sweep import main as sweep
+
+        sweep()
+        return
     from eqff.training.finetuning.command_line import with_structure
 
     run_command(_train_from_command_line, "train", prepare=with_structure)

@@ -60,22 +60,32 @@ def _matches(word: str, known: Sequence[str]) -> list[str]:
     return found
 
 
-def sort_rows(rows: Sequence[Row], key: str | None) -> list[Row]:
+def check_sort_key(runs: Sequence[Run], key: str | None) -> None:
+    """Refuses a name by which no run can be sorted.
+
+    Raises:
+        ConfigError: There is no such metric or cost.
+    """
+    known = all_metrics(runs)
+    names = (*COSTS, *dict.fromkeys(name.partition("/")[2] for name in known), *known)
+    if key is not None and key not in names:
+        raise ConfigError(f"Rows can't be sorted by '{key}'.{did_you_mean(key, names)}")
+
+
+def sort_rows(rows: Sequence[Row], key: str | None, shown: Sequence[str] = ()) -> list[Row]:
     """Rows with ascending values of a metric or cost; those that have none, and unfinished ones, come last.
 
     Args:
         rows: To sort.
-        key: A full name of a metric, or one of `COSTS`; None leaves the order of the runs.
-
-    Raises:
-        ConfigError: There is no such metric.
+        key: A full name of a metric, one without a set (``forces_mae``: of the first set that is shown), or one of
+            `COSTS`; None, or one that none of the rows has, leaves the order of the runs.
+        shown: Metrics of tables, in their order.
     """
     if key is None:
         return list(rows)
-    known = all_metrics([run for row in rows for run in row.runs])
-    if key not in (*known, *COSTS):
-        raise ConfigError(f"Rows can't be sorted by '{key}'.{did_you_mean(key, (*known, *COSTS))}")
-    return sorted(rows, key=lambda row: _place(row, key))
+    known = [*shown, *all_metrics([run for row in rows for run in row.runs])]
+    full = next((name for name in known if name.partition("/")[2] == key), key)
+    return sorted(rows, key=lambda row: _place(row, full))
 
 
 def _place(row: Row, key: str) -> tuple[bool, bool, float]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from eqff.comparison.choosing import choose_metrics, sort_rows
+from eqff.comparison.choosing import check_sort_key, choose_metrics, sort_rows
 from eqff.comparison.comparability import Difference, differences
+from eqff.comparison.defaults import with_defaults
 from eqff.comparison.rows import Row, make_rows
 from eqff.comparison.run import Run, State
 from eqff.comparison.settings import SEEDS, group_titles
@@ -55,7 +56,8 @@ class Comparison:
         by: Settings or sections; each combination of their values has tables of its own. "data" stands for the content
             of the training data, "name" for the name of the run.
         metrics: To show, see `eqff.comparison.choosing.choose_metrics`.
-        sort: Metric or cost by which rows ascend; None leaves the order of the runs.
+        sort: Metric (``forces_mae``: of the first set shown) or cost by which rows ascend; None leaves the order of the
+            runs.
         seeds: Settings in which repetitions of a run differ.
         problems: Of reading, passed on to reports.
 
@@ -75,12 +77,14 @@ class Comparison:
         if not self.runs:
             raise DataError("There are no runs to compare.")
         choose_metrics(self.runs, self.metrics)  # an unknown name is told before anything is written
+        check_sort_key(self.runs, self.sort)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """In the order of the first run of each."""
         members: dict[str, list[Run]] = {}
-        for title, run in zip(self._titles(), self.runs, strict=True):
+        runs, _ = self._completed
+        for title, run in zip(self._titles(runs), runs, strict=True):
             members.setdefault(title, []).append(run)
         return tuple(self._group(title, runs) for title, runs in members.items())
 
@@ -91,12 +95,16 @@ class Comparison:
 
     def notes(self) -> list[str]:
         """On the runs as a whole: what could not be read, versions that differ."""
-        return [*self.problems, *_version_notes(self.runs)]
+        return [*self.problems, *self._completed[1], *_version_notes(self.runs)]
 
-    def _titles(self) -> list[str]:
+    @cached_property
+    def _completed(self) -> tuple[list[Run], list[str]]:
+        return with_defaults(self.runs)
+
+    def _titles(self, runs: Sequence[Run]) -> list[str]:
         if not self.by:
-            return [""] * len(self.runs)
-        parts = [group_titles(self.runs, key, self.seeds) for key in self.by]
+            return [""] * len(runs)
+        parts = [group_titles(runs, key, self.seeds) for key in self.by]
         keys = list(self.by)
         return [
             "; ".join(f"{key}: {t}" for key, t in zip(keys, texts, strict=True)) for texts in zip(*parts, strict=True)
@@ -106,7 +114,7 @@ class Comparison:
         rows, odd = make_rows(runs, self.seeds)
         kept = [run for row in rows for run in row.runs]
         metrics = choose_metrics(kept, self._present(kept))
-        rows = sort_rows(rows, self.sort)
+        rows = sort_rows(rows, self.sort, metrics)
         names = [_run_name(row, run) for row in rows for run in row.runs]
         found = differences([run for row in rows for run in row.runs], names)
         notes = [*odd, *_run_notes(rows), *missing(rows, metrics)]

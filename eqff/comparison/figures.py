@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from eqff.comparison.comparison import Group
 from eqff.comparison.rows import Row
@@ -22,6 +22,7 @@ _MOST_METRICS = 4
 _MOST_PARTS = 30
 _VARIES = 1.05  # ratio of the largest to the smallest cost from which on it is worth an axis
 _FEW_EPOCHS = 3
+_FEW_DECADES = 100.0
 _COSTS = ("cpu_seconds", "step_milliseconds", "parameters")
 _PART_KINDS = ("group", "state", "element")
 
@@ -174,8 +175,14 @@ def _logarithmic(ax: Axes, axis: str) -> None:
     number = 1 if axis == "y" else 0
     values = np.concatenate([np.asarray(line.get_data()[number], dtype=float) for line in ax.lines] or [np.zeros(0)])
     values = values[np.isfinite(values)]
-    if values.size and values.min() > 0:
-        getattr(ax, f"set_{axis}scale")("log")
+    if values.size == 0 or values.min() <= 0:
+        return
+    getattr(ax, f"set_{axis}scale")("log")
+    if values.max() / values.min() < _FEW_DECADES:  # powers of ten alone would be one label or none
+        drawn = getattr(ax, f"{axis}axis")
+        drawn.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        drawn.set_minor_formatter(NullFormatter())
 
 
 def _legend(figure: Figure, rows: Sequence[Row], style: Callable[[int], dict[str, Any]]) -> None:

@@ -30,6 +30,8 @@ def spread_text(spread: Spread, expected: int) -> str:
         return f"{number(spread.mean)} ± {number(spread.deviation, 2)}{few}"
     decimals = max(0, 1 - math.floor(math.log10(spread.deviation)))
     decimals = min(decimals, max(0, 3 - math.floor(math.log10(abs(spread.mean)))))  # no digits beyond the fourth
+    if spread.deviation < 0.5 * 10**-decimals:
+        return f"{spread.mean:.{decimals}f} ± <{10**-decimals:.{decimals}f}{few}"
     return f"{spread.mean:.{decimals}f} ± {spread.deviation:.{decimals}f}{few}"
 
 

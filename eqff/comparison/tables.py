@@ -54,7 +54,7 @@ class Table:
 
 
 def make_tables(rows: Sequence[Row], metrics: Sequence[str], found: Sequence[Difference]) -> list[Table]:
-    """Settings that differ, errors (a table for each set), and cost.
+    """Errors (a table for each set), cost, and settings that differ.
 
     Args:
         rows: Of the tables.
@@ -65,7 +65,7 @@ def make_tables(rows: Sequence[Row], metrics: Sequence[str], found: Sequence[Dif
     by_set = [[name for name in metrics if name.partition("/")[0] == part] for part in sets]
     errors = [_error_table(part, rows, names, found) for part, names in zip(sets, by_set, strict=True)]
     settings = _settings_table(rows)
-    return [*([settings] if settings else []), *errors, _cost_table(rows)]
+    return [*errors, _cost_table(rows), *([settings] if settings else [])]
 
 
 def ranked(metric: str, found: Sequence[Difference]) -> bool:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from eqff.comparison.choosing import COSTS, all_metrics
 from eqff.comparison.comparison import Comparison, Group
+from eqff.comparison.run import State
 from eqff.comparison.settings import ABSENT, BOOKKEEPING, data_name, differing
 from eqff.comparison.tables import COST_TITLES, SETTINGS, Cell, Table
 
@@ -22,6 +23,16 @@ LEGEND = (
 )
 NOT_COMPARABLE = "Not comparable"
 BY_DATA = "These runs saw different training data; --by data gives tables for each."
+
+
+def summary(comparison: Comparison) -> str:
+    """How much was compared, in a sentence."""
+    groups = comparison.groups
+    runs, rows = sum(len(group.runs) for group in groups), sum(len(group.rows) for group in groups)
+    parts = [f"{runs} run{'s' * (runs != 1)}", f"{rows} row{'s' * (rows != 1)}"]
+    unfinished = sum(run.state is not State.FINISHED for group in groups for run in group.runs)
+    open_ones = f", {unfinished} of them not finished" if unfinished else ""
+    return f"{parts[0]}{open_ones} in {parts[1]}" + (f" of {len(groups)} tables." if len(groups) > 1 else ".")
 
 
 def warnings(group: Group) -> list[str]:
@@ -58,7 +69,7 @@ def _narrow(table: Table) -> Table:
 
 def _rich_table(table: Table) -> RichTable:
     result = RichTable(title=table.title, title_justify="left")
-    numeric = _numeric(table)
+    numeric = numeric_columns(table)
     for column, right in zip(table.columns, numeric, strict=True):
         result.add_column(Text(column), justify="right" if right else "left", overflow="fold")
     for row in table.rows:
@@ -66,7 +77,7 @@ def _rich_table(table: Table) -> RichTable:
     return result
 
 
-def _numeric(table: Table) -> list[bool]:
+def numeric_columns(table: Table) -> list[bool]:
     """Which columns hold numbers."""
     return [any(row[index].value is not None for row in table.rows) for index in range(len(table.columns))]
 
@@ -78,7 +89,7 @@ def markdown(comparison: Comparison, figures: Sequence[Sequence[str]] = ()) -> s
         comparison: To write.
         figures: For each group, the figures' files relative to the report.
     """
-    blocks = ["# Comparison", LEGEND]
+    blocks = ["# Comparison", summary(comparison), LEGEND]
     for index, group in enumerate(comparison.groups):
         blocks += [f"## {group.title}"] if group.title else []
         blocks += [f"**{line}**" for line in warnings(group)]
@@ -92,7 +103,7 @@ def markdown(comparison: Comparison, figures: Sequence[Sequence[str]] = ()) -> s
 
 
 def _markdown_table(table: Table) -> str:
-    rule = "|".join("---:" if right else "---" for right in _numeric(table))
+    rule = "|".join("---:" if right else "---" for right in numeric_columns(table))
     lines = [f"| {' | '.join(map(_escaped, table.columns))} |", f"|{rule}|"]
     for row in table.rows:
         cells = [f"**{_escaped(cell.text)}**" if cell.best else _escaped(cell.text) for cell in row]

@@ -27,6 +27,7 @@ from eqff.training.callbacks.pacing import Pacing
 from eqff.training.callbacks.persistence import Interrupted, Persistence
 from eqff.training.callbacks.progress import ProgressReport
 from eqff.training.callbacks.rows import MetricRows
+from eqff.training.callbacks.trial import trial_report
 from eqff.training.checkpoint_io import AtomicCheckpointIO
 from eqff.training.memory import is_out_of_memory, out_of_memory_message
 from eqff.training.preparation import Preparation
@@ -73,6 +74,7 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     progress = ProgressReport(budget, prepared.console, names, prepared.settings.trainer["enable_progress_bar"])
     averaging = [WeightAveraging(training.ema)] if training.ema else []
     watching = selection(training, folder, bool(prepared.data.frames["val"]))
+    watching += trial_report(folder, lambda: budget.progress, training.validations)
     # Persistence after all whose state it writes; Lightning itself puts the one that keeps the best weights last
     agreement = Agreement(prepared.clocks, bool(budget.limits))
     callbacks = [last, agreement, pacing, *averaging, MetricRows(module.window), progress, *watching, persistence]

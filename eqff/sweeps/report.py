@@ -1,0 +1,61 @@
+"""What a sweep says in the end: the table of its runs, what is not finished, and what can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from eqff.comparison import Comparison, read_runs, write_comparison
+from eqff.comparison.texts import terminal
+from eqff.errors import DataError
+from eqff.sweeps.planning import Planned
+
+if TYPE_CHECKING:
+    from eqff.sweeps.running import Sweep, SweepResult
+
+FOLDER = "comparison"
+
+
+def report(result: SweepResult, sweep: Sweep, console: Console) -> None:
+    """Compares all runs that have metrics, writes that into the sweep's folder, and says what is left.
+
+    Args:
+        result: Of the sweep.
+        sweep: It.
+        console: Where it goes.
+    """
+    comparison = compared(result.runs, sweep.search.metric if sweep.search else None)
+    if comparison is None:
+        console.print("No run has metrics yet.", highlight=False)
+    else:
+        write_comparison(comparison, result.folder / FOLDER)
+        console.print(terminal(comparison))
+        _say(console, f"Page: {result.folder / FOLDER / 'comparison.html'}")
+    if sweep.search is not None and (best := sweep.search.best()):
+        _say(console, best)
+    if result.unfinished:
+        _say(console, f"Not finished: {len(result.unfinished)} of {len(result.runs)} runs.")
+        for name, reason in result.unfinished.items():
+            _say(console, f"  {name}: {reason}")
+        _say(console, "The same command goes on with them.")
+
+
+def compared(runs: Sequence[Planned], sort: str | None = None) -> Comparison | None:
+    """The runs that have metrics, side by side; None if none has.
+
+    Args:
+        runs: Of a sweep.
+        sort: By what rows ascend.
+    """
+    folders = [run.folder for run in runs if (run.folder / "config.yaml").is_file()]
+    try:
+        found = read_runs(*folders)
+    except DataError:
+        return None
+    return Comparison(found.runs, sort=sort, problems=found.problems)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
