@@ -51,6 +51,7 @@ class EvaluateSettings(ModelSettings):
         predictions: Whether predictions are written beside labels.
         batch_size: Structures at a time.
         outside: What happens on charge and spin states that training had not; None for the model's own rule.
+        clusters: In how many clusters of structures that the model sees as alike errors are shown; None for none.
 
     Raises:
         ConfigError: Something in ``data`` is unknown or of a wrong type, or nothing can be written at ``output``.
@@ -62,6 +63,7 @@ class EvaluateSettings(ModelSettings):
     predictions: bool = True
     batch_size: Count = 32
     outside: Outside | None = None
+    clusters: Count | None = None
 
     def __post_init__(self) -> None:
         check_arguments(read_frames, self.data, "data")

@@ -29,6 +29,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from eqff.corrections import names_of_corrections
     from eqff.data.reading import read_frames
     from eqff.evaluation import evaluate_potential, write_report
+    from eqff.evaluation.clusters import with_clusters
 
     values = plain_settings(cfg)
     settings(EvaluateSettings, values, "")  # before the model is loaded
@@ -44,6 +45,8 @@ def evaluate(cfg: DictConfig) -> Evaluation:
             outside=values["outside"],
             progress=progress,
         )
+    if values["clusters"]:
+        evaluation = with_clusters(evaluation, potential, values["clusters"], values["batch_size"])
     if corrections := names_of_corrections(potential.metadata.model_config):
         _log.warning("Errors are without %s, which the model was not trained with either.", ", ".join(corrections))
     write_report(evaluation, values["output"], predictions=values["predictions"])

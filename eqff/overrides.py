@@ -23,7 +23,7 @@ HYDRA_VERSION_BASE = "1.3"
 _MERGING = re.compile(r"Error merging override (.*)")
 _NOISE = ("See https://", "full_key:", "object_type=", "reference_type=", "Error parsing override")
 
-OPEN_MAPPINGS = ("data.keys", "data.units", "data.test", "training.optimizer.groups")
+OPEN_MAPPINGS = ("data.keys", "data.units", "data.test", "test", "training.optimizer.groups")
 """Settings whose keys are names that users choose, so that new ones need no plus sign."""
 
 OPEN_SECTIONS = (

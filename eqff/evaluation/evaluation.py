@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -18,6 +19,9 @@ from eqff.evaluation.quantities import Quantity, quantities
 from eqff.evaluation.states import state_name, state_of, unseen_states
 from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
+
+if TYPE_CHECKING:
+    from eqff.evaluation.clusters import Clustering
 
 MAX_GROUPS = 50
 """With more groups than this, errors by group are left out: they would be a list of structures."""
@@ -34,12 +38,14 @@ class Evaluation:
         name: Of the set of structures.
         quantities: What was compared, by name, with units.
         errors: By quantity, over all labels.
-        parts: "element", "state" and "group" to errors of each part of the set; "pass" to errors after each pass.
+        parts: "element", "state" and "group" to errors of each part of the set; "pass" to errors after each pass;
+            "cluster" after `eqff.evaluation.clusters.with_clusters`.
         notes: What a reader has to know: labels that are missing, states that the model never saw...
         frames: The structures.
         predictions: One per structure.
         samples: All numbers that were compared, by quantity.
         seconds: Time that the predictions took.
+        clusters: Structures that the model sees as alike; None where nobody asked for them.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Evaluation:
     predictions: Sequence[Prediction]
     samples: dict[str, Samples]
     seconds: float
+    clusters: Clustering | None = None
 
     @property
     def num_atoms(self) -> int:

@@ -71,7 +71,7 @@ def predict(
     potential.eval()
     results: list[Prediction] = []
     try:
-        for part in _parts(frames, batch_size):
+        for part in parts_of(frames, batch_size):
             results += _predict_batch(potential, part, wanted)
             if progress is not None:
                 progress(len(part))
@@ -107,7 +107,7 @@ def _first(places: list[str], count: int = 3) -> str:
     return "; ".join(places[:count]) + (f" and {len(places) - count} more" if len(places) > count else "")
 
 
-def _parts(frames: Sequence[AtomicData], size: int) -> Iterator[list[AtomicData]]:
+def parts_of(frames: Sequence[AtomicData], size: int) -> Iterator[list[AtomicData]]:
     """The frames in order, in parts of at most ``size`` structures and (except a single one) `MAX_ATOMS` atoms."""
     part: list[AtomicData] = []
     atoms = 0

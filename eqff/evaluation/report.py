@@ -22,12 +22,19 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import columns, to_atoms
 from eqff.evaluation.calibration import Calibration, Doubts, calibrations
 from eqff.evaluation.calibration_figure import calibration_figure
+from eqff.evaluation.cluster_figure import cluster_figure
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.metrics import Errors, Samples
 from eqff.evaluation.predictions import Prediction
 from eqff.tracking.plots import Panel, error_distribution, parity, save_figure
 
-PARTS = {"element": "By element", "state": "By charge and spin state", "group": "By group", "pass": "By pass"}
+PARTS = {
+    "element": "By element",
+    "state": "By charge and spin state",
+    "group": "By group",
+    "pass": "By pass",
+    "cluster": "By cluster of learned features, the worst first",
+}
 PREFIX = "predicted_"
 """Before the names of predicted fields in files, where the plain names belong to labels."""
 
@@ -134,8 +141,8 @@ def spoken(name: str) -> str:
 
 
 def figures(evaluation: Evaluation) -> dict[str, Figure]:
-    """Parity plots and error distributions of everything compared, and uncertainties against errors; empty without
-    labels."""
+    """Parity plots and error distributions of everything compared, uncertainties against errors, errors by cluster;
+    empty without labels."""
     samples = evaluation.samples.values()
     if not samples:
         return {}
@@ -149,7 +156,12 @@ def figures(evaluation: Evaluation) -> dict[str, Figure]:
         "errors": error_distribution([_error_panel(s) for s in spread]),
     }
     found = _calibrations(evaluation)
-    return drawn | ({"uncertainty": calibration_figure(found)} if found else {})
+    drawn |= {"uncertainty": calibration_figure(found)} if found else {}
+    clusters = evaluation.clusters
+    if clusters is not None and clusters.quantity in evaluation.errors:
+        unit, overall = evaluation.units()[clusters.quantity], evaluation.errors[clusters.quantity].rmse
+        drawn["clusters"] = cluster_figure(clusters, unit, overall)
+    return drawn
 
 
 def _error_panel(samples: Samples) -> Panel:
@@ -189,7 +201,7 @@ def _note(samples: Samples) -> str:
 def write_report(evaluation: Evaluation, folder: str | Path, *, predictions: bool = True) -> dict[str, Path]:
     """Writes ``NAME.json``, ``NAME.md``, ``NAME_parity.png``, ``NAME_errors.png`` and ``NAME_predictions.extxyz``.
 
-    For models with uncertainties also ``NAME_uncertainty.png``.
+    For models with uncertainties also ``NAME_uncertainty.png``, and with clusters ``NAME_clusters.png``.
 
     Args:
         evaluation: What to write.

@@ -30,6 +30,8 @@ def finish(run: Run, end: End) -> SimulationResult:
         files |= results.figures(log, settings, len(run.atoms), recorder)
     if (folder / LAST_GOOD).exists():
         files["last_good"] = folder / LAST_GOOD
+    doubts = run.doubts
+    files |= doubts.files() if doubts else {}
     lists = run.atoms.calc.neighbours
     simulated = 0.0 if settings.ensemble == "relax" else run.step * settings.timestep
     outcome = SimulationResult(
@@ -37,7 +39,7 @@ def finish(run: Run, end: End) -> SimulationResult:
         message=_message(run, end),
         steps=run.step,
         simulated=simulated,
-        averages=results.averages(log, settings, len(run.atoms)),
+        averages=results.averages(log, settings, len(run.atoms)) | (doubts.summary() if doubts else {}),
         seconds=end.seconds,
         steps_per_second=end.steps / end.seconds if end.steps else 0.0,
         searches_per_step=lists.searches / max(lists.updates, 1),

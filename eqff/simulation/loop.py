@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io import write
 
 from eqff.errors import DataError
+from eqff.simulation.doubts import DoubtLog
 from eqff.simulation.interrupts import stop_requests
 from eqff.simulation.observables import observe
 from eqff.simulation.recorder import Recorder
@@ -43,6 +44,7 @@ class Run:
         limits: What it may not exceed.
         model: Fingerprint of the model.
         step: Steps done.
+        doubts: Notes the model's uncertainties at every step; None for a model that has none.
     """
 
     settings: SimulationSettings
@@ -55,6 +57,7 @@ class Run:
     limits: Limits
     model: str
     step: int = 0
+    doubts: DoubtLog | None = None
 
     def save(self) -> None:
         """Writes the state to go on from."""
@@ -138,6 +141,8 @@ def _one_step(run: Run, status: Status) -> str:
         run.stepper.step()
         kelvin = run.kelvin()
         wrong = run.limits.trouble(atoms, kelvin)
+        if run.doubts is not None:
+            run.doubts.step(run.step, atoms)
     except DataError as error:  # positions that are no numbers any more
         wrong = str(error)
     if wrong:

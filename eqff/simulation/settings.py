@@ -56,6 +56,8 @@ class SimulationSettings:
             trained on, if its file says.
         max_uncertainty: eV/Å; a larger uncertainty of the force on any atom stops the run (for models that have one, as
             ensembles). None for no limit.
+        flag_uncertainty: eV/Å; steps above it are flagged in ``uncertainty.csv`` and counted in the result; of
+            their frames one in ``trajectory_every`` is kept in ``uncertain.extxyz``. None to flag none.
         figures: Whether figures are drawn at the end.
         allow_unseen_state: Whether to go on, with a line that says so, if the model saw no structure of this charge and
             multiplicity in training.
@@ -94,6 +96,7 @@ class SimulationSettings:
     max_force: Positive = 200.0
     min_distance: NonNegative | None = None
     max_uncertainty: Positive | None = None
+    flag_uncertainty: Positive | None = None
     figures: bool = True
     allow_unseen_state: bool = False
 

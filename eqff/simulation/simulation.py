@@ -18,6 +18,8 @@ from eqff.checkpoints.metadata import eqff_version
 from eqff.config import settings as checked_settings
 from eqff.errors import ConfigError, EqffError, ModelError
 from eqff.potential import Potential
+from eqff.simulation import doubts
+from eqff.simulation.doubts import DoubtLog
 from eqff.simulation.ensembles import choose_integrator
 from eqff.simulation.finish import RESULT_FILE, finish, write_json
 from eqff.simulation.loop import LAST_GOOD, Progress, Run, advance
@@ -89,9 +91,12 @@ def run_simulation(
         degrees = _degrees(atoms, settings)
         stepper = build_stepper(atoms, settings, degrees, rng)
         run = Run(settings, folder, atoms, rng, degrees, stepper, recorder, limits, fingerprint(potential))
+        run.doubts = DoubtLog(folder, settings) if potential.uncertainties else None
         if not trouble:
             run.row()
             recorder.frame(atoms)
+            if run.doubts is not None:
+                run.doubts.step(0, atoms)
             run.save()
         return finish(run, advance(run, progress, report, trouble))
 
@@ -140,6 +145,7 @@ def resume_simulation(
     columns = log_columns(atoms, settings)
     with Recorder(folder, settings.trajectory, columns, after=saved.marks) as recorder:
         run = Run(settings, folder, atoms, rng, saved.degrees, stepper, recorder, limits, saved.model, saved.step)
+        run.doubts = DoubtLog(folder, settings, after=saved.step) if potential.uncertainties else None
         return finish(run, advance(run, progress, report, ""))
 
 
@@ -198,7 +204,7 @@ def _restored(
 def _describe(folder: Path, settings: SimulationSettings, potential: Potential, origin: Mapping[str, Any]) -> None:
     about = {"settings": asdict(settings), "origin": dict(origin), "terms": list(potential.terms)}
     write_json(folder / CONFIG_FILE, about | {"eqff_version": eqff_version(), "ase_version": ase.__version__})
-    for name in (LAST_GOOD, RESULT_FILE):  # of an earlier run in the same folder
+    for name in (LAST_GOOD, RESULT_FILE, doubts.LOG, doubts.FRAMES):  # of an earlier run in the same folder
         (folder / name).unlink(missing_ok=True)
 
 

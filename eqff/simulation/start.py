@@ -96,9 +96,12 @@ def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, re
 
 def require_uncertainty(potential: Potential, settings: SimulationSettings) -> None:
     """Raises ConfigError if a limit is set on an uncertainty that the model does not have."""
-    if settings.max_uncertainty is not None and "forces_uncertainty" not in potential.uncertainties:
+    for name in ("max_uncertainty", "flag_uncertainty"):
+        limit = getattr(settings, name)
+        if limit is None or "forces_uncertainty" in potential.uncertainties:
+            continue
         raise ConfigError(
-            f"max_uncertainty={settings.max_uncertainty:g} needs a model that knows how uncertain it is, and this one "
+            f"{name}={limit:g} needs a model that knows how uncertain it is, and this one "
             "does not. Give an ensemble, model='[runs/a,runs/b]', or a model with a last-layer estimate "
             "(docs/uncertainty.md)."
         )

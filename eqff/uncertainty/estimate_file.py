@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from eqff.checkpoints import MODEL_FILE, load_model
-from eqff.checkpoints.container import digest_tensors, read_container, write_container
+from eqff.checkpoints.container import read_container, write_container
 from eqff.checkpoints.upgrades import FORMAT_VERSION
 from eqff.errors import ModelFileError
-from eqff.potential import Potential
+from eqff.uncertainty.digest import weights_digest
 from eqff.uncertainty.last_layer import LastLayerEstimate, Posterior
 
 UNCERTAINTY_FILE = "uncertainty.safetensors"
@@ -25,7 +23,7 @@ def save_estimate(path: str | Path, estimate: LastLayerEstimate) -> Path:
     header = {
         "format_version": FORMAT_VERSION,
         "kind": _KIND,
-        "weights": _digest(estimate.members[0]),
+        "weights": weights_digest(estimate.members[0]),
         "scales": list(posterior.scales),
         "samples": posterior.samples,
     }
@@ -47,11 +45,11 @@ def load_estimate(path: str | Path, **settings: Any) -> LastLayerEstimate:
     header = container.header
     potential = load_model(path.with_name(MODEL_FILE), **settings)
     if header.get("kind") != _KIND or "root" not in container.tensors:
-        raise ModelFileError(f"{path} holds no last-layer estimate. Fit it again (eqff.uncertainty.fit).")
-    if header.get("weights") != _digest(potential):
+        raise ModelFileError(f"{path} holds no last-layer estimate. Fit it again (python -m eqff.uncertainty).")
+    if header.get("weights") != weights_digest(potential):
         raise ModelFileError(
             f"{path} was made for other weights than those of {path.with_name(MODEL_FILE)}: the model was trained "
-            "further or replaced. Fit it again (eqff.uncertainty.fit)."
+            "further or replaced. Fit it again (python -m eqff.uncertainty)."
         )
     try:
         (energy, forces), samples = map(float, header["scales"]), int(header["samples"])
@@ -60,8 +58,3 @@ def load_estimate(path: str | Path, **settings: Any) -> LastLayerEstimate:
     if not (0 < samples <= _MAX_SAMPLES and bool(container.tensors["root"].isfinite().all())):
         raise ModelFileError(f"{path}: its numbers are out of all reason. Fit it again.")
     return LastLayerEstimate(potential, Posterior(container.tensors["root"].clone(), (energy, forces), samples)).eval()
-
-
-def _digest(potential: Potential) -> str:
-    """Of the weights as float32, so that a model loaded in another precision is the same one."""
-    return digest_tensors({name: value.detach().to(torch.float32) for name, value in potential.named_parameters()})

@@ -1,0 +1,90 @@
+"""Labels for chosen structures: from a command of the user's, or looked up where the pool has them already."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ase.io import write
+
+from eqff.active.candidates import identity
+from eqff.active.jobs import Job, Launch, run_jobs
+from eqff.checkpoints.atomic import replacing
+from eqff.data.atomic_data import AtomicData
+from eqff.data.atoms import to_atoms
+from eqff.data.reading import read_frames
+from eqff.errors import DataError
+
+Labeller = Callable[[Path, Path], None]
+"""Labels the structures of the first file into the second, which is whole or not there."""
+
+
+def by_command(template: str, launch: Launch, log: Path, inherited: int = -1) -> Labeller:
+    """Labels by a command with ``{input}`` and ``{output}``; what it left of an earlier try is kept for it.
+
+    Args:
+        template: For example ``python tools/make_labels.py {input} {output} --method gfn2``.
+        launch: How it is run.
+        log: For what it prints.
+        inherited: See `eqff.active.jobs.run_jobs`.
+    """
+
+    def label(source: Path, target: Path) -> None:
+        partial = target.with_name(f"new_{target.name}")
+        words = [word.format(input=source, output=partial) for word in shlex.split(template)]
+        run_jobs([Job("The labeller", words, log)], launch, DataError, inherited)
+        if not partial.is_file():
+            raise DataError(f"The labeller said that all went well, but {partial} is not there. Look at {log}.")
+        partial.replace(target)
+
+    return label
+
+
+def looked_up(pool: Sequence[AtomicData], reading: dict) -> Labeller:
+    """Takes labels from structures that have them.
+
+    Args:
+        pool: With labels.
+        reading: How files are read.
+    """
+    known = {identity(frame): frame for frame in pool}
+
+    def label(source: Path, target: Path) -> None:
+        found = [known.get(identity(frame)) for frame in read_frames(source, **reading, labels=())]
+        labelled = [frame for frame in found if frame is not None and frame.has("energy")]
+        if not labelled:
+            raise DataError(
+                f"The pool has labels for none of the {len(found)} structures chosen. Give the command that labels, "
+                'label="python tools/make_labels.py {input} {output} --method gfn2".'
+            )
+        write_frames(target, labelled)
+
+    return label
+
+
+def checked_labels(source: Path, target: Path, reading: dict) -> tuple[list[AtomicData], int]:
+    """The labelled structures, and how many of those sent are missing.
+
+    Raises:
+        DataError: There are none, one has no energy, or they are not those that were sent.
+    """
+    sent = {identity(frame) for frame in read_frames(source, **reading, labels=())}
+    frames = read_frames(target, **reading)
+    without_energy = sum(not frame.has("energy") for frame in frames)
+    strangers = sum(identity(frame) not in sent for frame in frames)
+    if not frames or without_energy or strangers:
+        target.rename(target.with_name(f"bad_{target.name}"))
+        raise DataError(
+            f"The labels in bad_{target.name} ({target.parent}) can't be used: {len(frames)} structures, of which "
+            f"{without_energy} have no energy and {strangers} are none of the {len(sent)} sent (positions to 1e-4 Å, "
+            "charge, multiplicity). Mend the labeller, and give the same command again."
+        )
+    return frames, len(sent) - len(frames)
+
+
+def write_frames(path: Path, frames: Sequence[AtomicData]) -> Path:
+    """Structures with their labels as extxyz, whole or not at all."""
+    with replacing(path) as temporary:
+        write(temporary, [to_atoms(frame) for frame in frames], format="extxyz")
+    return path

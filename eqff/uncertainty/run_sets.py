@@ -1,0 +1,51 @@
+"""The structures that a run was trained on and validated with, read again as its config says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from eqff.data.atomic_data import AtomicData
+from eqff.data.module import AtomicDataModule
+from eqff.errors import ConfigError, DataError
+
+
+def sets_of_run(folder: str | Path) -> tuple[Sequence[AtomicData], Sequence[AtomicData]]:
+    """Training and validation structures of a run.
+
+    Args:
+        folder: Of the run, with its ``config.yaml``; relative paths in it are taken from the working folder.
+
+    Raises:
+        ConfigError: There is no config.
+        DataError: A file can't be read any more, or holds other structures than at that time.
+    """
+    folder = Path(folder)
+    folder = folder if folder.is_dir() else folder.parent
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"'{folder}' is no run folder (it has no config.yaml), so it is not known what the model was trained on. "
+            "Give data.training=FILE and data.held_back=FILE."
+        )
+    config = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
+        raise ConfigError(f"{path} is not the config of a training. Give data.training=FILE and data.held_back=FILE.")
+    data = AtomicDataModule(**config["data"] | {"test": {}})
+    data.read(also_known=range(1, 119))
+    _require_same(folder, data.data_hash)
+    return data.frames["train"], data.frames["val"]
+
+
+def _require_same(folder: Path, found: str) -> None:
+    """Raises DataError if the run's own notes say that its data were others."""
+    about = folder / "run.json"
+    stored = json.loads(about.read_text(encoding="utf-8")).get("data_hash") if about.is_file() else None
+    if stored not in (None, found):
+        raise DataError(
+            f"The files that '{folder}' was trained on hold other structures now (hash {found[:12]} instead of "
+            f"{stored[:12]}). Give data.training=FILE and data.held_back=FILE."
+        )

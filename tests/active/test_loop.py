@@ -1,0 +1,236 @@
+"""The loop: rounds add up, a kill anywhere changes nothing, a labeller that dies loses nothing."""
+
+import json
+import shlex
+import sys
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from eqff.active import loop as loop_module
+from eqff.active.candidates import identity
+from eqff.active.labelling import write_frames
+from eqff.active.loop import ActiveLoop
+from eqff.active.settings import ActiveSettings
+from eqff.data.reading import read_frames
+from eqff.errors import ConfigError, DataError
+from eqff.testing.structures import molecule
+
+LABELLER = """
+import sys
+from ase.io import read, write
+from ase.calculators.singlepoint import SinglePointCalculator
+frames = read(sys.argv[1], index=":")
+for atoms in frames:
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=0 * atoms.positions)
+write(sys.argv[2], frames[int(sys.argv[3]) :])
+print("something went wrong in the middle", file=sys.stderr)
+sys.exit(int(sys.argv[4]))
+"""
+
+
+@pytest.fixture
+def files(shaken, tmp_path):
+    pool, held_back = [*shaken(1, 15), *shaken(2, 10)], shaken(1, 6, size=0.05)
+    return {
+        "pool": str(write_frames(tmp_path / "pool.extxyz", pool)),
+        "held_back": str(write_frames(tmp_path / "held_back.extxyz", held_back)),
+        "output": str(tmp_path / "loop"),
+    }
+
+
+def settings(files, **changes):
+    return ActiveSettings(**files | {"first": 6, "count": 4, "rounds": 3, "samples": 4} | changes)
+
+
+def labeller(tmp_path, dropped=0, code=0):
+    script = tmp_path / "labeller.py"
+    script.write_text(LABELLER)
+    return f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{input}} {{output}} {dropped} {code}"
+
+
+def training_sets(output, rounds):
+    names = [f"{output}/round_{k:02d}/train.extxyz" for k in range(rounds)]
+    return [[identity(frame) for frame in read_frames(name)] for name in names]
+
+
+@pytest.mark.parametrize("committee", [1, 3])
+def test_every_round_adds_new_structures_with_their_labels(files, pretended, committee):
+    rows = ActiveLoop(settings(files, committee=committee)).run()
+    assert [row["labels"] for row in rows] == [6, 10, 14]
+    sets = training_sets(files["output"], 3)
+    for smaller, larger in zip(sets, sets[1:], strict=False):
+        assert larger[: len(smaller)] == smaller and len(set(larger)) == len(larger)
+    pool = {identity(frame): frame for frame in read_frames(files["pool"])}
+    for frame in read_frames(f"{files['output']}/round_02/train.extxyz"):
+        assert float(frame.energy) == pytest.approx(float(pool[identity(frame)].energy), abs=1e-6)
+    assert len(pretended) == 3 * committee
+    assert rows[1]["uncertainty_eV_per_A"]["pool_largest"] >= rows[1]["uncertainty_eV_per_A"]["pool_mean"] > 0
+
+
+def test_from_scratch_or_from_the_last(files, pretended, tmp_path):
+    ActiveLoop(settings(files, rounds=2, train=("trainer.max_steps=5",))).run()
+    assert not [word for command in pretended for word in command if "finetune" in word]
+    assert all("trainer.max_steps=5" in command for command in pretended)
+    other = settings(files | {"output": str(tmp_path / "last")}, rounds=2, begin="last")
+    ActiveLoop(other).run()
+    assert not any("finetune" in word for word in pretended[2])
+    assert f"finetune.model='{tmp_path}/last/round_00/model_0'" in pretended[3]
+
+
+STEPS = ("write_json", "write_selection", "write_frames", "train_round", "checked_labels", "model_of_round")
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize(("name", "before"), [(name, number % 2 == 0) for number, name in enumerate(STEPS)])
+def test_a_kill_anywhere_changes_nothing(files, pretended, tmp_path, monkeypatch, name, before):
+    whole = settings(files | {"output": str(tmp_path / "whole")}, rounds=2)
+    ActiveLoop(whole).run()
+    chosen, original, calls = settings(files, rounds=2), getattr(loop_module, name), [0]
+
+    def killed(*arguments, **more):
+        calls[0] += 1
+        if calls[0] == at and before:
+            raise Killed
+        result = original(*arguments, **more)
+        if calls[0] == at:
+            raise Killed
+        return result
+
+    at = 1 if name == "model_of_round" else 2  # of the second round: the first one has no model to choose by
+    monkeypatch.setattr(loop_module, name, killed)
+    with pytest.raises(Killed):
+        ActiveLoop(chosen).run()
+    rows = ActiveLoop(chosen).run()
+    assert training_sets(chosen.output, 2) == training_sets(whole.output, 2)
+    assert [row["labels"] for row in rows] == [6, 10]
+
+
+def test_finished_rounds_are_not_made_again_and_more_can_follow(files, pretended):
+    ActiveLoop(settings(files, rounds=2)).run()
+    rows = ActiveLoop(settings(files, rounds=3)).run()
+    assert len(rows) == len(pretended) == 3
+    with pytest.raises(ConfigError, match="holds a loop with count=4, and not count=5"):
+        ActiveLoop(settings(files, count=5)).run()
+
+
+def test_held_back_structures_are_never_chosen(files, pretended, shaken, tmp_path):
+    leaking = [*read_frames(files["pool"]), *read_frames(files["held_back"])]
+    files["pool"] = str(write_frames(tmp_path / "leaking.extxyz", leaking))
+    lines = []
+    ActiveLoop(settings(files, count=30, rounds=2), lines.append).run()
+    held = {identity(frame) for frame in read_frames(files["held_back"])}
+    assert not held & set(training_sets(files["output"], 2)[1])
+    assert any(line.startswith("6 structures of the pool are copies or held back") for line in lines)
+
+
+def test_labels_by_a_command(files, pretended, tmp_path):
+    lines = []
+    ActiveLoop(settings(files, label=labeller(tmp_path, dropped=1)), lines.append).run()
+    assert [len(found) for found in training_sets(files["output"], 3)] == [5, 8, 11]
+    assert "Round 1: 1 of 4 structures got no label; going on without" in lines
+    # what has got no label is not sent again and again
+    sent = [a.positions.sum() for k in range(3) for a in read(f"{files['output']}/round_{k:02d}/chosen.extxyz", ":")]
+    assert len(np.unique(np.round(sent, 6))) == 14
+
+
+def test_a_labeller_that_dies_loses_nothing(files, pretended, tmp_path):
+    bad = settings(files, label=labeller(tmp_path, code=3))
+    with pytest.raises(DataError) as caught:
+        ActiveLoop(bad).run()
+    text = str(caught.value)
+    assert "The labeller ended with exit code 3" in text and "something went wrong in the middle" in text
+    assert "Nothing is lost: the same command goes on" in text
+    folder = tmp_path / "loop" / "round_00"
+    assert (folder / "chosen.extxyz").is_file() and not (folder / "labelled.extxyz").exists() and not pretended
+    before = (folder / "chosen.extxyz").read_bytes()
+    (tmp_path / "labeller.py").write_text(LABELLER.replace("sys.exit(int(sys.argv[4]))", ""))
+    ActiveLoop(bad).run()
+    assert (folder / "chosen.extxyz").read_bytes() == before and len(pretended) == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("no_such_program {input} {output}", "'no_such_program' can't be run"),
+        ("true {input} {output}", "said that all went well, but"),
+        ("cp {input} {output}", "have no energy"),
+    ],
+)
+def test_labellers_that_label_nothing(files, pretended, label, message):
+    with pytest.raises(DataError, match=message):
+        ActiveLoop(settings(files, label=label)).run()
+
+
+def test_a_pool_without_labels_needs_a_labeller(files, pretended, shaken, tmp_path):
+    files["pool"] = str(write_frames(tmp_path / "bare.extxyz", shaken(1, 15, labels=False)))
+    with pytest.raises(DataError, match="has labels for none of the 6 structures chosen. Give the command"):
+        ActiveLoop(settings(files)).run()
+
+
+def test_an_empty_or_exhausted_pool(files, pretended, tmp_path):
+    with pytest.raises(DataError, match="All 25 structures of the pool are labelled already"):
+        ActiveLoop(settings(files, first=25)).run()
+    files["pool"], files["output"] = files["held_back"], str(tmp_path / "other")
+    with pytest.raises(DataError, match="structures of the pool are labelled already|no structures"):
+        ActiveLoop(settings(files)).run()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "tools/make_labels.py"}, "must name {input} and {output}"),
+        ({"train": ("data.path=x",)}, "can't be given there"),
+        ({"train": ("seed",)}, "can't be given there"),
+        ({"pool": None}, "Give either pool=FILE"),
+        ({"simulate": {"structure": "x"}}, "Give either pool=FILE"),
+        ({"pool": None, "simulate": {"structure": "x"}}, "initial is missing"),
+        ({"pool": None, "simulate": {"structure": "x", "stepz": 3}}, "simulate.stepz"),
+        ({"launch": {"workers": 0}}, "launch.workers"),
+    ],
+)
+def test_settings_that_can_not_be(files, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        settings(files, **changes)
+
+
+def test_one_loop_at_a_time(files, pretended):
+    pytest.importorskip("fcntl")
+    from eqff.active.locking import locked
+
+    first = ActiveLoop(settings(files))
+    first.folder.mkdir()
+    with locked(first.folder), pytest.raises(ConfigError, match="is still at work there"):
+        first.run()
+    assert len(first.run()) == 3
+
+
+def test_structures_from_simulations(files, pretended, shaken, tmp_path):
+    start = tmp_path / "start.extxyz"
+    atoms = molecule(1, 5)
+    atoms.write(start)
+    changes = {
+        "pool": None,
+        "initial": str(write_frames(tmp_path / "initial.extxyz", shaken(1, 8))),
+        "label": labeller(tmp_path),
+        "rounds": 2,
+        "simulate": {
+            "structure": str(start),
+            "steps": 12,
+            "trajectory_every": 2,
+            "figures": False,
+            "ensemble": "nve",
+            "timestep": 0.2,
+            "max_force": 1e9,
+            "max_temperature": 1e9,
+            "max_atom_energy": 1e9,
+            "min_distance": 0.0,
+        },
+    }
+    rows = ActiveLoop(settings(files, **changes)).run()
+    assert [row["labels"] for row in rows] == [8, 12]
+    assert json.loads((tmp_path / "loop/round_01/choice.json").read_text())["left"] == 3  # of 7 frames, 4 were chosen
