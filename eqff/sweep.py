@@ -52,7 +52,7 @@ def sweep(argv: Sequence[str]) -> SweepResult | None:
     """
     from rich.console import Console
 
-    from eqff.sweeps.running import Sweep, with_folder
+    from eqff.sweeps.running import make_sweep, with_folder
     from eqff.sweeps.settings import take_settings
     from eqff.sweeps.space import read_space
 
@@ -65,11 +65,11 @@ def sweep(argv: Sequence[str]) -> SweepResult | None:
         text = write_wandb_sweep(space, settings)
         console.print(text, highlight=False, markup=False, soft_wrap=True)
         return None
-    planned = Sweep(space, with_folder(settings, rest), console)
+    planned = make_sweep(space, with_folder(settings, rest), console)
     result = planned.run()
     from eqff.sweeps.report import report
 
-    report(result, planned, console)
+    report(result, console, planned.search)
     return result
 
 

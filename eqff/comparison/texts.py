@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Any
 
@@ -50,7 +50,7 @@ def terminal(comparison: Comparison) -> Rendered:
         if group.title:
             shown.append(Text(f"\n{group.title}", style="bold underline"))
         shown += [Text(line, style="bold yellow") for line in warnings(group)]
-        shown += [_rich_table(_narrow(table)) for table in group.tables()]
+        shown += [rich_table(_narrow(table)) for table in group.tables()]
         shown += [Text(note) for note in group.notes]
     return Rendered(*shown, *(Text(note) for note in comparison.notes()), Text(LEGEND, style="dim"))
 
@@ -67,7 +67,8 @@ def _narrow(table: Table) -> Table:
     return Table(table.title, ("run", "settings"), tuple(rows))
 
 
-def _rich_table(table: Table) -> RichTable:
+def rich_table(table: Table) -> RichTable:
+    """A table for the terminal."""
     result = RichTable(title=table.title, title_justify="left")
     numeric = numeric_columns(table)
     for column, right in zip(table.columns, numeric, strict=True):
@@ -94,7 +95,7 @@ def markdown(comparison: Comparison, figures: Sequence[Sequence[str]] = ()) -> s
         blocks += [f"## {group.title}"] if group.title else []
         blocks += [f"**{line}**" for line in warnings(group)]
         for table in group.tables():
-            blocks += [f"### {table.title}", _markdown_table(table)]
+            blocks += [f"### {table.title}", markdown_table(table)]
         blocks += ["\n".join(f"- {note}" for note in group.notes)] if group.notes else []
         files = figures[index] if index < len(figures) else ()
         blocks += [f"![{file.rpartition('/')[2].rpartition('.')[0].replace('_', ' ')}]({file})" for file in files]
@@ -102,7 +103,8 @@ def markdown(comparison: Comparison, figures: Sequence[Sequence[str]] = ()) -> s
     return "\n\n".join(blocks) + "\n"
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table."""
     rule = "|".join("---:" if right else "---" for right in numeric_columns(table))
     lines = [f"| {' | '.join(map(_escaped, table.columns))} |", f"|{rule}|"]
     for row in table.rows:
@@ -119,7 +121,7 @@ def rows_csv(comparison: Comparison) -> str:
     """A line for each row: mean, standard deviation and number of runs of every metric and cost that some run has."""
     metrics = all_metrics(comparison.runs)
     heads = [f"{name} {kind}" for name in (*metrics, *COSTS) for kind in ("mean", "deviation", "n")]
-    return _csv(["group", "run", "state", "n", *heads], _row_values(comparison, metrics))
+    return csv_text(["group", "run", "state", "n", *heads], _row_values(comparison, metrics))
 
 
 def _row_values(comparison: Comparison, metrics: Sequence[str]) -> Iterator[list[Any]]:
@@ -144,10 +146,11 @@ def runs_csv(comparison: Comparison) -> str:
         errors = [run.metrics.get(name) for name in metrics]
         lines.append([group.title, row.label, run.source, run.state.value, data_name(run), *values, *errors, *costs])
     names = ["group", "run", "source", "state", "data", *settings, *heads, *(COST_TITLES[name] for name in COSTS)]
-    return _csv(names, lines)
+    return csv_text(names, lines)
 
 
-def _csv(heads: Sequence[str], lines: Iterator[list[Any]] | list[list[Any]]) -> str:
+def csv_text(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """Lines below their heads."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heads)

@@ -118,8 +118,10 @@ def check_runs(runs: Sequence[Planned]) -> list[dict[str, Any]]:
     Raises:
         ConfigError: A setting that doesn't exist or a value that it can't have, with the run that has it.
     """
+    from eqff.training.quiet import quiet_libraries
     from eqff.training.settings import RunSettings  # imports torch, which --help doesn't wait for
 
+    quiet_libraries()
     configs = []
     for run in runs:
         try:

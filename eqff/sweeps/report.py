@@ -13,28 +13,34 @@ from eqff.errors import DataError
 from eqff.sweeps.planning import Planned
 
 if TYPE_CHECKING:
-    from eqff.sweeps.running import Sweep, SweepResult
+    from eqff.sweeps.running import SweepResult
+    from eqff.sweeps.search import Search
 
 FOLDER = "comparison"
 
 
-def report(result: SweepResult, sweep: Sweep, console: Console) -> None:
+def report(result: SweepResult, console: Console, search: Search | None = None) -> None:
     """Compares all runs that have metrics, writes that into the sweep's folder, and says what is left.
 
     Args:
         result: Of the sweep.
-        sweep: It.
         console: Where it goes.
+        search: That has found the runs; None where they were planned.
     """
-    comparison = compared(result.runs, sweep.search.metric if sweep.search else None)
+    comparison = compared(result.runs, search.metric if search else None)
     if comparison is None:
         console.print("No run has metrics yet.", highlight=False)
     else:
         write_comparison(comparison, result.folder / FOLDER)
         console.print(terminal(comparison))
         _say(console, f"Page: {result.folder / FOLDER / 'comparison.html'}")
-    if sweep.search is not None and (best := sweep.search.best()):
+    if search is not None and (best := search.best()):
         _say(console, best)
+    say_what_is_left(result, console)
+
+
+def say_what_is_left(result: SweepResult, console: Console) -> None:
+    """Which runs are not finished and why; nothing where all are."""
     if result.unfinished:
         _say(console, f"Not finished: {len(result.unfinished)} of {len(result.runs)} runs.")
         for name, reason in result.unfinished.items():

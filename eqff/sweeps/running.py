@@ -48,32 +48,22 @@ class Sweep:
     """Runs what is left of a sweep.
 
     Args:
-        space: What is fixed and what is varied.
+        planned: Its runs; none for a search, which finds them as it goes.
         settings: Of the sweep, with a folder, see `with_folder`.
         console: Where it says how it goes.
+        search: What finds runs; None where all are planned.
 
     Raises:
-        ConfigError: A setting of a run doesn't exist or can't be what it is; the folder holds another sweep; something
-            is not installed.
+        ConfigError: Something that the launcher needs is not installed, or it doesn't know a setting.
     """
 
-    def __init__(self, space: Space, settings: SweepSettings, console: Console):
-        self.space, self.settings, self.console = space, settings, console
+    def __init__(
+        self, planned: Sequence[Planned], settings: SweepSettings, console: Console, search: Search | None = None
+    ):
+        self.planned, self.settings, self.console, self.search = list(planned), settings, console, search
         self.folder = Path(settings.folder or "")
         require_writable(str(self.folder))
         self.launcher: Launcher = make_launcher(settings, self.folder / LOGS)
-        self.search: Search | None = None
-        if settings.search == "grid":
-            self.planned = plan_grid(space, self.folder)
-            check_runs(self.planned)
-        else:
-            self.planned = []
-            self.search = self._search()
-
-    def _search(self) -> Search:
-        first = corners(self.space, self.folder)
-        config = check_runs(first)[0]["training"]
-        return Search(self.space, self.settings, self.folder, config["validations"], config["monitor"])
 
     def run(self) -> SweepResult:
         """Starts what is left, waits for it, and says what became of it."""
@@ -127,6 +117,29 @@ class Sweep:
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def make_sweep(space: Space, settings: SweepSettings, console: Console) -> Sweep:
+    """The sweep over a space, all its runs checked.
+
+    Args:
+        space: What is fixed and what is varied.
+        settings: Of the sweep, with a folder, see `with_folder`.
+        console: Where it says how it goes.
+
+    Raises:
+        ConfigError: A setting of a run doesn't exist or can't be what it is; something is not installed.
+    """
+    folder = Path(settings.folder or "")
+    if settings.search == "grid":
+        planned = plan_grid(space, folder)
+        check_runs(planned)
+        return Sweep(planned, settings, console)
+    if not space.keys:
+        raise ConfigError("Nothing is varied: give a setting several values or an interval.")
+    config = check_runs(corners(space, folder))[0]["training"]
+    search = Search(space, settings, folder, config["validations"], config["monitor"])
+    return Sweep([], settings, console, search)
 
 
 def corners(space: Space, folder: Path) -> list[Planned]:

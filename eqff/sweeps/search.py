@@ -37,8 +37,6 @@ class Search:
 
     def __init__(self, space: Space, settings: SweepSettings, folder: Path, validations: int, monitor: str):
         optuna = optuna_module("sweep.search=" + settings.search)
-        if not space.keys:
-            raise ConfigError("Nothing is varied: give a setting several values or an interval.")
         self.space, self.settings, self.folder = space, settings, folder
         self.metric = settings.metric or monitor
         folder.mkdir(parents=True, exist_ok=True)

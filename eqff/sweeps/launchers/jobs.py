@@ -8,6 +8,9 @@ from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
+_MESSAGE = "eqff: "
+_TAIL = 8192  # bytes
+
 
 @dataclass(frozen=True)
 class Job:
@@ -45,7 +48,17 @@ class Ending:
             return f"killed by {Signals(-self.code).name}"
         if self.code > 128:
             return f"stopped by {Signals(self.code - 128).name}"
-        return self.reason or (f"ended with exit code {self.code}" if self.code else "done")
+        return self.reason or message_in(self.log) or f"ended with exit code {self.code}"
+
+
+def message_in(log: Path) -> str:
+    """The message with which one of eqff's commands has ended; empty if there is none."""
+    try:
+        tail = log.read_bytes()[-_TAIL:].decode(errors="replace")
+    except OSError:
+        return ""
+    lines = [line for line in tail.splitlines() if line.startswith(_MESSAGE)]
+    return lines[-1].removeprefix(_MESSAGE) if lines else ""
 
 
 class Handle(Protocol):
