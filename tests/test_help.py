@@ -64,7 +64,11 @@ def test_misspelt_topics_get_a_suggestion(group, data):
 
 
 @pytest.mark.parametrize(
-    ("command", "folder"), [("train", ""), ("evaluate", "commands"), ("simulate", "commands"), ("spectrum", "commands")]
+    ("command", "folder"),
+    [
+        ("train", ""),
+        *((name, "commands") for name in ("evaluate", "simulate", "spectrum", "uncertainty")),
+    ],
 )
 def test_help_prints_the_settings_and_runs_nothing(command, folder, capsys):
     run_command(lambda cfg: pytest.fail("ran"), command, ["--help"], folder)

@@ -14,7 +14,18 @@ from eqff.outputs import require_writable
 from eqff.ranges import Count, Seed
 
 Paths = str | Sequence[str]
-_OF_THE_LOOP = ("data.path", "data.val", "data.test", "output", "resume", "finetune.model", "seed", "data.seed", "name")
+_OF_THE_LOOP = (
+    "data.path",
+    "data.val",
+    "data.test",
+    "data.seed",
+    "finetune.model",
+    "name",
+    "output",
+    "packages",
+    "resume",
+    "seed",
+)
 CHANGEABLE = ("rounds", "launch")
 """Settings that may differ when the loop goes on: they decide how far it goes, or where, but not what comes out."""
 
@@ -45,6 +56,7 @@ class ActiveSettings:
         multiplicity: 2S+1, the same.
         seed: Of the first draw and of the members, which have seed, seed + 1...
         launch: See `Launch`.
+        packages: Your own packages whose parts the models may use.
 
     Raises:
         ConfigError: Settings that can't be, by themselves or together.
@@ -70,6 +82,7 @@ class ActiveSettings:
     multiplicity: Multiplicity | None = None
     seed: Seed = 0
     launch: Mapping[str, Any] = field(default_factory=dict)
+    packages: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         require_writable(self.output)

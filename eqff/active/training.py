@@ -68,6 +68,7 @@ def _own_overrides(chosen: ActiveSettings, folder: Path, k: int) -> list[str]:
         f"data.val={quoted(chosen.held_back)}",
         *(tests or ["data.test={}"]),
         *(f"data.{name}={value}" for name, value in states.items() if value is not None),
+        *([f"packages=[{','.join(chosen.packages)}]"] if chosen.packages else []),
         f"seed={chosen.seed + k}",
         f"data.seed={chosen.seed + k}",
         f"name={folder.name}_model_{k}",
@@ -85,16 +86,16 @@ def quoted(paths: Path | Paths) -> str:
 
 def model_of_round(chosen: ActiveSettings, folder: Path) -> Any:
     """The model by which the next structures are chosen: an ensemble, or one with its last-layer estimate."""
-    runs = members(chosen, folder)
+    runs, packages = members(chosen, folder), tuple(chosen.packages)
     if len(runs) > 1:
-        return Ensemble.load(runs)
+        return Ensemble.load(runs, packages=packages)
     if chosen.strategy not in NEED_UNCERTAINTY and chosen.simulate is None:
         from eqff.registry.loading import load
 
-        return load(runs[0])
+        return load(runs[0], packages=packages)
     path = runs[0] / UNCERTAINTY_FILE
     try:
-        return load_estimate(path)
+        return load_estimate(path, packages=packages)
     except (ModelFileError, FileNotFoundError):
         return _fitted(chosen, folder, path)
 
@@ -103,6 +104,6 @@ def _fitted(chosen: ActiveSettings, folder: Path, path: Path) -> Any:
     from eqff.registry.loading import load
 
     sets: list[Sequence[Any]] = [read_frames(f, **chosen.reading) for f in (folder / "train.extxyz", chosen.held_back)]
-    estimate = fit_last_layer(load(path.parent), *sets, samples=chosen.samples)
+    estimate = fit_last_layer(load(path.parent, packages=tuple(chosen.packages)), *sets, samples=chosen.samples)
     save_estimate(path, estimate)
     return estimate
