@@ -117,7 +117,7 @@ def nequip_file(model: Any, data: Any, config: str, types: list[str]) -> Any:
             inductor_configs={"aot_inductor.metadata": metadata(model, fields)},
         )
     loaded, _ = load_aotinductor_model(str(path), DEVICE, *fields)
-    return loaded
+    return loaded.eval()
 
 
 def metadata(model: Any, fields: tuple[list[str], list[str]]) -> dict[str, str]:

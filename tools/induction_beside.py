@@ -50,7 +50,7 @@ Settings = dict[str, Any]
 THOLE, POLARIZABILITIES = 0.39, (0.837, 0.496, 0.496)
 CHARGES = (-0.51966, 0.25983, 0.25983)
 DIPOLES = ((0.0, 0.0, 0.14279), (-0.03859, 0.0, -0.05818))
-"""e·bohr, of O along the bisector (z), of H along its bond (z) with the other H at positive x."""
+"""e·bohr, of O along the bisector (z), of H towards O (z) with the other H at positive x."""
 QUADRUPOLES = (
     ((0.37928, 0.0, 0.0), (0.0, -0.41809, 0.0), (0.0, 0.0, 0.03881)),
     ((-0.03673, 0.0, -0.00203), (0.0, -0.10739, 0.0), (-0.00203, 0.0, 0.14412)),
@@ -71,10 +71,10 @@ CHOSEN_UP_TO = 1536
 
 
 def frames(positions: np.ndarray) -> np.ndarray:
-    """Axes x, y, z (rows) of O, H, H in every molecule, (M, 3, 3, 3); positions (M, 3, 3)."""
+    """Axes x, y, z (rows) of O, H, H in every molecule, (M, 3, 3, 3); positions (M, 3, 3) of O, H, H."""
     bonds = positions[:, 1:] - positions[:, :1]
     bisector = bonds.sum(axis=1)
-    along = np.stack([bisector, bonds[:, 0], bonds[:, 1]], axis=1)
+    along = np.stack([bisector, -bonds[:, 0], -bonds[:, 1]], axis=1)
     towards = np.stack([bonds[:, 0], bonds[:, 1] - bonds[:, 0], bonds[:, 0] - bonds[:, 1]], axis=1)
     z = along / np.linalg.norm(along, axis=-1, keepdims=True)
     x = towards - (towards * z).sum(axis=-1, keepdims=True) * z
@@ -113,7 +113,7 @@ def ours(atoms: int, arrays: Arrays, settings: Settings) -> Callable[[], tuple[f
         interaction,
         torch.diag_embed(numbers["polarizabilities"][:, None].expand(-1, 3)),
         torch.full((atoms,), THOLE, dtype=torch.float64),
-        PairScaling.of_groups(numbers["molecules"], graph.batch),
+        PairScaling.of_groups(numbers["molecules"], graph),
     )
     moments = Moments(numbers["charges"], numbers["dipoles"], numbers["quadrupoles"])
     mode = Mutual(InductionSolver(settings["tolerance"], 200, dense_up_to=0))

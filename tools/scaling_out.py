@@ -1,6 +1,6 @@
 """Weak and strong scaling of training on paper, from a measured step, the gradients' size, and real batches.
 
-    python tools/scaling_out.py --step-ms 30 --pairs 200000 --floor-ms 3 --parameters 201657
+    python tools/scaling_out.py --step-ms 30 --pairs 20000 --floor-ms 3 --parameters 201657
 
 A step of n ranks takes   T(n) = floor + slope · W(n) + R(n) + k L(n).
 - floor and slope: a step's time is affine in its pairs (atoms within the cutoff of each other), --floor-ms at none and
@@ -33,8 +33,8 @@ from eqff.data.reading import read_frames
 from eqff.errors import EqffError
 
 RANKS = (1, 2, 4, 8, 16, 64, 256, 512, 1024)
-STEPS = 20
-"""Batches that imbalance is averaged over."""
+STEPS, MOST = 20, 200_000
+"""Batches that imbalance is averaged over, and structures in all of them beyond which there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def imbalance(work: np.ndarray, ranks: int, per_rank: float, balanced: bool, see
     generator = np.random.default_rng(seed)
     count = max(ranks, ceil(ranks * per_rank / work.mean()))
     ratios = []
-    for _ in range(STEPS):
+    for _ in range(max(1, min(STEPS, MOST // count))):
         batch = work[generator.integers(len(work), size=count)]
         shares = divide(batch, ranks) if balanced else np.array_split(np.arange(count), ranks)
         loads = np.array([batch[share].sum() for share in shares], dtype=float)

@@ -29,6 +29,7 @@ from eqff.training.callbacks.progress import ProgressReport
 from eqff.training.callbacks.rows import MetricRows
 from eqff.training.callbacks.trial import trial_report
 from eqff.training.checkpoint_io import AtomicCheckpointIO
+from eqff.training.matmul import tf32_products
 from eqff.training.memory import is_out_of_memory, out_of_memory_message
 from eqff.training.preparation import Preparation
 from eqff.training.resuming import SavedState
@@ -81,7 +82,8 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     trainer = make_trainer(prepared, layout, callbacks, state.step if state else None)
     signal = None
     try:
-        with memory_watched(last, prepared.data), interval_checked(), whole_graphs():
+        products = tf32_products(prepared.settings.tf32, layout.accelerator)
+        with products, memory_watched(last, prepared.data), interval_checked(), whole_graphs():
             # weights_only: the state is plain tensors and numbers, nothing in it is executed
             path = state.path if state else None
             trainer.fit(module, datamodule=prepared.data, ckpt_path=path, weights_only=True)

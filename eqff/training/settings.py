@@ -18,6 +18,7 @@ from eqff.tracking.wandb import TrackingSettings
 from eqff.training.budget import BudgetSettings
 from eqff.training.finetuning.settings import FinetuneSettings
 from eqff.training.losses import Losses
+from eqff.training.matmul import check_tf32
 from eqff.training.optimizers import check_optimizer
 from eqff.training.schedules import Schedule
 from eqff.training.trainer_arguments import check_trainer
@@ -42,6 +43,7 @@ class GeneralSettings:
         resume: Folder of the run that goes on.
         seed: Of initial weights.
         dtype: Of weights and features.
+        tf32: Whether products of float32 matrices may round their factors to TF32 while a GPU trains.
         packages: Whose parts the config names, besides eqff.
         threads: Of torch on the CPU; None leaves them as they are.
         evaluate: Whether test sets are evaluated after training.
@@ -67,6 +69,7 @@ class GeneralSettings:
     figures: bool
     simulate: Mapping[str, Any] | None
     finetune: Mapping[str, Any] | None = None
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class RunSettings:
         tracking: Where metrics go besides plain files.
         trainer: Arguments of Lightning's trainer.
         dtype: Of weights and features.
+        tf32: See `eqff.training.matmul.tf32_products`.
         packages: Whose parts config and model file may name, besides eqff.
         finetune: What is taken over from a trained model; None for fresh weights.
     """
@@ -127,6 +131,7 @@ class RunSettings:
     dtype: torch.dtype
     packages: tuple[str, ...] = ()
     finetune: FinetuneSettings | None = None
+    tf32: bool = False
 
     @classmethod
     def from_config(cls, cfg: Mapping[str, Any]) -> RunSettings:
@@ -145,6 +150,7 @@ class RunSettings:
         if finetune is not None:
             training = replace(training, optimizer=finetune.optimizer(training.optimizer))
         check_optimizer(training.optimizer)
+        check_tf32(general.tf32, general.dtype)
         check_trainer(general.trainer)
         if general.simulate is not None:
             check_simulation(general.simulate)
@@ -159,6 +165,7 @@ class RunSettings:
             dtype=DTYPES[general.dtype],
             packages=tuple(general.packages),
             finetune=finetune,
+            tf32=general.tf32,
         )
 
 
