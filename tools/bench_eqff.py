@@ -40,6 +40,7 @@ SHORT_RANGE = "model=short_range"  # as the other packages: neither charge state
 MATCHED = "model.backbone.hidden_degree=2"
 NEIGHBOURS = 15.0
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+MODES = {"train": ("eager", "compile"), "infer": ("eager",)}
 
 if "PEERS_FOLDER" not in os.environ:
     raise SystemExit("Set PEERS_FOLDER to the folder with the comparison's common.py.")
@@ -51,10 +52,16 @@ class Eqff(common.Peer):
     """eqff behind the harness's interface."""
 
     name, dist = "eqff", "eqff"
-    modes = ("eager", "compile")
+    modes = tuple(sorted({mode for modes in MODES.values() for mode in modes}))
 
     def build(self, config: str, species: list[int]) -> Potential:
-        """A model with random weights for some elements."""
+        """A model with random weights for some elements.
+
+        Raises:
+            ValueError: The mode is none of the task's.
+        """
+        if self.args.mode not in MODES[self.args.task]:
+            raise ValueError(f"--mode {self.args.mode} does not exist for {self.args.task}: {MODES[self.args.task]}")
         overrides = {"matched": [SHORT_RANGE, MATCHED], "default": [SHORT_RANGE]}.get(config, config.split(";"))
         with initialize_config_dir(str(config_directory()), version_base="1.3"):
             composed = compose("train", overrides=["data.path=none", *overrides])
