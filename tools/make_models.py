@@ -3,10 +3,10 @@
     eqff-ions        charges and spin charges equilibrated inside of the passes, their Coulomb energy, nuclear repulsion
     eqff-ions-short  the same backbone, which sees total charge and multiplicity too, without charges and long range
 
-Both learn from the ions that ship with eqff, for the same CPU seconds on one thread. What is left is a model file and
-an entry of the registry for each, with hash and test errors, where `eqff.load("eqff-ions")` finds them; elsewhere with
---output, and EQFF_REGISTRY naming that folder. Started again, it goes on with what was stopped and skips what is
-finished.
+Both learn from the ions that ship with eqff, on one thread. What is left is a model file and an entry of the registry
+for each, with hash and test errors, in your own folder of models, whose entries go before those that ship with eqff;
+elsewhere with --output, and EQFF_REGISTRY naming that folder. Started again, it goes on with what was stopped and skips
+what is finished. The shipped ones were registered with --output eqff/registry --runs RUNS.
 """
 
 from __future__ import annotations
@@ -68,10 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", nargs="+", choices=RECIPES, default=list(RECIPES), help="by default all")
     parser.add_argument("--cpu-seconds", type=float, default=3600.0, help="of each training; %(default)s")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=user_models(), help="folder; %(default)s")
+    parser.add_argument("--output", type=Path, default=user_models(), help="of models and registry; %(default)s")
+    parser.add_argument("--runs", type=Path, help="of the trainings; by default runs/ in the other")
     arguments = parser.parse_args(argv)
     for name in arguments.models:
-        run = arguments.output / "runs" / name
+        run = (arguments.runs or arguments.output / "runs") / name
         settings = (f"budget.cpu_seconds={arguments.cpu_seconds:g}", f"seed={arguments.seed}", *arguments.overrides)
         train(run, (*COMMON, *RECIPES[name].overrides, f"name={name}", *settings))
         register(name, run, arguments.output)

@@ -24,7 +24,8 @@ def test_describes(registered, entry, capsys):
         assert text in shown
 
 
-def test_says_where_models_could_be(capsys):
+def test_says_where_models_could_be(capsys, monkeypatch):
+    monkeypatch.setattr("eqff.registry.catalogue.catalogue", dict)
     main([])
     assert "make_models.py" in capsys.readouterr().out
 
