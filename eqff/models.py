@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 _EPILOG = """\
 Use one by its name: eqff.load("NAME"), python -m eqff.evaluate model=NAME ..., python -m eqff.simulate model=NAME ...
+Published models of other packages go by an address, as sevenn://7net-0 (docs/other_models.md).
 
 EQFF_REGISTRY  your registry files, or folders of them; ~/.local/share/eqff/models is always looked into
 EQFF_CACHE     folder for downloads, instead of ~/.cache/eqff
