@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -39,16 +36,11 @@ def learn(cfg: DictConfig) -> Course:
 def _from_command_line(cfg: DictConfig) -> None:
     from rich.console import Console
 
-    signal.signal(signal.SIGTERM, _leave)  # so that trainings are told to stop and save
     course = learn(cfg)
     console = Console(soft_wrap=True, highlight=False)
     console.print(course.table())
     for path in course.files:
         console.print(str(path))
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
 
 
 def main() -> None:

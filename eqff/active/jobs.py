@@ -1,113 +1,65 @@
-"""Commands that the loop runs as processes of their own: here, or wherever a prefix such as ``srun`` puts them."""
+"""Commands that the loop runs as jobs of the engine of sweeps: processes of this machine, or jobs of a queue."""
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import Any, Literal
 
 from eqff.errors import EqffError, TrainingError
 from eqff.ranges import Count
+from eqff.sweeps import driver
+from eqff.sweeps.launchers import Ending, Job, make_launcher
+from eqff.sweeps.settings import SweepSettings
 
-_POLL = 0.2  # s
 _SHOWN = 12  # lines of a log that a message repeats
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How commands are run.
+    """Where commands run, see `eqff.sweeps.settings.SweepSettings`.
 
     Attributes:
-        prefix: Words before every command, which must wait until it is done: ``[srun, -n1]``, ``[ssh, host]``...; none
-            to run on this machine.
-        workers: Commands at a time.
+        launcher: "local" (processes on this machine) or "slurm" (jobs of a queue, through submitit).
+        workers: How many at a time; None for one on this machine, for all of them on a queue.
+        slurm: What a job asks for: ``timeout_min``, ``partition``, ``gpus_per_node``...
     """
 
-    prefix: Sequence[str] = ()
-    workers: Count = 1
+    launcher: Literal["local", "slurm"] = "local"
+    workers: Count | None = None
+    slurm: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A command.
-
-    Attributes:
-        name: For messages.
-        command: Its words.
-        log: Where its output goes, behind what is there.
-    """
-
-    name: str
-    command: Sequence[str]
-    log: Path
-
-
-def run_jobs(jobs: Sequence[Job], launch: Launch, error: type[EqffError] = TrainingError, inherited: int = -1) -> None:
-    """Runs commands until all are done or one fails; then those that still run are asked to stop and save.
+def run_jobs(jobs: Sequence[Job], launch: Launch, folder: Path, error: type[EqffError] = TrainingError) -> None:
+    """Runs commands until all have ended. One that still runs from an earlier try is waited for, not started again.
 
     Args:
         jobs: In their order.
-        launch: How.
+        launch: Where.
+        folder: For their logs and locks.
         error: Kind of what is raised.
-        inherited: File descriptor that every process keeps open, as that of a lock; -1 for none.
 
     Raises:
-        EqffError: One ended with another exit code than 0, or could not be started; the message has its last lines.
+        EqffError: One could not be started, or ended with another exit code than 0; the message has its last lines.
+        SystemExit: A signal told this command to stop; local jobs have saved and ended.
     """
-    waiting, running = list(jobs), []
+    launcher = make_launcher(
+        SweepSettings(launcher=launch.launcher, workers=launch.workers, slurm=launch.slurm), folder
+    )
     try:
-        while waiting or running:
-            while waiting and len(running) < launch.workers:
-                running.append(_start(waiting.pop(0), launch, error, inherited))
-            for job, process, log in list(running):
-                if process.poll() is None:
-                    continue
-                log.close()
-                running.remove((job, process, log))
-                if process.returncode != 0:
-                    raise error(_died(job, process.returncode))
-            time.sleep(_POLL if running else 0.0)
-    finally:
-        for _, process, log in running:
-            with _ended(process):
-                process.terminate()
-            log.close()
+        outcome = driver.run_jobs(iter(jobs), launcher)
+    except (FileNotFoundError, PermissionError) as problem:
+        raise error(f"'{problem.filename}' can't be run ({problem.strerror}). Check the command.") from problem
+    if outcome.signal is not None:
+        raise SystemExit(128 + outcome.signal)
+    for name, ending in outcome.endings.items():
+        if ending.code not in (0, None):  # what is not known, is for the caller to see
+            raise error(_died(name, ending))
 
 
-def _start(
-    job: Job, launch: Launch, error: type[EqffError], inherited: int
-) -> tuple[Job, subprocess.Popen[bytes], IO[bytes]]:
-    command = [*launch.prefix, *job.command]
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    log = job.log.open("ab")
-    try:
-        kept = (inherited,) if inherited >= 0 else ()
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, pass_fds=kept
-        )
-    except OSError as problem:
-        log.close()
-        raise error(f"{job.name}: '{command[0]}' can't be run ({problem.strerror}). Check the command.") from problem
-    return job, process, log
-
-
-@contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Waits for a process that was asked to stop; one that does not is killed."""
-    yield
-    try:
-        process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _died(job: Job, code: int) -> str:
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    lines = [line for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    last = "\n".join(f"  {line}" for line in lines[-_SHOWN:]) or "  (it said nothing)"
-    return f"{job.name} {how}. Its last lines ({job.log}):\n{last}"
+def _died(name: str, ending: Ending) -> str:
+    text = ending.log.read_text(encoding="utf-8", errors="replace") if ending.log.is_file() else ""
+    lines = [line for line in text.splitlines() if line.strip()][-_SHOWN:]
+    shown = "\n".join(f"  {line}" for line in lines) or "  (it said nothing)"
+    return f"'{name}' failed: {ending}. Its last lines ({ending.log}):\n{shown}"

@@ -9,32 +9,35 @@ from pathlib import Path
 from ase.io import write
 
 from eqff.active.candidates import identity
-from eqff.active.jobs import Job, Launch, run_jobs
+from eqff.active.jobs import Launch, run_jobs
 from eqff.checkpoints.atomic import replacing
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import to_atoms
 from eqff.data.reading import read_frames
 from eqff.errors import DataError
+from eqff.sweeps.launchers import Job
+
+LABELLER = "labeller"
+"""Name of the job, and of its log."""
 
 Labeller = Callable[[Path, Path], None]
 """Labels the structures of the first file into the second, which is whole or not there."""
 
 
-def by_command(template: str, launch: Launch, log: Path, inherited: int = -1) -> Labeller:
+def by_command(template: str, launch: Launch) -> Labeller:
     """Labels by a command with ``{input}`` and ``{output}``; what it left of an earlier try is kept for it.
 
     Args:
         template: For example ``python tools/make_labels.py {input} {output} --method gfn2``.
-        launch: How it is run.
-        log: For what it prints.
-        inherited: See `eqff.active.jobs.run_jobs`.
+        launch: Where it is run.
     """
 
     def label(source: Path, target: Path) -> None:
         partial = target.with_name(f"new_{target.name}")
         words = [word.format(input=source, output=partial) for word in shlex.split(template)]
-        run_jobs([Job("The labeller", words, log)], launch, DataError, inherited)
+        run_jobs([Job(LABELLER, tuple(words))], launch, target.parent, DataError)
         if not partial.is_file():
+            log = target.with_name(f"{LABELLER}.log")
             raise DataError(f"The labeller said that all went well, but {partial} is not there. Look at {log}.")
         partial.replace(target)
 

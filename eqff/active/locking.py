@@ -1,4 +1,4 @@
-"""One loop at a time in a folder, the processes that it started included."""
+"""One loop at a time in a folder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ LOCK_FILE = "active.lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Holds a lock on a folder while the block runs, and as long as a process lives that inherited it.
-
-    So a training that outlives a killed loop is not started a second time beside itself.
-
-    Yields:
-        The lock's file descriptor, for processes to inherit; -1 where the system has no such locks.
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a lock on a folder while the block runs; the system lets go of it when the process ends, however it ends.
 
     Raises:
         ConfigError: Somebody else holds it.
@@ -27,7 +22,7 @@ def locked(folder: Path) -> Iterator[int]:
     try:
         import fcntl
     except ImportError:  # Windows
-        yield -1
+        yield
         return
     path = folder / LOCK_FILE
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -37,11 +32,11 @@ def locked(folder: Path) -> Iterator[int]:
         except BlockingIOError as error:
             owner = path.read_text(encoding="utf-8").strip()
             raise ConfigError(
-                f"{folder}: another loop (process {owner}), or a training or labeller that it started, is still at "
-                "work there. Wait until it is done or end it, and give the same command again."
+                f"{folder}: another loop (process {owner}) is still at work there. Wait until it is done or end it, "
+                "and give the same command again."
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield descriptor
+        yield
     finally:
         os.close(descriptor)

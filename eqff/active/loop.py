@@ -38,7 +38,6 @@ class ActiveLoop:
         self.folder = Path(chosen.output)
         self._held_back: list[AtomicData] = []
         self._pool: list[AtomicData] = []
-        self._lock = -1
 
     def run(self) -> list[dict[str, Any]]:
         """All rounds that are not done yet.
@@ -52,7 +51,7 @@ class ActiveLoop:
             TrainingError: A training failed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder) as self._lock, self._told_how_to_go_on():
+        with locked(self.folder), self._told_how_to_go_on():
             _require_same(self.folder, self.chosen)
             self._held_back = read_frames(self.chosen.held_back, **self.chosen.reading)
             self._pool = self._read_pool()
@@ -83,7 +82,7 @@ class ActiveLoop:
         labels = len(read_frames(folder / TRAIN, **self.chosen.reading))
         self.report(f"Round {number}: training on {labels} structures")
         before = self.folder_of(number - 1) if number else None
-        metrics = train_round(self.chosen, folder, before, self._lock)
+        metrics = train_round(self.chosen, folder, before)
         row = {"round": number, "labels": labels} | about | {"metrics": metrics}
         write_json(result, row)
         return row
@@ -147,7 +146,7 @@ class ActiveLoop:
         source, target = folder / CHOSEN, folder / LABELLED
         if not target.is_file():
             self.report(f"Round {number}: labelling")
-            self._labeller(folder)(source, target)
+            self._labeller()(source, target)
         frames, missing = checked_labels(source, target, self.chosen.reading)
         if missing:
             self.report(
@@ -155,10 +154,10 @@ class ActiveLoop:
             )
         return frames
 
-    def _labeller(self, folder: Path) -> Labeller:
+    def _labeller(self) -> Labeller:
         if self.chosen.label is None:
             return looked_up(self._pool, self.chosen.reading)
-        return by_command(self.chosen.label, self.chosen.launching, folder / "labelling.log", self._lock)
+        return by_command(self.chosen.label, self.chosen.launching)
 
     @contextmanager
     def _told_how_to_go_on(self) -> Iterator[None]:

@@ -55,7 +55,7 @@ class ActiveSettings:
         total_charge: e, for frames that state none.
         multiplicity: 2S+1, the same.
         seed: Of the first draw and of the members, which have seed, seed + 1...
-        launch: See `Launch`.
+        launch: Where trainings and labellings run, see `Launch`.
         packages: Your own packages whose parts the models may use.
 
     Raises:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eqff.active.jobs import Job, run_jobs
+from eqff.active.jobs import run_jobs
 from eqff.active.settings import ActiveSettings, Paths
 from eqff.active.strategies import NEED_UNCERTAINTY
 from eqff.data.reading import read_frames
-from eqff.errors import ModelFileError
+from eqff.errors import ModelFileError, TrainingError
+from eqff.sweeps.launchers import Job
+from eqff.sweeps.planning import Planned, remember
+from eqff.sweeps.progress import Progress, progress, result_of
+from eqff.training.finetuning.command_line import written
 from eqff.uncertainty.ensemble import Ensemble
 from eqff.uncertainty.estimate_file import UNCERTAINTY_FILE, load_estimate, save_estimate
 from eqff.uncertainty.fitting import fit_last_layer
 
+_TRIES = 3  # one waits for what a killed loop had started, one goes on with it, one finds all done
 
-def train_round(chosen: ActiveSettings, folder: Path, before: Path | None, inherited: int = -1) -> dict[str, float]:
+
+def train_round(chosen: ActiveSettings, folder: Path, before: Path | None) -> dict[str, float]:
     """Trains the members of a round that are not trained yet; half-done trainings go on.
 
     Args:
         chosen: Settings.
         folder: Of the round, with ``train.extxyz``.
         before: Folder of the round before, to begin from; None for fresh weights.
-        inherited: See `eqff.active.jobs.run_jobs`.
 
     Returns:
         Metrics of the kept models, as in their ``result.json``; means over members.
@@ -34,9 +37,17 @@ def train_round(chosen: ActiveSettings, folder: Path, before: Path | None, inher
     Raises:
         TrainingError: A training failed.
     """
-    jobs = [job for k in range(chosen.committee) if (job := _job(chosen, folder, before, k)) is not None]
-    run_jobs(jobs, chosen.launching, inherited=inherited)
-    found = [json.loads((member / "result.json").read_text())["metrics"] for member in members(chosen, folder)]
+    runs = [_planned(chosen, folder, before, k) for k in range(chosen.committee)]
+    remember(folder, runs, {})
+    for _ in range(_TRIES):
+        left = [run for run in runs if progress(run.folder) is not Progress.FINISHED]
+        if not left:
+            break
+        words = (sys.executable, "-m", "eqff.sweeps.one", str(folder))
+        run_jobs([Job(run.name, (*words, run.name)) for run in left], chosen.launching, folder)
+    else:
+        raise TrainingError(f"{left[0].name} in {folder} ends without being finished. Look at its log there.")
+    found = [result_of(run.folder)["metrics"] for run in runs]
     return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
 
 
@@ -45,19 +56,13 @@ def members(chosen: ActiveSettings, folder: Path) -> list[Path]:
     return [folder / f"model_{k}" for k in range(chosen.committee)]
 
 
-def _job(chosen: ActiveSettings, folder: Path, before: Path | None, k: int) -> Job | None:
-    """The command that trains a member, or goes on with it; None if it is trained."""
+def _planned(chosen: ActiveSettings, folder: Path, before: Path | None, k: int) -> Planned:
+    """A member's training as a run of a sweep."""
     run = members(chosen, folder)[k]
-    result = run / "result.json"
-    if result.is_file() and not json.loads(result.read_text())["interrupted"]:
-        return None
-    words = [f"resume={quoted(run)}"]
-    if not any((run / "checkpoints" / name).is_file() for name in ("last.ckpt", "previous.ckpt")):
-        shutil.rmtree(run, ignore_errors=True)  # died before it had anything to go on from
-        words = [*chosen.train, *_own_overrides(chosen, folder, k)]
-        if chosen.begin == "last" and before is not None:
-            words += ["finetune=full", f"finetune.model={quoted(members(chosen, before)[k])}"]
-    return Job(f"Training {run}", [sys.executable, "-m", "eqff.train", *words], folder / f"model_{k}.log")
+    overrides = [*chosen.train, *_own_overrides(chosen, folder, k)]
+    if chosen.begin == "last" and before is not None:
+        overrides += ["finetune=full", f"finetune.model={quoted(members(chosen, before)[k])}"]
+    return Planned(run.name, tuple(overrides), run)
 
 
 def _own_overrides(chosen: ActiveSettings, folder: Path, k: int) -> list[str]:
@@ -72,16 +77,12 @@ def _own_overrides(chosen: ActiveSettings, folder: Path, k: int) -> list[str]:
         f"seed={chosen.seed + k}",
         f"data.seed={chosen.seed + k}",
         f"name={folder.name}_model_{k}",
-        f"output={quoted(folder / f'model_{k}')}",
     ]
 
 
 def quoted(paths: Path | Paths) -> str:
     """Paths as the command line takes them, whatever signs are in them."""
-    if isinstance(paths, (str, Path)):
-        text = str(paths).replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{text}'"
-    return f"[{','.join(quoted(path) for path in paths)}]"
+    return written(list(paths) if not isinstance(paths, (str, Path)) else str(paths))
 
 
 def model_of_round(chosen: ActiveSettings, folder: Path) -> Any:

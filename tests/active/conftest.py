@@ -10,6 +10,7 @@ from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import save_model
 from eqff.data.atoms import from_atoms
 from eqff.evaluation.predictions import predict
+from eqff.sweeps.planning import remembered
 from eqff.testing.structures import molecule
 
 CONFIG = {
@@ -51,14 +52,15 @@ def shaken():
 
 @pytest.fixture
 def pretended(monkeypatch):
-    """Trainings that write a random model at once; the commands that would have been run."""
+    """Trainings that write a random model at once; the settings that they would have been run with."""
     commands = []
 
-    def run_jobs(jobs, launch, error=None, inherited=-1):
+    def run_jobs(jobs, launch, place):
         for job in jobs:
-            commands.append(list(job.command))
-            values = dict(word.partition("=")[::2] for word in job.command if "=" in word)
-            folder = job.log.parent / values["output"].strip("'").rpartition("/")[2]
+            run = remembered(place, job.name)
+            commands.append(list(run.overrides))
+            values = dict(word.partition("=")[::2] for word in run.overrides)
+            folder = run.folder
             folder.mkdir()
             (folder / "result.json").write_text(
                 json.dumps({"interrupted": False, "metrics": {"val/forces_mae": 1.0 / len(commands)}})

@@ -143,7 +143,7 @@ def test_a_labeller_that_dies_loses_nothing(files, pretended, tmp_path):
     with pytest.raises(DataError) as caught:
         ActiveLoop(bad).run()
     text = str(caught.value)
-    assert "The labeller ended with exit code 3" in text and "something went wrong in the middle" in text
+    assert "'labeller' failed: ended with exit code 3" in text and "something went wrong in the middle" in text
     assert "Nothing is lost: the same command goes on" in text
     folder = tmp_path / "loop" / "round_00"
     assert (folder / "chosen.extxyz").is_file() and not (folder / "labelled.extxyz").exists() and not pretended
