@@ -43,8 +43,14 @@ def collect(folder: Path) -> dict[str, list[dict[str, float]]]:
     return found
 
 
+ANOTHER_LEVEL = 1e5
+"""meV/atom; energies that are off by more are of another level of theory."""
+
+
 def cell(values: list[float]) -> str:
     """Mean ± standard deviation."""
+    if np.mean(values) > ANOTHER_LEVEL:
+        return "–"
     text = f"{np.mean(values):.3g}"
     return f"{text} ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else text
 

@@ -1,5 +1,6 @@
 """`python -m eqff.models`: what there is, and everything about one."""
 
+import importlib
 import subprocess
 import sys
 
@@ -25,7 +26,8 @@ def test_describes(registered, entry, capsys):
 
 
 def test_says_where_models_could_be(capsys, monkeypatch):
-    monkeypatch.setattr("eqff.registry.catalogue.catalogue", dict)
+    # the package's attribute of this name is the function
+    monkeypatch.setattr(importlib.import_module("eqff.registry.catalogue"), "catalogue", dict)
     main([])
     assert "make_models.py" in capsys.readouterr().out
 
