@@ -3,6 +3,7 @@
     python tools/benchmark.py --folder bench --peers-folder F --peers P --against nequip,mace --quick
     python tools/benchmark.py --folder bench --peers-folder F --sweep channels
     python tools/benchmark.py --folder bench --peers-folder F --roofline
+    python tools/benchmark.py --folder bench --sweep long_range --openmm PYTHON --torch-pme PYTHON
 
 F has the harness of the comparison (common.py, workload.py) and a bench_NAME.py for each peer, P a virtual environment
 NAME for each. Every process is one package, task and mode and times all workloads (tools/bench_eqff.py, bench_peer.py);
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables
+from benchmarks import long_range, tables
 from benchmarks.jobs import INFERENCE, OWN, TOOLS, TRAINING, Job, Places, comparison, mode_of
 from benchmarks.run import Records, run_rounds
 from benchmarks.sweeps import SWEEPS
@@ -34,6 +35,7 @@ from eqff.errors import EqffError
 
 QUICK = {"infer": ("aspirin", "water192", "water1536"), "rounds": 3, "budget": 1.5, "minutes": 12.0}
 """Enough for the ratios in a quarter of an hour."""
+LARGE = ("water648", "water5184")
 GPU = {"train": ("ethanol250", "aspirin200"), "infer": ("aspirin", "water1536", "water5184", "water24000")}
 
 
@@ -44,11 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
     places = Places(options.peers_folder, options.peers, options.folder.absolute() / "cache", options.budget)
     records = Records(options.folder / "points.jsonl")
     try:
+        if options.sweep == "long_range":
+            return int(long_range.run(options.folder, options.openmm, options.torch_pme) > 0)
         packages = [OWN, *(name for name in options.against.split(",") if name)]
         places.check(packages)
         sys.path.insert(0, str(places.folder))
-        if options.sweep == "long_range":
-            return _long_range(options)
         if options.roofline:
             print(_roofline(options, places))
             return 0
@@ -85,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="fewer boxes of water, at most a quarter of an hour")
     add("--md", action="store_true", help="also steps of molecular dynamics and the model's share of them")
     add("--sweep", choices=[*SWEEPS, "long_range"], help="eqff alone, one size changing")
-    add("--task", choices=["train", "infer"], default="infer", help="of --roofline")
+    add("--openmm", type=Path, metavar="PYTHON", help="with --sweep long_range: an interpreter with OpenMM")
+    add("--torch-pme", type=Path, metavar="PYTHON", help="the same with eqff and torch-pme")
     add("--roofline", action="store_true", help="operations and bytes of each kernel against the machine's ceilings")
     add("--json", type=Path, metavar="FILE", help="where to write medians and ratios")
     add("--figure", type=Path, metavar="FILE", help="where to draw, e.g. performance.png")
@@ -108,10 +111,14 @@ def _jobs(options: argparse.Namespace, packages: Sequence[str]) -> list[Job]:
     modes = dict(text.split("=", 1) for text in options.mode)
     settings = {"config": options.config, "device": options.device}
     if options.sweep:
-        sweep, settings["config"] = SWEEPS[options.sweep], None
+        sweep = SWEEPS[options.sweep]
         own = {"mode": mode_of(OWN, "infer", modes), "threads": options.threads[0], "device": options.device}
         return [sweep.job(value, "infer", **own) for value in sweep.values]
-    return list(comparison(packages, options.train, options.infer, options.threads, modes, **settings))
+    jobs = list(comparison(packages, options.train, options.infer, options.threads, modes, **settings))
+    if options.quick:  # growth with size needs large boxes, ratios don't
+        own = {"mode": mode_of(OWN, "infer", modes).split(",")[0], "threads": options.threads[0], **settings}
+        jobs.append(Job(OWN, "infer", LARGE, **own))
+    return jobs
 
 
 def _report(options: argparse.Namespace, jobs: Sequence[Job], records: Records) -> None:
@@ -157,12 +164,6 @@ def _md_lines(records: Records) -> list[str]:
         f"{100 * row['model_share']:.0f} % of it the model's, {row['searches']} searches in {row['steps']} steps"
         for (workload, mode, threads), row in latest.items()
     ]
-
-
-def _long_range(options: argparse.Namespace) -> int:
-    """Hands over to tools/scaling.py."""
-    command = [sys.executable, str(TOOLS / "scaling.py"), "--folder", str(options.folder)]
-    return subprocess.run([*command, "--threads", *map(str, options.threads)], check=False).returncode
 
 
 def _roofline(options: argparse.Namespace, places: Places) -> str:

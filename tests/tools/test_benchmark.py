@@ -142,3 +142,16 @@ def test_tables_of_what_is_there(places, tmp_path, capsys):
     assert benchmark.main([*options, "--json", str(tmp_path / "out.json")]) == 0
     assert "Training step" in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text())["timings"][0]["cpu"] == {"0": 20.0}
+
+
+def test_long_range_leaves_out_what_is_not_there(tmp_path, monkeypatch):
+    from benchmarks import long_range
+
+    titles = [title for title, _ in long_range.commands(tmp_path, None, None)]
+    assert len(titles) == 2 and not any("beside" in title for title in titles)
+    every = list(long_range.commands(tmp_path, Path("openmm-python"), Path("pme-python")))
+    assert len(every) == 4
+    monkeypatch.setattr(
+        long_range, "commands", lambda *given: iter([("good", [sys.executable, "-c", "0"]), ("bad", ["false"])])
+    )
+    assert long_range.run(tmp_path, None, None) == 1

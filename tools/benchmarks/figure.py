@@ -8,6 +8,12 @@ from typing import Any
 
 from benchmarks.tables import TITLES, Timing, clock_of
 
+PANELS = {
+    "train_step": "training step",
+    "with_nl": "inference with neighbour list",
+    "model_only": "inference, model alone",
+}
+
 
 def draw(found: Sequence[Timing], path: Path, device: str = "cpu") -> Path:
     """Bars for training steps and inference of each workload, and lines of inference by atoms."""
@@ -27,7 +33,7 @@ def draw(found: Sequence[Timing], path: Path, device: str = "cpu") -> Path:
         panels = figure.subplots(1, len(whats), squeeze=False)[0]
         for panel, what in zip(panels, whats, strict=True):
             _bars(panel, [t for t in chosen if t.what == what], colours, clock)
-            panel.set_title(what.replace("_", " "), fontsize="medium")
+            panel.set_title(PANELS[what], fontsize="medium")
         panels[0].set_ylabel(f"{'CPU' if clock == 'cpu' else 'wall'} time of a call, ms")
         marks = [panels[0].bar([0], [0], color=colour) for colour in colours.values()]
         labels = [f"{package}, {mode}" for package, mode in names]
