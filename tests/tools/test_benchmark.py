@@ -144,6 +144,19 @@ def test_tables_of_what_is_there(places, tmp_path, capsys):
     assert json.loads((tmp_path / "out.json").read_text())["timings"][0]["cpu"] == {"0": 20.0}
 
 
+def test_sweeps_fit_what_they_vary():
+    from benchmarks.sweeps import SWEEPS, table
+
+    sweep = SWEEPS["degree"]
+    jobs = [sweep.job(value, "infer") for value in sweep.values]
+    assert len({job.key for job in jobs}) == len(jobs) and "degree=3" in jobs[-1].config
+    assert "nothing" in table("degree", sweep, jobs, [], "cpu")
+    rows = [
+        row("eqff", 1e-3 * (v + 1) ** 3, what="with_nl", key=j.key) for v, j in zip(sweep.values, jobs, strict=True)
+    ]
+    assert "with_nl 1.50 (1.50 over the larger half)" in table("degree", sweep, jobs, rows, "cpu")
+
+
 def test_long_range_leaves_out_what_is_not_there(tmp_path, monkeypatch):
     from benchmarks import long_range
 

@@ -84,6 +84,8 @@ def table(name: str, sweep: Sweep, jobs: Sequence[Job], rows: Iterable[Row], dev
             by_key.setdefault(row["key"], []).append(row)
     points = [(value, job, by_key.get(job.key, [])) for value, job in zip(sweep.values, jobs, strict=True)]
     whats = list(dict.fromkeys(row["what"] for _, _, found in points for row in found))
+    if not whats:
+        return f"**{sweep.title}**: nothing was measured yet."
     clock = clock_of(jobs[0].threads, device)
     lines = [f"**{sweep.title}** ({jobs[0]}, {clock} time)", ""]
     lines += [f"| {sweep.unit} | " + " | ".join(f"{what}, ms" for what in whats) + " | memory, MiB |"]
