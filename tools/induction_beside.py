@@ -7,7 +7,7 @@ water with AMOEBA's charges, dipoles, quadrupoles and polarizabilities [Ren & Po
 (2003)], fixed in space, nothing permanent within molecules, Thole's damping, dipoles converged. Both get the settings
 that are fastest among those whose forces are off by at most --goal (RMS by RMS) from sums at 1e-9 with dipoles
 converged to 1e-12 (boxes beyond 1536 atoms: those of the largest smaller one); then they take turns. Ours has its list
-of neighbours, OpenMM's kernel has none. The best CPU seconds of all turns are shown. OpenMM computes this force on its
+of neighbours already. The best CPU seconds of all turns are shown. OpenMM computes this force on its
 Reference platform only; CPU falls back to it.
 
 Points are appended to FOLDER/points.jsonl; started again, it goes on with what is missing.
