@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -27,17 +28,22 @@ class Part(nn.Module):
             largest cutoff is taken and each part must be zero beyond its own.
         compiles: Whether ``torch.compile`` takes it whole: no shape or branch depends on values.
         holds: Contributions to the energy that only one part may hold; see `eqff.contributions`.
+        bounds: Fields that it writes and that can never exceed a value, whatever is learned: name and that value.
     """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     compiles: bool = True
     holds: tuple[str, ...] = ()
+    bounds: Mapping[str, float] = MappingProxyType({})
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
         """Name and cutoff (Å) of each neighbour list that is needed."""
         return {}
+
+    def heed_bounds(self, bounds: Mapping[str, float]) -> None:
+        """Is told the ``bounds`` of all parts, once, when the model is put together."""
 
 
 class Backbone(Part, ABC):

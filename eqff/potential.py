@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from eqff.bounds import tell_bounds
 from eqff.compilation import compiled_prediction, require_agreement
 from eqff.contributions import check_contributions, moments_without_field
 from eqff.data import fields as table
@@ -72,6 +73,7 @@ class Potential(nn.Module):
         self._differentiates = any(head.differentiates for head in self.heads.values())
         check_fields(self.ordered_parts())
         check_contributions(self.heads, self.terms)
+        tell_bounds(self.ordered_parts().values())
         self.field_guard = FieldGuard(self.reads_field, moments_without_field(self.heads, self.terms))
 
     def ordered_parts(self) -> dict[str, Part]:

@@ -143,7 +143,7 @@ def induction(
         bound = interaction.bind(moved, induced_damping(alpha, THOLE), rank=1)
         found = mode.induce(moved, interaction, bound.fields(Moments(charges), rank=1).field, alpha, THOLE)
         forces = -torch.autograd.grad(found.energy.sum(), positions)[0]
-        return forces, {"energy": found.energy.item(), "iterations": found.iterations}
+        return forces, {"energy": found.energy.item(), "iterations": int(found.iterations.max())}
 
     return evaluate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Literal
 
 from eqff.dispersion.tables import functionals
@@ -60,9 +61,11 @@ def _published(method: Method, functional: str) -> dict[str, float]:
     plain = {_plain(name): name for name in known}
     name = _plain(functionals()["aliases"].get(functional.lower(), functional))
     if name not in plain:
+        close = [plain[match] for match in get_close_matches(name, plain, n=3)]
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
         raise ConfigError(
-            f"{method} has no parameters for the functional '{functional}'.{did_you_mean(functional.lower(), known)} "
-            "For any other one, give its parameters under 'parameters'."
+            f"{method} has no parameters for the functional '{functional}'.{hint} It has those of {len(known)}; for "
+            "any other one, give them under 'parameters'."
         )
     entry = known[plain[name]]
     return {key: entry[key] for key in (*DEFAULTS[method], *FITTED[method]) if key in entry}

@@ -54,6 +54,70 @@ class SmoothSum:
     @classmethod
     def of(cls, graph: AtomicGraph, structures: Tensor, splitting: Splitting) -> SmoothSum:
         """For ``structures`` (P,) of a batch that have a periodic direction. Memory grows as n² times 32."""
+        waves = _Waves.of(graph, structures, splitting)
+        cosine, sine, amplitudes = waves.cosine[:, None], waves.sine[:, None], waves.amplitudes
+        if waves.across is None:
+            amplitudes = amplitudes.sum(dim=1, keepdim=True)
+        each = (cosine * amplitudes[:, :, None]) @ cosine.transpose(2, 3)
+        each = each + (sine * amplitudes[:, :, None]) @ sine.transpose(2, 3)
+        matrix = (each if waves.across is None else each * waves.across).sum(dim=1)
+        return cls(waves.padding, matrix, splitting.alpha)
+
+    @property
+    def own(self) -> float:
+        """What an atom has with itself at no distance, which is no interaction, 1/Å⁶."""
+        return self.alpha**6 / 6
+
+
+def smooth_rows(graph: AtomicGraph, splitting: Splitting, roots: Tensor) -> Tensor:
+    """sum_j c_i c_j S_ij, (N,), for the rest S of 1/r⁶ in periodic structures, all images but no atom with itself.
+
+    As c_i c_j is a product, in three periodic directions no matrix is made: sums over atoms for each wave vector.
+
+    Args:
+        graph: The batch.
+        splitting: Of lattice sums.
+        roots: c, float64, (N,).
+    """
+    energy = torch.zeros_like(roots)
+    filled = graph.pbc.all(dim=1)
+    crystals = filled.nonzero()[:, 0]
+    others = (graph.pbc.any(dim=1) & ~filled).nonzero()[:, 0]
+    if len(crystals):
+        waves = _Waves.of(graph, crystals, splitting)
+        own = waves.padding.gather(roots)[:, None, :]
+        amplitudes = waves.amplitudes.sum(dim=1)[:, :, None]
+        potential = [part @ (amplitudes * (own @ part).transpose(1, 2)) for part in (waves.cosine, waves.sine)]
+        energy = energy + waves.padding.scatter(own[:, 0] * sum(potential)[:, :, 0])
+    if len(others):
+        smooth = SmoothSum.of(graph, others, splitting)
+        own = smooth.padding.gather(roots)
+        energy = energy + smooth.padding.scatter(own * (smooth.matrix @ own[:, :, None])[:, :, 0])
+    periodic = graph.pbc.any(dim=1)[graph.batch]
+    return energy - torch.where(periodic, roots.square() * (splitting.alpha**6 / 6), 0.0)
+
+
+@dataclass(frozen=True)
+class _Waves:
+    """What both ways of summing need.
+
+    Attributes:
+        padding: The structures' atoms.
+        cosine: cos(k·r), (P, n, K).
+        sine: (P, n, K).
+        amplitudes: Of each Gaussian and wave vector, 1/Å⁶, (P, 32, K).
+        across: What each Gaussian has left across the periodic directions, (P, 32, n, n); None where all are periodic.
+    """
+
+    padding: Padding
+    cosine: Tensor
+    sine: Tensor
+    amplitudes: Tensor
+    across: Tensor | None
+
+    @classmethod
+    def of(cls, graph: AtomicGraph, structures: Tensor, splitting: Splitting) -> _Waves:
+        """See `SmoothSum.of`."""
         padding = Padding.of(structures, graph.batch, graph.num_structures)
         positions = padding.gather(graph.positions.to(torch.float64))
         cell, pbc = graph.cell[structures].to(torch.float64), graph.pbc[structures]
@@ -66,20 +130,10 @@ class SmoothSum:
         spread = (torch.pi**0.5 / widths)[None, :] ** dimensions[:, None] / _volume(lattice)[:, None]
         share = spread * weights * nodes**5 * splitting.alpha**6
         amplitudes = share[:, :, None] * torch.exp(-squared[:, None, :] / (4 * widths[:, None].square()))
-        amplitudes = amplitudes * taken[:, None, :]
-        flat = dimensions == 3
-        if bool(flat.all()):
-            amplitudes, across = amplitudes.sum(dim=1, keepdim=True), None
-        else:
+        across = None
+        if not bool((dimensions == 3).all()):
             across = torch.exp(-widths[:, None, None].square() * _across(lattice, positions)[:, None])
-        each = (cosine[:, None] * amplitudes[:, :, None]) @ cosine[:, None].transpose(2, 3)
-        each = each + (sine[:, None] * amplitudes[:, :, None]) @ sine[:, None].transpose(2, 3)
-        return cls(padding, (each if across is None else each * across).sum(dim=1), splitting.alpha)
-
-    @property
-    def own(self) -> float:
-        """What an atom has with itself at no distance, which is no interaction, 1/Å⁶."""
-        return self.alpha**6 / 6
+        return cls(padding, cosine, sine, amplitudes * taken[:, None, :], across)
 
 
 def _waves(lattice: Lattice, positions: Tensor, splitting: Splitting) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -41,18 +41,24 @@ class FormalCharges(Head):
         """
         charges = self.table.to(graph.positions.dtype)[graph.numbers]
         if self.require_total:
-            self._check(graph, charges)
+            require_total_charge(graph, charges, "formal charges")
         return {"charges": charges}
 
-    def _check(self, graph: AtomicGraph, charges: Tensor) -> None:
-        sums = segment_sum(charges, graph.batch, graph.num_structures)
-        wrong = (sums - graph.total_charge).abs() > 1e-4  # float32 sums of some thousand charges
-        if bool(wrong.any()):
-            index = int(wrong.nonzero()[0])
-            raise ModelError(
-                f"The formal charges of structure {index} of the batch add up to {float(sums[index]):.4f} e, but its "
-                f"total charge is {float(graph.total_charge[index]):g} e. Correct either, or set require_total=false."
-            )
+
+def require_total_charge(graph: AtomicGraph, charges: Tensor, what: str) -> None:
+    """Checks that charges (N,) add up to the total charge of each structure.
+
+    Raises:
+        ModelError: They don't; ``what`` they are stands in the message.
+    """
+    sums = segment_sum(charges, graph.batch, graph.num_structures)
+    wrong = (sums - graph.total_charge).abs() > 1e-4  # float32 sums of some thousand charges
+    if bool(wrong.any()):
+        index = int(wrong.nonzero()[0])
+        raise ModelError(
+            f"The {what} of structure {index} of the batch add up to {float(sums[index]):.4f} e, but its total charge "
+            f"is {float(graph.total_charge[index]):g} e. Correct either, or set require_total=false."
+        )
 
 
 def by_element(values: Mapping[str | int, float], elements: tuple[int, ...], what: str) -> Tensor:

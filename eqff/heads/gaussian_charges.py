@@ -12,15 +12,13 @@ from torch import Tensor, nn
 from eqff.contributions import coulomb_energy, field_energy
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
-from eqff.longrange.charged_cells import ChargedCell, charged_cells
-from eqff.longrange.convergence import OnFailure, failure
+from eqff.heads.equilibrating import EquilibratingHead
 from eqff.longrange.equilibration import Equilibrated
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel
-from eqff.longrange.solvers import SolverChoice
 from eqff.nn.species import SpeciesIndex
-from eqff.parts import Fields, Head
-from eqff.ranges import Count, InnerShare, Positive, Size
+from eqff.parts import Fields
+from eqff.ranges import Positive, Size
 
 declare(Field("electronegativity", "atom", (), "0e", "eV/e", "electronegativity chi", "internal"))
 declare(Field("hardness", "atom", (), "0e", "eV/e²", "hardness J without the charge's own Coulomb energy", "internal"))
@@ -42,7 +40,7 @@ class GaussianParameters(NamedTuple):
     widths: Tensor
 
 
-class GaussianChargeHead(Head):
+class GaussianChargeHead(EquilibratingHead):
     """Electronegativities chi from the scalars of every pass; hardness J and width of each element, positive.
 
     Because Coulomb energies of spread charges are never negative, a positive J is enough for charges of least energy to
@@ -55,16 +53,8 @@ class GaussianChargeHead(Head):
         hidden: Width of the nonlinear readout of chi; 0 for a linear one alone.
         hardness: J of every element at the start, eV/e².
         max_width: Å; widths stay below. They start at the covalent radii.
-        cutoff: Of neighbours in periodic structures, Å; a Gaussian of the largest width has to end within.
-        accuracy: Of lattice sums.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
-        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
-            gradients.
-        tolerance: Relative residual of conjugate gradients.
-        max_iterations: After which they have failed.
-        on_failure: "raise" for an error then; "warn" to log, count and go on with what was reached.
-        charged_cell: "background" for a uniform neutralising background of charged crystals, and a convention for
-            charged slabs and wires; "refuse" to make all of them an error.
+
+    Other arguments are those of `EquilibratingHead`.
     """
 
     reads: tuple[str, ...] = ("pass_scalars", "numbers", "positions", "total_charge", "electric_field")
@@ -86,20 +76,11 @@ class GaussianChargeHead(Head):
         hidden: Size = 32,
         hardness: Positive = 8.0,
         max_width: Positive = 1.5,
-        cutoff: Positive = 8.0,
-        accuracy: InnerShare = 1e-5,
-        mesh_from: Count = 500,
-        dense_up_to: Count = 499,
-        tolerance: Positive = 1e-8,
-        max_iterations: Count = 500,
-        on_failure: OnFailure = "raise",
-        charged_cell: ChargedCell = "background",
+        **settings: Any,
     ):
-        super().__init__()
+        super().__init__(**settings)
         from ase.data import covalent_radii
 
-        self.solver = SolverChoice(dense_up_to, tolerance, max_iterations, failure(on_failure))
-        self.charged_cells = charged_cells(charged_cell)
         self.species = SpeciesIndex(elements)
         size = channels * num_passes
         # a constant in chi cancels under the constraint: the linear readout has no bias, elements have their own
@@ -111,14 +92,9 @@ class GaussianChargeHead(Head):
         share = torch.tensor([min(float(covalent_radii[z]) / max_width, 0.9) for z in elements])
         self.raw_width = nn.Parameter(torch.logit(share))
         self.max_width = max_width
-        self.interaction = LatticeInteraction(GaussianKernel(), cutoff, accuracy, mesh_from, include_self=True)
+        self.interaction = LatticeInteraction(GaussianKernel(), *self.lattice_settings, include_self=True)
         # refused here rather than when a width has grown
         self.interaction.require_reach(torch.tensor([max_width]))
-
-    @property
-    def neighbour_lists(self) -> dict[str, float]:
-        """Those of the Coulomb sum."""
-        return self.interaction.neighbour_lists
 
     @abstractmethod
     def equilibrated(

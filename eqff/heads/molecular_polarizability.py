@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.induction.mutual import InductionSolver
 from eqff.longrange.induction.response import additive_polarizability, interacting_polarizability
+from eqff.longrange.induction.room import DampingRoom
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.parts import Fields, Head
 from eqff.ranges import Count, InnerShare, Positive
@@ -46,16 +49,23 @@ class MolecularPolarizability(Head):
         self.interacting, self.strength = interacting, strength
         self.solver = InductionSolver(tolerance, max_iterations, dense_up_to)
         self.interaction = MultipoleInteraction(cutoff=cutoff, accuracy=accuracy, mesh_from=mesh_from)
+        self.room = DampingRoom(self.interaction, strength)
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
         """Those of the interaction, if there is one."""
         return self.interaction.neighbour_lists if self.interacting else {}
 
+    def heed_bounds(self, bounds: Mapping[str, float]) -> None:
+        """Looks whether damping would end within the cutoff, whatever is learned."""
+        self.room.heed(bounds.get("atomic_polarizabilities"))
+
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``polarizability`` in Å³, (B, 3, 3)."""
         atoms = fields["atomic_polarizabilities"]
         if self.interacting:
+            if self.training:
+                self.room.require(graph)
             value = interacting_polarizability(graph, self.interaction, atoms, self.strength, self.solver)
         else:
             value = additive_polarizability(graph, atoms)

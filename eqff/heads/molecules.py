@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from ase.data import covalent_radii
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from eqff.data.fields import Field, declare
-from eqff.data.graph import AtomicGraph
+from eqff.data.graph import AtomicGraph, Edges
 from eqff.parts import Fields, Head
 from eqff.ranges import Positive
+
+BONDS = "bonds"
+"""Name of the neighbour list of atoms that may be bonded."""
 
 declare(Field("molecules", "atom", (), "0e", "", "number of the atom's molecule in its structure", "internal", True))
 
@@ -35,26 +37,39 @@ class Molecules(Head):
     def __init__(self, elements: tuple[int, ...], stretch: Positive = 1.25):
         super().__init__()
         self.stretch = stretch
-        self.longest = 2 * stretch * float(max(covalent_radii[z] for z in elements))
+        self.longest = longest_bond(elements, stretch)
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
         """Up to the longest bond."""
-        return {"bonds": self.longest}
+        return {BONDS: self.longest}
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``molecules``, (N,) int64: the place of the molecule's first atom in its structure."""
-        edges, device = graph.edges["bonds"], graph.numbers.device
-        radii = torch.as_tensor(covalent_radii, dtype=edges.lengths.dtype, device=device)[graph.numbers]
-        bonded = edges.lengths.detach() < self.stretch * (radii[edges.sender] + radii[edges.receiver])
-        number = _first_atoms(edges.sender[bonded], edges.receiver[bonded], graph.num_atoms)
+        edges, chosen = bonded(graph, self.stretch)
+        number = _first_atoms(edges.sender[chosen], edges.receiver[chosen], graph.num_atoms)
         counts = torch.bincount(graph.batch, minlength=graph.num_structures)
-        return {"molecules": number.to(device) - (counts.cumsum(0) - counts)[graph.batch]}
+        return {"molecules": number - (counts.cumsum(0) - counts)[graph.batch]}
+
+
+def longest_bond(elements: Sequence[int], stretch: float) -> float:
+    """Å, between any two of these elements."""
+    return 2 * stretch * float(max(covalent_radii[z] for z in elements))
+
+
+def bonded(graph: AtomicGraph, stretch: float) -> tuple[Edges, Tensor]:
+    """The list of `BONDS` and which of its edges are bonds, (E,): closer than ``stretch`` times both covalent radii."""
+    edges = graph.edges[BONDS]
+    radii = torch.as_tensor(covalent_radii, dtype=edges.lengths.dtype, device=edges.lengths.device)[graph.numbers]
+    return edges, edges.lengths.detach() < stretch * (radii[edges.sender] + radii[edges.receiver])
 
 
 def _first_atoms(sender: Tensor, receiver: Tensor, num_atoms: int) -> Tensor:
     """Of the connected set that each atom is in, the first atom, (N,)."""
-    rows, columns = receiver.cpu().numpy(), sender.cpu().numpy()
-    bonds = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(num_atoms, num_atoms))
-    _, label = connected_components(bonds, directed=False)
-    return torch.as_tensor(np.unique(label, return_index=True)[1][label])
+    first = torch.arange(num_atoms, device=sender.device)
+    while True:
+        nearer = first.scatter_reduce(0, receiver, first[sender], "amin")
+        nearer = nearer[nearer]  # that atom may know of an earlier one: long chains take few rounds
+        if torch.equal(nearer, first):
+            return first
+        first = nearer

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from eqff.data.graph import AtomicGraph
 from eqff.dispersion.free_atoms import FREE_ATOMS
 from eqff.errors import ConfigError
+from eqff.heads.bounded_factor import BoundedFactor
 from eqff.heads.formal_charges import by_element
 from eqff.nn.spherical import components, coupling
 from eqff.parts import Fields, Head
-from eqff.ranges import Size
+from eqff.ranges import Positive, Size
 
 _REACH = 0.5  # of the anisotropy A in its norm: eigenvalues of 1 + A stay between 0.59 and 1.41
 
 
-class Polarizabilities(Head):
+class Polarizabilities(BoundedFactor):
     """alpha_i = alpha0(Z_i) exp(L tanh(x_i / L)) (1 + A_i)², with x from the scalars and A from the l = 2 features.
 
     A is symmetric, traceless and smaller than 1/2, so alpha is positive whatever the features are, and smooth; the
@@ -36,9 +37,11 @@ class Polarizabilities(Head):
         hidden: Width of the nonlinear readout of x; 0 for a linear one alone.
         start: alpha0 in Å³ by element symbol or atomic number; for elements that it leaves out, the free atom's.
         largest_factor: exp(L).
+        largest: Å³ that a third of the trace never reaches: L is smaller for elements that would pass it. None for no
+            such bound. Damping of large ones reaches far, and must end within a periodic sum's cutoff.
 
     Raises:
-        ConfigError: A start that is not positive, or an element without one.
+        ConfigError: A start that is not positive or above ``largest``, or an element without one.
     """
 
     writes = ("atomic_polarizabilities",)
@@ -52,38 +55,26 @@ class Polarizabilities(Head):
         hidden: Size = 32,
         start: Mapping[str | int, float] | None = None,
         largest_factor: Annotated[float, Gt(1)] = 2.0,
+        largest: Positive | None = None,
     ):
-        super().__init__()
+        super().__init__(channels, num_passes, hidden)
         self.reads = ("pass_scalars", "numbers") + (("features",) if anisotropic else ())
         self.degree = 2 if anisotropic else 0
-        self.limit = math.log(largest_factor)
         self.register_buffer("start", _starts(start or {}, elements), persistent=False)
-        size = channels * num_passes
-        self.linear = nn.Linear(size, 1)
-        self.nonlinear = None
-        if hidden:
-            self.nonlinear = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False))
-        self.tensors = nn.Linear(channels, 1, bias=False) if anisotropic else None
+        above = 1 + _REACH**2 / 3 if anisotropic else 1.0  # of a third of the trace by what A adds
+        limits = _limits(self.start, largest_factor, None if largest is None else largest / above, elements)
+        self.register_buffer("limits", limits, persistent=False)
+        self.bounds = {"atomic_polarizabilities": above * float((self.start * limits.exp()).max())}
+        self.tensors = None
+        if anisotropic:
+            self.tensors = nn.Linear(channels, 1, bias=False)
+            nn.init.zeros_(self.tensors.weight)
         matrices = coupling(1, 1, 2).permute(2, 0, 1)  # of Frobenius norm 1
         self.register_buffer("matrices", matrices.to(torch.get_default_dtype()), persistent=False)
-        self._start_at_the_table()
-
-    def _start_at_the_table(self) -> None:
-        outputs = [self.linear, self.tensors, None if self.nonlinear is None else self.nonlinear[-1]]
-        for layer in outputs:
-            if layer is not None:
-                nn.init.zeros_(layer.weight)
-        nn.init.zeros_(self.linear.bias)
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``atomic_polarizabilities`` in Å³, (N, 3, 3)."""
-        scalars = fields["pass_scalars"].flatten(1)
-        read = self.linear(scalars)
-        if self.nonlinear is not None:
-            read = read + self.nonlinear(scalars)
-        # so that a step of the optimizer changes x by little, however many scalars there are
-        read = read / scalars.shape[1] ** 0.5
-        size = self.start[graph.numbers] * torch.exp(self.limit * torch.tanh(read[:, 0] / self.limit))
+        size = self.start[graph.numbers] * self.factor(fields, self.limits[graph.numbers])
         shape = torch.eye(3, dtype=size.dtype, device=size.device).expand(len(size), 3, 3)
         if self.tensors is not None:
             features = fields["features"][:, components(2)]
@@ -129,3 +120,21 @@ def _starts(given: Mapping[str | int, float], elements: tuple[int, ...]) -> Tens
     if not bool((table[list(elements)] > 0).all()):
         raise ConfigError(f"polarizabilities: {dict(given)} are not all above 0 Å³.")
     return table.to(torch.get_default_dtype())
+
+
+def _limits(start: Tensor, factor: float, largest: float | None, elements: tuple[int, ...]) -> Tensor:
+    """L of each element, indexed by atomic number."""
+    limits = torch.full_like(start, math.log(factor))
+    if largest is None:
+        return limits
+    room = (largest / start.clamp(min=torch.finfo(start.dtype).tiny)).log()
+    beyond = [element for element in elements if float(room[element]) <= 0]
+    if beyond:
+        from ase.data import chemical_symbols
+
+        names = ", ".join(f"{chemical_symbols[element]} {float(start[element]):.3g}" for element in beyond)
+        raise ConfigError(
+            f"polarizabilities: 'largest' leaves {largest:.3g} Å³ to start from, but these start above: {names}. "
+            "Give a smaller start for them, or a larger 'largest'."
+        )
+    return torch.minimum(limits, room)

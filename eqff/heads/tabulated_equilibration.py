@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -11,20 +11,17 @@ import eqff.heads.gaussian_charges  # noqa: F401  declares the field of energies
 from eqff.contributions import coulomb_energy, field_energy
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
+from eqff.heads.equilibrating import EquilibratingHead
 from eqff.heads.formal_charges import by_element
-from eqff.longrange.charged_cells import ChargedCell, charged_cells
-from eqff.longrange.convergence import OnFailure, failure
 from eqff.longrange.equilibration import equilibrate
 from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel
 from eqff.longrange.neighbours import ShieldedInteraction
 from eqff.longrange.slater import SlaterKernel
-from eqff.longrange.solvers import SolverChoice
-from eqff.parts import Fields, Head
-from eqff.ranges import Count, InnerShare, Positive
+from eqff.parts import Fields
 
 
-class TabulatedEquilibration(Head):
+class TabulatedEquilibration(EquilibratingHead):
     """The charges with least sum_i (chi_i q_i + J_i q_i²/2) + their Coulomb energy, with fixed parameters.
 
     QEq and EEM [Rappe and Goddard, J. Phys. Chem. 95, 3358 (1991); Mortier et al., J. Am. Chem. Soc. 108, 4315 (1986)].
@@ -36,16 +33,8 @@ class TabulatedEquilibration(Head):
         widths: Of each element's charge, Å: w of exp(-r²/w²), 1/zeta of Slater's exp(-2 zeta r), or ReaxFF's 1/gamma.
         elements: Atomic numbers covered.
         kernel: "gaussian" or "slater" charges under Ewald's sum; "shielded" as in ReaxFF, which ends at the cutoff.
-        cutoff: Of neighbours, Å.
-        accuracy: Of lattice sums.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
-        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised; beyond, conjugate
-            gradients.
-        tolerance: Relative residual of conjugate gradients.
-        max_iterations: After which they have failed.
-        on_failure: "raise" for an error then; "warn" to log, count and go on with what was reached.
-        charged_cell: "background" for a uniform neutralising background of charged crystals, and a convention for
-            charged slabs and wires; "refuse" to make all of them an error.
+
+    Other arguments are those of `EquilibratingHead`.
 
     Raises:
         ConfigError: An element without parameters, or with a width that is not positive.
@@ -62,30 +51,16 @@ class TabulatedEquilibration(Head):
         widths: Mapping[str | int, float],
         elements: tuple[int, ...],
         kernel: Literal["gaussian", "slater", "shielded"] = "gaussian",
-        cutoff: Positive = 8.0,
-        accuracy: InnerShare = 1e-5,
-        mesh_from: Count = 500,
-        dense_up_to: Count = 499,
-        tolerance: Positive = 1e-8,
-        max_iterations: Count = 500,
-        on_failure: OnFailure = "raise",
-        charged_cell: ChargedCell = "background",
+        **settings: Any,
     ):
-        super().__init__()
+        super().__init__(**settings)
         tables = {"electronegativity": electronegativity, "hardness": hardness, "widths": widths}
         for name, table in tables.items():
             self.register_buffer(f"{name}_table", by_element(table, elements, name), persistent=False)
         given = self.widths_table[list(elements)]
         if bool((given <= 0).any()):
             raise ConfigError("widths: every one has to be above 0 Å.")
-        self.solver = SolverChoice(dense_up_to, tolerance, max_iterations, failure(on_failure))
-        self.charged_cells = charged_cells(charged_cell)
-        self.interaction = _interaction(kernel, cutoff, accuracy, mesh_from, given)
-
-    @property
-    def neighbour_lists(self) -> dict[str, float]:
-        """Those of the way of summing."""
-        return self.interaction.neighbour_lists
+        self.interaction = _interaction(kernel, *self.lattice_settings, given)
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``charges`` (N,) and ``equilibration_energy`` (B,).

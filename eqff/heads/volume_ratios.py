@@ -8,21 +8,21 @@ from typing import Annotated
 
 import torch
 from annotated_types import Gt
-from torch import Tensor, nn
+from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
+from eqff.heads.bounded_factor import BoundedFactor
 from eqff.heads.formal_charges import by_element
 from eqff.parts import Fields, Head
 from eqff.ranges import Positive, Size
 
 
-class VolumeRatios(Head):
+class VolumeRatios(BoundedFactor):
     """v_i = v0(Z_i) exp(L tanh(x_i / L)), with x read from the scalars of every pass; x = 0 before training.
 
     So v is positive and stays within v0 / exp(L) and v0 exp(L), because with atoms much larger than real ones dipoles
-    polarize each other without bound; and x is divided by the root of the number of scalars, so that a step of Adam,
-    which moves all weights alike, does not take it there at once. Volumes were predicted for pairwise dispersion by
+    polarize each other without bound. Volumes were predicted for pairwise dispersion by
     Muhli et al. [Phys. Rev. B 104, 054106 (2021)] and for many-body dispersion by Poier et al. [J. Phys. Chem. Lett.
     13, 4381 (2022)].
 
@@ -50,30 +50,14 @@ class VolumeRatios(Head):
         start: Mapping[str | int, float] | None = None,
         largest_factor: Annotated[float, Gt(1)] = 1.7,
     ):
-        super().__init__()
+        super().__init__(channels, num_passes, hidden)
         self.limit = math.log(largest_factor)
         start = dict.fromkeys(elements, 1.0) | dict(start or {})
         self.register_buffer("start", _ratios(start, elements), persistent=False)
-        size = channels * num_passes
-        self.linear = nn.Linear(size, 1)
-        outputs = [self.linear]
-        self.nonlinear = None
-        if hidden:
-            self.nonlinear = nn.Sequential(nn.Linear(size, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False))
-            outputs.append(self.nonlinear[-1])
-        for layer in outputs:
-            nn.init.zeros_(layer.weight)
-        nn.init.zeros_(self.linear.bias)
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``volume_ratios``, (N,)."""
-        scalars = fields["pass_scalars"].flatten(1)
-        read = self.linear(scalars)
-        if self.nonlinear is not None:
-            read = read + self.nonlinear(scalars)
-        read = read[:, 0] / scalars.shape[1] ** 0.5
-        factor = torch.exp(self.limit * torch.tanh(read / self.limit))
-        return {"volume_ratios": self.start[graph.numbers] * factor}
+        return {"volume_ratios": self.start[graph.numbers] * self.factor(fields, self.limit)}
 
 
 class TabulatedVolumeRatios(Head):

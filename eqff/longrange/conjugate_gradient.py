@@ -41,25 +41,36 @@ class ConjugateGradient:
     what: str = "The matrix"
     failed: Failure = refuse
 
-    def solve(self, right: Tensor, product: Callable[[Tensor], Tensor]) -> tuple[Tensor, Convergence]:
+    def solve(
+        self, right: Tensor, product: Callable[[Tensor], Tensor], start: Tensor | None = None
+    ) -> tuple[Tensor, Convergence]:
         """x (N,) from b (N,), without derivatives.
+
+        Args:
+            right: b.
+            product: M x.
+            start: x with which the iteration begins, (N,); what it adds up to is taken out. By default zero.
 
         Raises:
             ModelError: M is not positive definite, or (unless ``failed`` says otherwise) the iteration did not
                 converge; names structure and numbers.
         """
         require_finite(right, self.batch, self.what)
-        x = torch.zeros_like(right)
-        residual = self._centred(right)
+        x, residual = torch.zeros_like(right), self._centred(right)
+        if start is not None:
+            x = self._centred(start)
+            residual = residual - self._centred(product(x))
         # relative to the whole right-hand side: of a constant one, which is stationary, only rounding is left
         goal = self.tolerance * self._norm(right)
         conjugate = self._precondition(residual)
         direction, slope = conjugate, self._dot(residual, conjugate)
+        each = torch.zeros(self.num_structures, dtype=torch.int64, device=right.device)
         for iteration in range(self.max_iterations + 1):
             left = self._norm(residual)
             active = ~(left <= goal)  # NaN has not converged
             if iteration == self.max_iterations or not bool(active.any()):
                 break
+            each = each + active
             image = self._centred(product(direction))
             curvature = self._dot(direction, image)
             self._require_positive(curvature, self._dot(direction, direction), active)
@@ -69,7 +80,7 @@ class ConjugateGradient:
             new_slope = self._dot(residual, conjugate)
             ratio = torch.where(active, new_slope / torch.where(active, slope, 1.0), 0.0)[self.batch]
             direction, slope = conjugate + ratio * direction, new_slope
-        told = Convergence(iteration, left / (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny))
+        told = Convergence(iteration, left / (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny), each)
         told.require(~active, self.tolerance, self.what, self.failed)
         return x, told
 
@@ -145,6 +156,7 @@ def solve_implicitly(
     tensors: tuple[Tensor, ...],
     solver: ConjugateGradient,
     prepare: Callable[..., Callable[[Tensor], Tensor]],
+    start: Tensor | None = None,
 ) -> tuple[Tensor, list[Convergence]]:
     """x with P M P x = P b and sum x = 0 for each structure, differentiable to any order.
 
@@ -155,6 +167,7 @@ def solve_implicitly(
         solver: The iteration.
         prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives. Called
             once: derivatives are solved for with the same M.
+        start: x with which the iteration begins; iterations of derivatives, which have other right-hand sides, don't.
 
     Returns:
         x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
@@ -165,7 +178,7 @@ def solve_implicitly(
     def solve(right: Tensor, *values: Tensor) -> Tensor:
         if not prepared:
             prepared.append(prepare(*values))
-        x, told = solver.solve(right, prepared[0])
+        x, told = solver.solve(right, prepared[0], None if convergence else start)
         convergence.append(told)
         return x
 

@@ -25,10 +25,12 @@ class Convergence:
     Attributes:
         iterations: Of the structure that took longest.
         residual: Norm of what is left, relative to the right-hand side, (B,).
+        each: Iterations of each structure, (B,).
     """
 
     iterations: int
     residual: Tensor
+    each: Tensor
 
     def require(self, converged: Tensor, tolerance: float, what: str, failed: Failure) -> None:
         """Calls ``failed`` with structure and numbers unless all of ``converged`` (B,) are true."""

@@ -47,6 +47,7 @@ def equilibrate(
     tolerance: float = 1e-10,
     max_iterations: int = 500,
     failed: Failure = refuse,
+    start: Tensor | None = None,
 ) -> Equilibrated:
     """The charges with least sum_i (chi_i q_i + J_i q_i²/2) + 1/2 q·A·q under sum q = Q.
 
@@ -66,6 +67,8 @@ def equilibrate(
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
         failed: What is done if they don't converge.
+        start: Charges in e, (N,), with which iterations begin, for example those of the last time step; what they miss
+            of the totals is shared evenly. The result does not depend on it beyond the tolerance.
 
     Raises:
         ModelError: There is no minimum, no convergence, or a field acts along a lattice vector.
@@ -77,7 +80,8 @@ def equilibrate(
     bound = interaction.bind(graph, widths)
     if iterative:
         solver = _solver(graph, bound, hardness, tolerance, max_iterations, failed)
-        charges, told = _iterative(HardnessAndCoulomb(graph, interaction), bound, chi, hardness, widths, totals, solver)
+        matrix = HardnessAndCoulomb(graph, interaction)
+        charges, told = _iterative(matrix, bound, chi, hardness, widths, totals, solver, start)
     else:
         matrix, padding = bound.matrix()
         matrix = matrix + torch.diag_embed(padding.gather(hardness))
@@ -158,8 +162,11 @@ def _iterative(
     widths: Tensor | None,
     totals: Tensor,
     solver: ConjugateGradient,
+    start: Tensor | None,
 ) -> tuple[Tensor, list[Convergence]]:
-    start = evenly(matrix.graph, totals)
-    right = -chi - hardness * start - bound.potential(start)
-    step, told = solve_implicitly(right, matrix.product, matrix.tensors(hardness, widths), solver, matrix.prepare)
-    return start + step, told
+    even = evenly(matrix.graph, totals)
+    right = -chi - hardness * even - bound.potential(even)
+    first = None if start is None else start.detach().to(torch.float64)  # less its mean: even charges are taken out
+    tensors = matrix.tensors(hardness, widths)
+    step, told = solve_implicitly(right, matrix.product, tensors, solver, matrix.prepare, first)
+    return even + step, told

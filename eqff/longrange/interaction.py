@@ -14,6 +14,7 @@ from eqff.longrange.ewald import EwaldSum
 from eqff.longrange.kernels import Kernel, smooth_end
 from eqff.longrange.mesh import MeshSum
 from eqff.longrange.padding import Padding
+from eqff.longrange.periodic_sums import bind_by_size
 from eqff.longrange.tuning import FADE, Splitting, cutoff_for
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
@@ -148,7 +149,7 @@ class LatticeInteraction(Interaction):
             receiver=receiver,
             pair=COULOMB_CONSTANT * pair,
             diagonal=COULOMB_CONSTANT * diagonal,
-            sums=self._sums(graph, periodic),
+            sums=bind_by_size(graph, EwaldSum, MeshSum, self.mesh_from, self.splitting, self.accuracy),
             batch=graph.batch,
             num_structures=graph.num_structures,
         )
@@ -164,19 +165,6 @@ class LatticeInteraction(Interaction):
         pair = pair - self.kernel.complement(lengths, *_of_pair(widths, edges))
         inside = periodic[edges.receiver]  # open structures have all their pairs already
         return torch.where(inside, pair * smooth_end(lengths, FADE * cutoff, cutoff), 0.0)
-
-    def _sums(self, graph: AtomicGraph, periodic: Tensor) -> tuple[EwaldSum | MeshSum, ...]:
-        counts = torch.bincount(graph.batch, minlength=graph.num_structures)
-        on_mesh = counts >= self.mesh_from
-        sums: list[EwaldSum | MeshSum] = []
-        for chosen, method in ((periodic & ~on_mesh, EwaldSum), (periodic & on_mesh, MeshSum)):
-            structures = chosen.nonzero()[:, 0]
-            if len(structures):
-                padding = Padding.of(structures, graph.batch, graph.num_structures)
-                positions = padding.gather(graph.positions.to(torch.float64))
-                cell = graph.cell[structures].to(torch.float64)
-                sums.append(method.bind(padding, positions, cell, graph.pbc[structures], self.splitting, self.accuracy))
-        return tuple(sums)
 
     def require_reach(self, widths: Tensor | None) -> None:
         """Raises ModelError if what the kernel takes from 1/r reaches beyond the neighbours; widths in Å, (N,)."""

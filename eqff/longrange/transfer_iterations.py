@@ -77,10 +77,12 @@ class TransferIterations:
             residual = right - start - coulomb(x)
         flow, pushed, squared, slope = self._precondition(residual, response, refine)
         direction, source = flow, pushed  # direction = S source all along
+        each = torch.zeros(self.num_structures, dtype=torch.int64, device=right.device)
         for iteration in range(self.max_iterations + 1):
             active = ~(squared <= goal)  # NaN has not converged
             if iteration == self.max_iterations or not bool(active.any()):
                 break
+            each = each + active
             image = source + coulomb(direction)
             curvature = self._dot(direction, image)
             self._require_positive(curvature, self._dot(direction, source), active)
@@ -90,7 +92,7 @@ class TransferIterations:
             ratio = self._each(torch.where(active, new / torch.where(active, slope, 1.0), 0.0), right)
             direction, source, slope = flow + ratio * direction, pushed + ratio * source, new
         scale = (goal / self.tolerance**2).clamp(min=torch.finfo(right.dtype).tiny)
-        told = Convergence(iteration, (squared.clamp(min=0) / scale).sqrt())
+        told = Convergence(iteration, (squared.clamp(min=0) / scale).sqrt(), each)
         told.require(~active, self.tolerance, self.what, self.failed)
         return x, told
 

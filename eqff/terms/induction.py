@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
 from eqff.longrange.induction.modes import InductionMode, Mutual, Steps
 from eqff.longrange.induction.mutual import InductionSolver, induced_damping
+from eqff.longrange.induction.room import DampingRoom
 from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.scaling import PairScaling
@@ -91,18 +93,26 @@ class Induction(Term):
         others = () if groups is None else (groups,)
         self.reads = ("positions", "electric_field", polarizabilities, *self.moments.values(), *others)
         self.interaction = MultipoleInteraction(cutoff=cutoff, accuracy=accuracy, mesh_from=mesh_from)
+        self.room = DampingRoom(self.interaction, strength)
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
         """Those of the sums."""
         return self.interaction.neighbour_lists
 
+    def heed_bounds(self, bounds: Mapping[str, float]) -> None:
+        """Looks whether damping would end within the cutoff, whatever is learned."""
+        self.room.heed(bounds.get(self.polarizabilities))
+
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """Energies in eV, (B,), ``induced_dipoles`` in e·Å, ``local_fields`` in V/Å, (N, 3), and how the solve went.
 
         Raises:
-            ModelError: Polarizabilities that are none, a polarization catastrophe, or no convergence.
+            ModelError: Polarizabilities that are none, a polarization catastrophe, or no convergence; in training,
+                polarizabilities that could grow past what the cutoff allows.
         """
+        if self.training:
+            self.room.require(graph)
         alpha, rank = fields[self.polarizabilities], 1
         external = graph.electric_field.to(torch.float64)[graph.batch]
         if self.moments:
@@ -117,12 +127,12 @@ class Induction(Term):
             "energy": found.energy,
             "induced_dipoles": found.dipoles.to(alpha.dtype),
             "local_fields": found.local_field.to(alpha.dtype),
-            "induction_iterations": torch.full_like(found.residual, float(found.iterations)),
+            "induction_iterations": found.iterations.to(found.residual.dtype),
             "induction_residual": found.residual,
         }
 
     def _without_groups(self, bound: BoundMultipoles, graph: AtomicGraph, fields: Fields) -> BoundMultipoles:
         if self.groups is None:
             return bound
-        scaling = PairScaling.of_groups(fields[self.groups], graph.batch)
+        scaling = PairScaling.of_groups(fields[self.groups], graph)
         return bound.rescaled(induced_damping(fields[self.polarizabilities], self.strength), scaling)

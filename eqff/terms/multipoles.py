@@ -102,7 +102,7 @@ class Multipoles(Term):
             self.charged_cells.check(graph, net_charge(graph, moments.charges))
         scaling = None
         if self.groups is not None:
-            scaling = PairScaling.of_groups(fields[self.groups], graph.batch, self.group_factor)
+            scaling = PairScaling.of_groups(fields[self.groups], graph, self.group_factor)
         bound = self.interaction.bind(graph, self._clouds(graph, fields), scaling, moments.rank)
         return {"energy": bound.energy(moments)}
 

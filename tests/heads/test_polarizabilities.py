@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from eqff.build import ModelContext, build_potential
 from eqff.data.graph import AtomicGraph
-from eqff.errors import ConfigError
+from eqff.errors import ConfigError, ModelError
 from eqff.heads.molecular_polarizability import MolecularPolarizability
 from eqff.heads.polarizabilities import Polarizabilities, TabulatedPolarizabilities
 from eqff.longrange.induction.modes import Mutual
 from eqff.longrange.induction.mutual import InductionSolver
 from eqff.longrange.induction.response import atomic_response
 from eqff.nn.reduce import segment_sum
-from eqff.testing.battery import HeadBattery
+from eqff.testing.battery import LOCAL_ENERGY, MINIMAL_BACKBONE, HeadBattery
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import crystal, molecule, slab
 from eqff.units import COULOMB_CONSTANT
@@ -32,7 +33,7 @@ class TestPolarizabilities(HeadBattery):
 
 
 class TestInteractingMolecules(HeadBattery):
-    heads = {"atoms": ATOMS}
+    heads = {"atoms": ATOMS | {"largest": 2.0}}  # so that at this accuracy damping ends within the cutoff
     head = {"_target_": MOLECULE, "cutoff": 6.0, "accuracy": 1e-12}
 
 
@@ -79,6 +80,44 @@ def test_tables():
         Polarizabilities(4, 1, (1,), start={"H": 0.0})
     with pytest.raises(ConfigError, match="none given for O"):
         TabulatedPolarizabilities({"H": 0.5}, (1, 8))
+
+
+def test_it_stays_below_the_largest():
+    head = Polarizabilities(4, 1, (1, 6, 7, 8), hidden=0, start={z: 1.0 for z in (1, 6, 7, 8)}, largest=1.3)
+    for parameter in head.parameters():
+        torch.nn.init.constant_(parameter, 1e3)
+    found = head(graph([molecule(1, 30)]), features(30, 1e6))["atomic_polarizabilities"]
+    largest = float(found.detach().diagonal(dim1=1, dim2=2).mean(dim=1).max())
+    assert 1.2 < largest < 1.3 * (1 + 1e-5) and head.bounds["atomic_polarizabilities"] == pytest.approx(1.3)
+    with pytest.raises(ConfigError, match="start above: O 2"):
+        Polarizabilities(4, 1, (8,), start={"O": 2.0}, largest=2.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"heads": {}, "terms": {"induction": {"_target_": "eqff.terms.induction.Induction", "charges": None}}},
+        {"heads": {"molecule": {"_target_": MOLECULE}}, "terms": {}},
+    ],
+    ids=["induction", "molecules"],
+)
+def test_a_periodic_training_is_refused_before_damping_reaches_too_far(answer):
+    """At its first step, though no polarizability is large yet; open structures may be trained on."""
+
+    def potential(**settings):
+        heads = {"atoms": {**ATOMS, **settings}, **answer["heads"]}
+        config = {"backbone": MINIMAL_BACKBONE, "heads": heads, "terms": {"local": LOCAL_ENERGY, **answer["terms"]}}
+        return build_potential(config, ModelContext((1, 6, 7, 8), dict.fromkeys((1, 6, 7, 8), 0.0), 1.0, 10.0))
+
+    def run(model, structure):
+        return model(graph_of([structure], model.neighbour_lists, model.dtype))
+
+    unbounded = potential(largest_factor=6.0).train()
+    with pytest.raises(ModelError, match=r"may grow to 6\.5 Å³ in this training.*largest: 3\.\d+"):
+        run(unbounded, crystal(1))
+    run(unbounded, molecule(1))
+    run(unbounded.eval(), crystal(1))
+    run(potential(largest_factor=6.0, largest=3.5).train(), crystal(1))
 
 
 STRUCTURES = [molecule(1, 6), slab(2, 3), crystal(3, 4), molecule(4, 1, total_charge=1)]

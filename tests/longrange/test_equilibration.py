@@ -101,6 +101,17 @@ def test_iterations_that_do_not_converge(caplog):
     assert float(found.convergence[0].residual.max()) > 1e-10
 
 
+def test_iterations_begin_where_they_are_told():
+    graph, parameters = batch()
+    cold = equilibrate(graph, INTERACTION, *parameters, iterative=True, tolerance=1e-10)
+    warm = equilibrate(graph, INTERACTION, *parameters, iterative=True, tolerance=1e-10, start=cold.charges)
+    assert cold.convergence[0].iterations > 3 and warm.convergence[0].iterations <= 1
+    assert cold.convergence[0].iterations == int(cold.convergence[0].each.max())
+    torch.testing.assert_close(warm.charges, cold.charges, rtol=0, atol=1e-9)
+    shifted = equilibrate(graph, INTERACTION, *parameters, iterative=True, tolerance=1e-10, start=cold.charges + 3.0)
+    torch.testing.assert_close(shifted.charges, cold.charges, rtol=0, atol=1e-9)
+
+
 def test_unknown_ways_to_fail():
     with pytest.raises(ConfigError, match="Did you mean 'warn'"):
         failure("warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,12 @@ from torch import Tensor
 from eqff.errors import ModelError
 from eqff.longrange.multipoles.damping import Damping, isotropic
 from eqff.longrange.multipoles.interaction import BoundMultipoles
+
+_TOLD = 5  # structures in one message
+_REMEDY = (
+    "Dipoles would raise each other without end. Lower the polarizabilities or Thole's a (a smaller one damps more), "
+    "or correct the geometry."
+)
 
 
 def pair_couplings(bound: BoundMultipoles, sizes: Tensor, damping: Damping) -> Tensor:
@@ -48,21 +55,34 @@ class CoupledPairs:
 
         Of tensors the smallest principal value is taken, which refuses nothing that is stable.
         """
-        near, couplings = self.bound.nearby, self._couplings(self._principal()[:, 0])
-        bad = ~(couplings < 1)
-        if bool(bad.any()):
-            pair = int(bad.nonzero()[0, 0])
-            structure = int(self.bound.graph.batch[near.first[pair]])
-            raise ModelError(no_minimum(structure, 1 - float(couplings[pair]), self.explain(structure)))
-
-    def explain(self, structure: int) -> str:
-        """The pair of a structure that is coupled most, and what to do."""
         near, graph = self.bound.nearby, self.bound.graph
-        begin = "The dipoles would raise each other without end, a polarization catastrophe."
-        remedy = "Lower the polarizabilities or Thole's a (a smaller one damps more), or correct the geometry."
+        couplings = self._couplings(self._principal()[:, 0]).nan_to_num(nan=torch.inf)
+        largest = couplings.new_zeros(graph.num_structures)
+        largest = largest.scatter_reduce(0, graph.batch[near.first], couplings, "amax")
+        bad = (largest >= 1).nonzero()[:, 0].tolist()
+        if bad:
+            raise ModelError(self.refusal({structure: 1 - float(largest[structure]) for structure in bad}))
+
+    def refusal(self, eigenvalues: Mapping[int, float]) -> str:
+        """The message on structures that have no minimum, each with its most coupled pair.
+
+        Args:
+            eigenvalues: By number of the structure, one of 1 - √alpha T √alpha / k_e that is not positive.
+        """
+        told = [
+            f"The induction of structure {structure} of the batch has no minimum, a polarization catastrophe: an "
+            f"eigenvalue of 1 - √α T √α is {value:.4g}. {self.most_coupled(structure)}"
+            for structure, value in list(eigenvalues.items())[:_TOLD]
+        ]
+        more = len(eigenvalues) - len(told)
+        return " ".join([*told, f"{more} more structures have none either. {_REMEDY}" if more else _REMEDY])
+
+    def most_coupled(self, structure: int) -> str:
+        """The pair of a structure that is coupled most, with its distance; empty where no atoms are near."""
+        near, graph = self.bound.nearby, self.bound.graph
         mine = (graph.batch[near.first] == structure).nonzero()[:, 0]
         if not len(mine):
-            return f"{begin} {remedy}"
+            return ""
         couplings = self._couplings(isotropic(self.polarizabilities))[mine]
         pair = mine[couplings.argmax()]
         first_atom = int((graph.batch < structure).sum())
@@ -70,9 +90,13 @@ class CoupledPairs:
             f"{int(atom) - first_atom} (Z={int(graph.numbers[atom])})" for atom in (near.first[pair], near.second[pair])
         )
         return (
-            f"{begin} Most coupled are its atoms {names}, {float(near.lengths[pair]):.3f} Å apart: "
-            f"{float(couplings.max()):.3g}, where 1 is a catastrophe of these two alone. {remedy}"
+            f"Most coupled are its atoms {names}, {float(near.lengths[pair]):.3f} Å apart: "
+            f"{float(couplings.max()):.3g}, where 1 is a catastrophe of these two alone."
         )
+
+    def explain(self, structure: int) -> str:
+        """What to add to a message that names the structure already."""
+        return " ".join(["A polarization catastrophe.", self.most_coupled(structure), _REMEDY])
 
     def largest_couplings(self) -> Tensor:
         """`pair_couplings` of the largest principal values, which bound what the tensors do, without derivatives."""
@@ -84,11 +108,3 @@ class CoupledPairs:
     def _principal(self) -> Tensor:
         """Principal values of the tensors, ascending, (N, 3)."""
         return torch.linalg.eigvalsh(self.polarizabilities.detach())
-
-
-def no_minimum(structure: int, eigenvalue: float, explanation: str) -> str:
-    """The message on a structure of the batch with an eigenvalue of 1 - √alpha T √alpha / k_e that is not positive."""
-    return (
-        f"The induction of structure {structure} of the batch has no minimum: an eigenvalue of 1 - √α T √α is "
-        f"{eigenvalue:.4g}. {explanation}"
-    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
-from eqff.longrange.induction.catastrophe import no_minimum
 from eqff.longrange.multipoles.interaction import BoundMultipoles
 from eqff.longrange.padding import Padding
 from eqff.units import COULOMB_CONSTANT
+
+Refusal = Callable[[Mapping[int, float]], str]
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class FactorisedInduction:
     padding: Padding
 
     @classmethod
-    def of(cls, bound: BoundMultipoles, polarizabilities: Tensor, explain: Callable[[int], str]) -> FactorisedInduction:
+    def of(cls, bound: BoundMultipoles, polarizabilities: Tensor, refusal: Refusal) -> FactorisedInduction:
         """For tensors alpha in Å³, (N, 3, 3).
 
         Args:
             bound: The interaction of the dipoles.
             polarizabilities: alpha.
-            explain: What to say of a structure without a solution.
+            refusal: What to say of structures without a solution, from their lowest eigenvalues.
 
         Raises:
             ModelError: A matrix is not positive definite.
@@ -51,9 +52,8 @@ class FactorisedInduction:
         whole = torch.eye(3 * size, dtype=matrix.dtype, device=matrix.device) - scaled
         factor, failed = torch.linalg.cholesky_ex(whole)
         if bool(failed.any()):
-            worst = int(failed.nonzero()[0, 0])
-            lowest = float(torch.linalg.eigvalsh(whole[worst])[0])
-            raise ModelError(no_minimum(worst, lowest, explain(worst)))
+            bad = failed.nonzero()[:, 0].tolist()
+            raise ModelError(refusal({place: float(torch.linalg.eigvalsh(whole[place])[0]) for place in bad}))
         return cls(matrix, root, factor, padding)
 
     def solve(self, right: Tensor) -> Tensor:

@@ -24,14 +24,14 @@ class Induced:
         dipoles: mu in e·Å, (N, 3).
         local_field: e with mu = alpha e / k_e, V/Å, (N, 3).
         energy: Of the induction, eV, (B,).
-        iterations: That were made; 0 for a direct solve.
+        iterations: That were made for each structure, (B,); 0 for a direct solve.
         residual: √(r·alpha r) relative to that of the right-hand side, where iterations ended, (B,).
     """
 
     dipoles: Tensor
     local_field: Tensor
     energy: Tensor
-    iterations: int
+    iterations: Tensor
     residual: Tensor
 
 
@@ -112,8 +112,9 @@ class Mutual(InductionMode):
         local = problem.local_field(external)
         energy = problem.energy_at(local, external)
         told = problem.convergence[0] if problem.convergence else None
-        residual = energy.detach().new_zeros(graph.num_structures) if told is None else told.residual
-        return Induced(respond(alpha, local), local, energy, 0 if told is None else told.iterations, residual)
+        none = energy.detach().new_zeros(graph.num_structures)
+        iterations, residual = (none.to(torch.int64), none) if told is None else (told.each, told.residual)
+        return Induced(respond(alpha, local), local, energy, iterations, residual)
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class Steps(InductionMode):
                 f"Induction in {self.count} steps: in structure {worst} of the batch the last one changed dipoles by "
                 f"{float(change[worst]):.3g} of what they began with. Atoms are too close or too polarizable for it."
             )
-        return Induced(dipoles, local, energy, self.count, change)
+        iterations = torch.full((graph.num_structures,), self.count, device=energy.device)
+        return Induced(dipoles, local, energy, iterations, change)
 
     def _change(self, graph: AtomicGraph, external: Tensor, change: Tensor, alpha: Tensor) -> Tensor:
         """How far the last step went: mu of structures, relative to their first ones."""

@@ -119,7 +119,7 @@ class MutualInduction:
         pairs = CoupledPairs(bound, polarizabilities, induced_damping(polarizabilities, self.strength))
         largest = int(torch.bincount(self.graph.batch, minlength=1).max())
         if largest <= self.solver.dense_up_to:
-            return FactorisedInduction.of(bound, polarizabilities, pairs.explain).solve
+            return FactorisedInduction.of(bound, polarizabilities, pairs.refusal).solve
         pairs.require_stable()
         refine = near_field(pairs)
         solver = TransferIterations(

@@ -20,6 +20,7 @@ from eqff.longrange.multipoles.radial import smooth_origin
 from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.longrange.multipoles.waves import MultipoleWaves
 from eqff.longrange.padding import Padding
+from eqff.longrange.periodic_sums import bind_by_size
 from eqff.longrange.tuning import FADE, Splitting, cutoff_for
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
@@ -214,9 +215,10 @@ class MultipoleInteraction:
         """
         damping = damping or self.damping
         nearby = graph.once((*self._settings, rank), lambda: self._nearby(graph, 2 * rank + 1))
-        sums, own = graph.once(self._settings, lambda: (self._sums(graph), self._own(graph)))
+        ways = MultipoleWaves, MultipoleMesh, self.mesh_from, self.splitting, self.accuracy
+        sums, own = graph.once(self._settings, lambda: (bind_by_size(graph, *ways), self._own(graph)))
         if sums:
-            self._require_reach(damping, graph.pbc.any(dim=1)[graph.batch])
+            self.require_reach(damping.extent(self.accuracy, graph.pbc.any(dim=1)[graph.batch]))
         count = 1 + rank + (rank if field_rank is None else field_rank)
         points = MultipolePairs(nearby.first, nearby.second, nearby.vectors, nearby.whole[:count])
         return BoundMultipoles(graph, nearby, points, sums, own, self.accuracy).rescaled(damping, scaling)
@@ -240,22 +242,9 @@ class MultipoleInteraction:
         own = torch.tensor(smooth_origin(self.splitting.alpha, 3), dtype=torch.float64, device=graph.batch.device)
         return torch.where(graph.pbc.any(dim=1)[graph.batch][:, None], own, 0.0)
 
-    def _sums(self, graph: AtomicGraph) -> Sums:
-        periodic = graph.pbc.any(dim=1)
-        counts = torch.bincount(graph.batch, minlength=graph.num_structures)
-        on_mesh = counts >= self.mesh_from
-        sums: list[MultipoleWaves | MultipoleMesh] = []
-        for chosen, method in ((periodic & ~on_mesh, MultipoleWaves), (periodic & on_mesh, MultipoleMesh)):
-            structures = chosen.nonzero()[:, 0]
-            if len(structures):
-                padding = Padding.of(structures, graph.batch, graph.num_structures)
-                positions = padding.gather(graph.positions.to(torch.float64))
-                cell = graph.cell[structures].to(torch.float64)
-                sums.append(method.bind(padding, positions, cell, graph.pbc[structures], self.splitting, self.accuracy))
-        return tuple(sums)
-
-    def _require_reach(self, damping: Damping, periodic: Tensor) -> None:
-        extent, end = damping.extent(self.accuracy, periodic), FADE * self.splitting.cutoff
+    def require_reach(self, extent: float) -> None:
+        """Raises ModelError if damping that ends at ``extent`` (Å) is not over within the cutoff."""
+        end = FADE * self.splitting.cutoff
         if extent > end:
             raise ModelError(
                 f"Damping reaches {extent:.2f} Å, but neighbours in periodic structures are summed to {end:.2f} Å "

@@ -29,20 +29,27 @@ class PairScaling:
     factor: Tensor
 
     @classmethod
-    def of_groups(cls, groups: Tensor, batch: Tensor, factor: float = 0.0) -> PairScaling:
+    def of_groups(cls, groups: Tensor, graph: AtomicGraph, factor: float = 0.0) -> PairScaling:
         """All pairs of atoms that are in one structure and have the same number.
 
         Args:
             groups: Number of the group (molecule) of each atom, (N,) int64; negative for an atom in none.
-            batch: Structure of each atom, (N,), ascending.
+            graph: The batch.
             factor: Of each such pair.
+
+        Raises:
+            ModelError: A group spans more than half of its cell; found before its pairs, which are many, are made.
         """
+        batch = graph.batch
         span = int(groups.max()) + 1 if groups.numel() else 1
         number = torch.where(groups < 0, -1, batch * max(span, 1) + groups)
         order = torch.argsort(number, stable=True)
         order = order[number[order] >= 0]
         sizes = torch.unique_consecutive(number[order], return_counts=True)[1]
         ends = sizes.cumsum(0).repeat_interleave(sizes)
+        if bool(graph.pbc.any()):
+            begins = ends - sizes.repeat_interleave(sizes)
+            cls(order, order[begins], torch.ones_like(order, dtype=torch.float64)).vectors(graph)
         # every atom with all that come after it in its group
         place = torch.arange(len(order), device=batch.device)
         later = ends - place - 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -56,7 +57,7 @@ def test_energy_is_half_the_moments_in_their_fields(damping, mesh_from: int):
     groups = torch.zeros(NUMBER, dtype=torch.int64)
     groups[len(EVERY["molecule"]) :] = -1
     bound = bound_to(EVERY.values(), mesh_from=mesh_from)
-    scaling = PairScaling.of_groups(groups, bound.graph.batch, 0.4)
+    scaling = PairScaling.of_groups(groups, bound.graph, 0.4)
     bound, moments = bound.rescaled(damping, scaling), random_moments(NUMBER)
     atoms = 0.5 * contracted(moments, bound.fields(moments, 2))
     energy = torch.zeros(4, dtype=torch.float64).index_add(0, bound.graph.batch, atoms)
@@ -171,9 +172,10 @@ def test_trace_of_quadrupoles_does_not_act():
 
 
 def test_groups_are_all_pairs_of_one_structure():
-    batch = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 1])
+    graph = graph_of([molecule(1, 5), molecule(2, 4)], {}, torch.float64)
+    batch = graph.batch
     groups = torch.tensor([3, 0, 3, -1, 3, 3, 3, -1, -1])
-    scaling = PairScaling.of_groups(groups, batch, 0.25)
+    scaling = PairScaling.of_groups(groups, graph, 0.25)
     found = {frozenset(pair) for pair in torch.stack([scaling.first, scaling.second], dim=1).tolist()}
     expected = {
         frozenset(pair)
@@ -182,8 +184,17 @@ def test_groups_are_all_pairs_of_one_structure():
     }
     assert found == expected and len(scaling.first) == len(expected)
     assert scaling.factor.unique().tolist() == [0.25]
-    nothing = PairScaling.of_groups(torch.full((9,), -1), batch)
+    nothing = PairScaling.of_groups(torch.full((9,), -1), graph)
     assert nothing.first.numel() == 0
+
+
+def test_a_bonded_crystal_is_refused_without_making_its_pairs():
+    """Of 27,000 atoms these would be 364 million, or 9 GB."""
+    atoms = bulk("Cu", "sc", a=2.5) * (30, 30, 30)
+    atoms.info.update(total_charge=0, multiplicity=1)
+    graph = graph_of([atoms], {}, torch.float64)
+    with pytest.raises(ModelError, match="more than half of the cell"):
+        PairScaling.of_groups(torch.zeros(len(atoms), dtype=torch.int64), graph)
 
 
 def test_potential_at_points_is_that_at_an_atom():

@@ -94,7 +94,7 @@ def excluded(case: ReferenceCase, graph: AtomicGraph) -> PairScaling | None:
     numbers = torch.full((graph.num_atoms,), -1)
     for number, group in enumerate(groups):
         numbers[torch.tensor(group)] = number
-    return PairScaling.of_groups(numbers, graph.batch)
+    return PairScaling.of_groups(numbers, graph)
 
 
 def _pairs(case: ReferenceCase, interaction: MultipoleInteraction, graph: AtomicGraph) -> Iterator[Quantity]:
