@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eqff.errors import ConfigError
+
 if TYPE_CHECKING:
     from eqff.comparison import Comparison
 
@@ -25,7 +27,7 @@ RUN is a run folder, a folder that holds some at any depth, a pattern, a W&B off
 
 Runs that differ in their seeds only are one row: mean ± standard deviation over them."""
 
-_OPTIONS = ("output", "by", "metrics", "sort", "seeds", "filters")
+_OPTIONS = ("output", "by", "metrics", "sort", "seeds", "filters", "workspace")
 _WIDTH = 140  # of output that goes into a file
 _KEY_VALUE = re.compile(rf"({'|'.join(_OPTIONS)})=(.*)", re.DOTALL)
 
@@ -65,17 +67,23 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--filters", metavar="JSON", default="{}", help="of W&B projects, as its API takes them")
     parser.add_argument("--no-figures", action="store_true", help="tables only")
+    parser.add_argument("--workspace", metavar="NAME", help="save a view of the W&B project that is compared")
     words = [f"--{match[1]}={match[2]}" if (match := _KEY_VALUE.fullmatch(word)) else word for word in argv]
     arguments = parser.parse_args(words)
     for name in ("by", "metrics", "seeds"):
         setattr(arguments, name, [word.strip() for word in getattr(arguments, name).split(",") if word.strip()])
     arguments.filters = _filters(arguments.filters)
+    if arguments.workspace and (len(arguments.runs) > 1 or not _is_project(arguments.runs[0])):
+        raise ConfigError("--workspace makes a view of one W&B project: give entity/project in place of folders.")
     return arguments
 
 
-def _filters(text: str) -> dict[str, Any]:
-    from eqff.errors import ConfigError
+def _is_project(source: str) -> bool:
+    """Whether a source names a W&B project: a folder of that name comes first."""
+    return source.startswith("wandb:") or (source.count("/") == 1 and not Path(source).exists())
 
+
+def _filters(text: str) -> dict[str, Any]:
     try:
         filters = json.loads(text)
     except json.JSONDecodeError as error:
@@ -123,6 +131,17 @@ def _from_command_line(argv: Sequence[str]) -> None:
     console.print(terminal(comparison))
     page = Path(arguments.output) / "comparison.html"
     console.print(f"Page: {page}\nTables and figures: {arguments.output}", soft_wrap=True, highlight=False)
+    if arguments.workspace:
+        console.print(f"View: {_save_view(arguments, comparison)}", soft_wrap=True, highlight=False)
+
+
+def _save_view(arguments: argparse.Namespace, comparison: Comparison) -> str:
+    """Saves a view of the W&B project; its address."""
+    from eqff.tracking.workspace import save_workspace
+
+    metrics = dict.fromkeys(name for group in comparison.groups for name in group.metrics)
+    units = {name: unit for run in comparison.runs for name, unit in run.units.items()}
+    return save_workspace(arguments.runs[0], arguments.workspace, list(metrics), units)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

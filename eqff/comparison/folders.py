@@ -16,7 +16,7 @@ from eqff.errors import DataError, EqffError
 from eqff.tracking.costs import continued, cost_of
 from eqff.tracking.data_identity import DataIdentity
 from eqff.tracking.metric_rows import JSONL, metric_lines, parse_row
-from eqff.tracking.run_format import RUN_FORMAT
+from eqff.tracking.run_format import PRUNED, RUN_FORMAT
 
 CONFIG = "config.yaml"
 _MARKS = ("run.json", "result.json", JSONL)
@@ -52,7 +52,7 @@ def read_folder(path: str | Path) -> Run:
         rows=rows,
         data=_identity(path),
         cost=cost_of(rows, result.get("budget") or {}, result.get("step"), parameters),
-        state=_state(result),
+        state=_state(result, _json(path / PRUNED)),
         notes=(*notes, *note),
         provenance=about,
         errors_by={name: evaluation.get("by", {}) for name, evaluation in evaluations.items()},
@@ -80,9 +80,11 @@ def _rows(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, [f"{JSONL}: {where} no whole row (the run was killed while writing) and left out"]
 
 
-def _state(result: Mapping[str, Any]) -> State:
+def _state(result: Mapping[str, Any], pruned: Mapping[str, Any]) -> State:
     if not result:
         return State.UNFINISHED
+    if pruned and pruned.get("step") == result.get("step"):  # not trained on since
+        return State.PRUNED
     return State.INTERRUPTED if result.get("interrupted") else State.FINISHED
 
 

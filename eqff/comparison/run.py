@@ -20,6 +20,7 @@ class State(Enum):
     FINISHED = "finished"
     INTERRUPTED = "interrupted"  # told to stop, and going to be resumed
     UNFINISHED = "unfinished"  # still running, or killed
+    PRUNED = "pruned"  # ended by a search, because it fell behind
 
 
 @dataclass(frozen=True)

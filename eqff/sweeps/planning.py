@@ -76,7 +76,7 @@ def run_names(choices: Sequence[Choice]) -> list[str]:
 def _word(text: str) -> str:
     """A value as part of a file's name; of a path its end."""
     plain = text.strip("'\"").rstrip("/").rpartition("/")[2]
-    return re.sub(r"[^\w.+-]+", "-", plain).strip("-")[:_LONGEST_VALUE] or "x"
+    return re.sub(r"[^\w.+-]+", "-", plain)[:_LONGEST_VALUE].rstrip("-") or "x"
 
 
 def _digest(choice: Choice) -> str:

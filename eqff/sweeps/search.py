@@ -143,7 +143,7 @@ def make_pruner(name: str, validations: int) -> optuna.pruners.BasePruner:
     pruners = optuna_module().pruners
     made = {
         "none": pruners.NopPruner,
-        "median": lambda: pruners.MedianPruner(_FIRST, n_warmup_steps=round(_RECKONED_AFTER * validations)),
+        "median": lambda: pruners.MedianPruner(_FIRST, n_warmup_steps=math.ceil(_RECKONED_AFTER * validations)),
         "hyperband": lambda: pruners.HyperbandPruner(max(1, validations // 9), max_resource=validations),
     }
     return made[name]()

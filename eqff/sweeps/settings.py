@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from eqff.config import settings
 from eqff.errors import ConfigError
@@ -71,7 +71,7 @@ def take_settings(argv: Sequence[str]) -> tuple[SweepSettings, list[str]]:
 def _read(text: str) -> tuple[str, Any]:
     try:
         override = OverridesParser.create().parse_override(text)
-    except OverrideParseException as error:
+    except HydraException as error:
         raise ConfigError(f"'{text}' can't be read as KEY=VALUE.") from error
     if override.is_sweep_override():
         raise ConfigError(f"'{text}': a setting of the sweep itself has one value.")

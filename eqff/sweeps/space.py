@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 
 from eqff.errors import ConfigError
 
@@ -95,7 +95,7 @@ def read_space(argv: Sequence[str]) -> Space:
 def _parse(text: str) -> Override:
     try:
         return OverridesParser.create().parse_override(text)
-    except OverrideParseException as error:
+    except HydraException as error:
         message = str(error).splitlines()[0]
         raise ConfigError(f"'{text}' can't be read as KEY=VALUE: {message}") from error
 

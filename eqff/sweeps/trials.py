@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqff.errors import ConfigError
+from eqff.tracking.run_format import PRUNED
 
 if TYPE_CHECKING:
     import optuna
 
 VARIABLE = "EQFF_TRIAL"
 NAME = "sweep"
-PRUNED = "pruned.json"
 _JOURNAL = "search.journal"
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from lightning import Callback, LightningModule, Trainer
 
 from eqff.errors import ConfigError
-from eqff.sweeps.trials import PRUNED, current_trial
+from eqff.sweeps.trials import current_trial
 from eqff.tracking.run_folder import RunFolder
+from eqff.tracking.run_format import PRUNED
 
 if TYPE_CHECKING:
     import optuna
