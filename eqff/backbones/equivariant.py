@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
+from eqff.kernels.choice import fused
+from eqff.kernels.messages import EdgeOrder
 from eqff.nn.gate import Gate
 from eqff.nn.linear import DegreeLinear
 from eqff.nn.many_body import ManyBodyProduct
 from eqff.nn.radial import BASES, polynomial_cutoff, radial_network
-from eqff.nn.species import SpeciesIndex
+from eqff.nn.species import SpeciesIndex, species_rows
 from eqff.nn.spherical import SphericalHarmonics, num_components
 from eqff.nn.state import ChargeSpinEmbedding
 from eqff.nn.tensor_product import NeighbourTensorProduct
@@ -26,7 +28,10 @@ from eqff.ranges import Count, Positive, Size
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """What all passes read of the geometry; K places for neighbours a row, empty ones with zero ``envelope``.
+    """What all passes read of the geometry.
+
+    Neighbours stand in a table of K places for each atom, empty ones with zero ``envelope``; where fused operations run
+    they stand in a list of edges, E instead of N, K below.
 
     Attributes:
         species: Element index of each atom, (N,).
@@ -34,6 +39,7 @@ class Neighbourhoods:
         basis: Radial basis, (N, K, size).
         envelope: Smooth cutoff over the mean number of neighbours, (N, K, 1).
         harmonics: Spherical harmonics, (N, K, (degree + 1)²).
+        order: Of the edges in the list, from the atoms whose features they carry; None for the table.
     """
 
     species: Tensor
@@ -41,6 +47,7 @@ class Neighbourhoods:
     basis: Tensor
     envelope: Tensor
     harmonics: Tensor
+    order: EdgeOrder | None = None
 
 
 class InteractionPass(nn.Module):
@@ -77,18 +84,28 @@ class InteractionPass(nn.Module):
 
     def forward(self, features: Tensor, near: Neighbourhoods) -> Tensor:
         """From (N, (degree_in + 1)², C) to (N, (degree_out + 1)², C)."""
-        mixed = self.up(features)
-        if self.strictly_local:  # messages carry the receiver's own features, so nothing beyond the cutoff comes in
-            sent = mixed[:, None] * self.sender_species[near.species[near.sender]][:, :, None]
-        else:
-            sent = mixed[near.sender]
         radial = self.radial(near.basis)
         channel_weights = radial[..., : self.channels] * near.envelope
         path_weights = radial[..., self.channels :] + self.path_bias if self.num_paths else None
-        summed = self.product(sent, near.harmonics, channel_weights, path_weights)
+        mixed = self.up(features)
+        if near.order is not None:
+            if self.strictly_local:
+                channel_weights = channel_weights * self.sender_species[near.species[near.sender]]
+            summed = self.product.along_edges(mixed, near.harmonics, channel_weights, path_weights, near.order)
+        else:
+            summed = self.product(self._sent(mixed, near), near.harmonics, channel_weights, path_weights)
         updated = self.gate(self.many_body(summed, near.species))
-        kept = features[:, : num_components(self.residual_degree)] * self.residual_species[near.species][:, None]
+        kept = (
+            features[:, : num_components(self.residual_degree)]
+            * species_rows(self.residual_species, near.species)[:, None]
+        )
         return _add(updated, self.residual(kept))
+
+    def _sent(self, mixed: Tensor, near: Neighbourhoods) -> Tensor:
+        """Features in each place of the table, (N, K, (degree_in + 1)², C)."""
+        if self.strictly_local:  # messages carry the receiver's own features, so nothing beyond the cutoff comes in
+            return mixed[:, None] * self.sender_species[near.species[near.sender]][:, :, None]
+        return mixed[near.sender]
 
 
 class EquivariantMessagePassing(Backbone):
@@ -140,6 +157,7 @@ class EquivariantMessagePassing(Backbone):
         super().__init__()
         _check_degrees(degree, hidden_degree, out_degree)
         self.channels, self.num_passes, self.cutoff = channels, num_passes, cutoff
+        self.strictly_local = strictly_local
         self.mean_neighbours = max(float(mean_neighbours), 1.0)
         self.species = SpeciesIndex(elements)
         self.embedding = nn.Parameter(torch.randn(len(elements), channels))
@@ -162,7 +180,23 @@ class EquivariantMessagePassing(Backbone):
         )
 
     def prepare(self, graph: AtomicGraph) -> Neighbourhoods:
-        """Radial basis and spherical harmonics of every neighbour, in a table with a row for each atom."""
+        """Radial basis and spherical harmonics of every neighbour."""
+        return self._list(graph) if fused(graph.positions) else self._table(graph)
+
+    def _list(self, graph: AtomicGraph) -> Neighbourhoods:
+        edges = graph.local
+        # strictly local messages carry the features of the receiver
+        source = edges.receiver if self.strictly_local else edges.sender
+        return Neighbourhoods(
+            species=self.species(graph.numbers),
+            sender=edges.sender,
+            basis=self.basis(edges.lengths),
+            envelope=polynomial_cutoff(edges.lengths, self.cutoff)[:, None] / self.mean_neighbours,
+            harmonics=self.harmonics(edges.vectors / edges.lengths[:, None]),
+            order=EdgeOrder.of(edges.receiver, source, graph.num_atoms),
+        )
+
+    def _table(self, graph: AtomicGraph) -> Neighbourhoods:
         edges, last = graph.local, graph.local.sender.shape[0] - 1
         filled = (edges.slots <= last)[..., None]
         slots = edges.slots.clamp(max=last)
@@ -180,7 +214,7 @@ class EquivariantMessagePassing(Backbone):
 
     def embed(self, graph: AtomicGraph) -> Tensor:
         """The elements' learned vectors, with the charge and spin of the structure, (N, 1, channels)."""
-        return self._with_state(0, self.embedding[self.species(graph.numbers)][:, None], graph)
+        return self._with_state(0, species_rows(self.embedding, self.species(graph.numbers))[:, None], graph)
 
     def interact(self, index: int, features: Tensor, graph: AtomicGraph, prepared: Neighbourhoods) -> Tensor:
         """Features after pass ``index``."""

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from eqff.kernels.choice import own_rules
+from eqff.kernels.linear import degree_map
 from eqff.nn.spherical import degree_of_components
 
 
@@ -26,4 +28,6 @@ class DegreeLinear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """From (N, (L + 1)², C) to (N, (L + 1)², C'), stored by component (so the next product is one GEMM)."""
+        if own_rules():
+            return degree_map(features.transpose(0, 1), self.weight).transpose(0, 1)
         return torch.bmm(features.transpose(0, 1), self.weight[self.degrees]).transpose(0, 1)

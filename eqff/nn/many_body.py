@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
+from eqff.kernels.choice import fused
+from eqff.kernels.products import ProductPlan, products
 from eqff.nn.linear import DegreeLinear
+from eqff.nn.species import species_rows
 from eqff.nn.spherical import SphericalHarmonics, num_components
 
 _LEBEDEV_DEGREES = (3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
@@ -38,6 +42,23 @@ def sphere_grid(degree_in: int, degree_out: int, order: int) -> tuple[Tensor, Te
     return harmonics[:, : num_components(degree_in)].contiguous(), back.T.contiguous()
 
 
+@cache
+def product_plan(degree_in: int, degree_out: int, order: int, dtype: torch.dtype) -> ProductPlan:
+    """The same products by Gaunt coefficients, which are sparse: far fewer operations where a loop can be sparse too.
+
+    The product of two factors is kept up to ``degree_in + degree_out``: more of it meets no component of the third.
+    """
+    middle = degree_out if order == 2 else degree_in + degree_out
+    highest = max(degree_in, middle)
+    harmonics, back = sphere_grid(highest, highest, 2)
+    factors = harmonics[:, : num_components(degree_in)] / (degree_in + 1)
+    first = torch.einsum("kg,gi,gj->kij", back[: num_components(middle)], factors, factors) * (degree_out + 1)
+    of_first = harmonics[:, : num_components(middle)]
+    second = torch.einsum("kg,gi,gj->kij", back[: num_components(degree_out)], of_first, factors)
+    first, second = (table.where(table.abs() > 1e-12, 0.0) for table in (first, second))
+    return ProductPlan(first, second, order, dtype)
+
+
 class ManyBodyProduct(nn.Module):
     """u, u·v and u·v·w of linear images u, v, w of the atomic basis A: correlations of up to ``order`` + 1 bodies.
 
@@ -58,6 +79,7 @@ class ManyBodyProduct(nn.Module):
         if order not in (1, 2, 3):
             raise ValueError(f"order is {order}; many-body products of order 1, 2 and 3 exist")
         self.order, self.channels = order, channels
+        self.degrees = degree_in, degree_out
         self.components_out = num_components(degree_out)
         self.factors = DegreeLinear(degree_in, channels, channels * order)
         self.species_weight = nn.Parameter(1.0 + 0.5 * torch.randn(num_species, channels * order))
@@ -71,15 +93,27 @@ class ManyBodyProduct(nn.Module):
     def forward(self, atomic_basis: Tensor, species: Tensor) -> Tensor:
         """From A (N, (degree_in + 1)², C) and species indices (N,) to (N, (degree_out + 1)², C)."""
         atoms, order, channels = atomic_basis.shape[0], self.order, self.channels
+        if order > 1 and fused(atomic_basis):
+            plan = product_plan(*self.degrees, order, atomic_basis.dtype)
+            factors = self.factors(atomic_basis).transpose(0, 1)
+            return self.out(products(factors, self._scale(species), plan).transpose(0, 1))
         factors = (self.factors(atomic_basis) * self.species_weight[species][:, None]).transpose(0, 1)
         first = factors[: self.components_out, :, :channels].transpose(0, 1)
         if order == 1:
             return self.out(first)
         points = self.to_grid.shape[0]
         values = (self.to_grid @ factors.reshape(factors.shape[0], -1)).view(points, atoms, order, channels)
-        products = [values[:, :, 0] * values[:, :, 1]]
+        pointwise = [values[:, :, 0] * values[:, :, 1]]
         if order == 3:
-            products.append(products[0] * values[:, :, 2])
-        stacked = torch.cat(products, dim=-1)
+            pointwise.append(pointwise[0] * values[:, :, 2])
+        stacked = torch.cat(pointwise, dim=-1)
         projected = (self.from_grid @ stacked.view(points, -1)).view(-1, atoms, (order - 1) * channels)
         return self.out(torch.cat([first, projected.transpose(0, 1)], dim=-1))
+
+    def _scale(self, species: Tensor) -> Tensor:
+        """What the factors' weights come to in each product, (N, order · C): they are the same for all components."""
+        weights = self.species_weight.view(-1, self.order, self.channels).unbind(dim=1)
+        scales = [weights[0], weights[0] * weights[1]]
+        if self.order == 3:
+            scales.append(scales[1] * weights[2])
+        return species_rows(torch.cat(scales, dim=1), species)

@@ -25,3 +25,12 @@ class SpeciesIndex(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         """Indices (N,). Elements outside the model are `Potential.require_elements`'s to refuse."""
         return self.table[numbers]
+
+
+def species_rows(table: Tensor, species: Tensor) -> Tensor:
+    """Rows (N, ...) of a table (elements, ...) by species index (N,).
+
+    A product with a matrix of zeros and ones: its derivative is a product too, where that of an index adds row by row.
+    """
+    chosen = nn.functional.one_hot(species, table.shape[0]).to(table.dtype)
+    return (chosen @ table.flatten(1)).view(-1, *table.shape[1:])

@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from eqff.kernels.bilinear import RowBilinear, RowCouplings
+from eqff.kernels.messages import EdgeOrder, messages
 from eqff.nn.spherical import components, coupling, num_components, paths
+
+
+def path_couplings(degree_in: int, degree_edge: int, degree_out: int) -> Tensor:
+    """Couplings of every path, scaled so that each degree of the result has one size whatever their number.
+
+    Returns:
+        (paths, (degree_edge + 1)², (degree_out + 1)², (degree_in + 1)²), float64.
+    """
+    every = paths(degree_in, degree_edge, degree_out)
+    sizes = (num_components(degree) for degree in (degree_edge, degree_out, degree_in))
+    blocks = torch.zeros(len(every), *sizes, dtype=torch.float64)
+    for index, (l1, l2, l3) in enumerate(every):
+        share = sum(path[2] == l3 for path in every)
+        block = coupling(l1, l2, l3).permute(1, 2, 0) / math.sqrt(share)
+        blocks[index, components(l2), components(l3), components(l1)] = block
+    return blocks
+
+
+@cache
+def row_couplings(degree_in: int, degree_edge: int, degree_out: int) -> RowCouplings:
+    """The same from path weights and harmonics to the matrix of an edge, sparse."""
+    blocks = path_couplings(degree_in, degree_edge, degree_out)
+    return RowCouplings(blocks.flatten(2).permute(2, 0, 1).contiguous())
 
 
 class NeighbourTensorProduct(nn.Module):
@@ -28,20 +54,14 @@ class NeighbourTensorProduct(nn.Module):
 
     def __init__(self, degree_in: int, degree_edge: int, degree_out: int):
         super().__init__()
-        self.degree_in = degree_in
+        self.degrees = degree_in, degree_edge, degree_out
         self.paths = paths(degree_in, degree_edge, degree_out) if degree_in else []
         self.components_in, self.components_out = num_components(degree_in), num_components(degree_out)
         if not self.paths:
             if degree_out > degree_edge:
                 raise ValueError(f"scalars times harmonics up to {degree_edge} have no degree {degree_out}")
             return
-        blocks = torch.zeros(
-            len(self.paths), num_components(degree_edge), self.components_out, self.components_in, dtype=torch.float64
-        )
-        for index, (l1, l2, l3) in enumerate(self.paths):
-            share = sum(path[2] == l3 for path in self.paths)
-            block = coupling(l1, l2, l3).permute(1, 2, 0) / math.sqrt(share)
-            blocks[index, components(l2), components(l3), components(l1)] = block
+        blocks = path_couplings(degree_in, degree_edge, degree_out)
         self.register_buffer(
             "couplings", blocks.flatten(2).flatten(0, 1).to(torch.get_default_dtype()), persistent=False
         )
@@ -66,3 +86,29 @@ class NeighbourTensorProduct(nn.Module):
         turned = (weighted @ self.couplings).view(atoms, places, self.components_out, self.components_in)
         turned = turned.transpose(1, 2).reshape(atoms, self.components_out, places * self.components_in)
         return turned @ (channel_weights[:, :, None] * sent).view(atoms, places * self.components_in, channels)
+
+    def along_edges(
+        self,
+        features: Tensor,
+        harmonics: Tensor,
+        channel_weights: Tensor,
+        path_weights: Tensor | None,
+        order: EdgeOrder,
+    ) -> Tensor:
+        """The same by fused operations, from a list of edges.
+
+        Args:
+            features: h of every atom, (N, (degree_in + 1)², C).
+            harmonics: Y, (E, (degree_edge + 1)²).
+            channel_weights: R, (E, C).
+            path_weights: ρ, (E, paths); None where h has scalars only.
+            order: Of the edges.
+
+        Returns:
+            (N, (degree_out + 1)², C).
+        """
+        if not self.paths:
+            matrices = harmonics[:, : self.components_out]
+        else:
+            matrices = RowBilinear.apply(path_weights, harmonics, row_couplings(*self.degrees), (0, 1, 2))
+        return messages(matrices, channel_weights, features.transpose(0, 1), order).transpose(0, 1)

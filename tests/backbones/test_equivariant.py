@@ -5,7 +5,11 @@ import torch
 
 from eqff.build import ModelContext, build_potential
 from eqff.errors import ConfigError
+from eqff.kernels.choice import kernels
+from eqff.kernels.library import library
 from eqff.testing.battery import BackboneBattery
+from eqff.testing.graphs import graph_of
+from eqff.testing.structures import one_of_each
 
 SMALL = {
     "_target_": "eqff.backbones.equivariant.EquivariantMessagePassing",
@@ -43,3 +47,25 @@ def test_last_pass_computes_only_what_is_read():
     potential = build_potential({"backbone": SMALL, "terms": {"local": LOCAL}}, CONTEXT, torch.float64)
     assert potential.backbone.passes[-1].many_body.components_out == 1
     assert potential.backbone.passes[0].product.paths == []
+
+
+@pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("backbone", [TestDefault, TestHighDegreeManyPasses, TestStrictlyLocalPairwise])
+def test_fused_operations_train_like_plain_ones(backbone):
+    """Energies, forces, and a loss's derivatives by every weight, for molecules and all kinds of periodicity."""
+    structures = list(one_of_each((1, 6, 8)).values())
+    found = {}
+    for choice in ("plain", "fused"):
+        torch.manual_seed(0)
+        potential = build_potential({"backbone": backbone.backbone, "terms": {"local": LOCAL}}, CONTEXT, torch.float64)
+        with kernels(choice):
+            prediction = potential(graph_of(structures, potential.neighbour_lists, torch.float64))
+            (prediction["energy"].square().sum() + prediction["forces"].square().sum()).backward()
+        gradients = {name: p.grad for name, p in potential.named_parameters() if p.grad is not None}
+        found[choice] = {name: prediction[name].detach() for name in ("energy", "forces")} | gradients
+    assert found["fused"].keys() == found["plain"].keys()
+    for name, expected in found["plain"].items():
+        limit = 1e-10 * max(float(expected.abs().max()), 1.0)  # some thousand roundings
+        torch.testing.assert_close(
+            found["fused"][name], expected, rtol=0.0, atol=limit, msg=lambda m, n=name: f"{n}: {m}"
+        )

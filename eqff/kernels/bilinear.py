@@ -1,0 +1,63 @@
+"""Sparse bilinear maps of rows, as from path weights and harmonics to the matrix of an edge; derivatives included."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqff.kernels.call import Couplings, address, function, number, threads
+from eqff.kernels.rules import needed
+
+
+class RowCouplings:
+    """t_kij in the three orders that the map and its derivatives need, as tables of each precision when first used.
+
+    Args:
+        dense: t, (K, I, J).
+    """
+
+    def __init__(self, dense: Tensor):
+        self.dense = dense
+        self._tables: dict[tuple[tuple[int, int, int], torch.dtype], Couplings] = {}
+
+    def table(self, axes: tuple[int, int, int], dtype: torch.dtype) -> Couplings:
+        """With axes permuted."""
+        if (axes, dtype) not in self._tables:
+            self._tables[axes, dtype] = Couplings(self.dense.permute(axes), dtype)
+        return self._tables[axes, dtype]
+
+
+class RowBilinear(torch.autograd.Function):
+    """z_k = Σ_ij t_kij x_i y_j for rows of x (E, I) and y (E, J); (E, K).
+
+    ``axes`` says which axes of t belong to z, x and y.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, couplings: RowCouplings, axes: tuple[int, int, int]) -> Tensor:
+        """The value; inputs are kept for the derivatives."""
+        ctx.save_for_backward(x, y)
+        ctx.couplings, ctx.axes = couplings, axes
+        table = couplings.table(axes, x.dtype)
+        x, y = (value if value.stride(1) == 1 else value.contiguous() for value in (x, y))
+        out = x.new_empty(x.shape[0], table.rows)
+        function("rows_bilinear", x.dtype)(
+            ctypes.byref(table.structure),
+            number(x.shape[0]),
+            *(address(x), number(x.shape[1]), number(x.stride(0))),
+            *(address(y), number(y.shape[1]), number(y.stride(0))),
+            *(address(out), threads()),
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
+        (x, y), (k, i, j), couplings = ctx.saved_tensors, ctx.axes, ctx.couplings
+        first, second = needed(ctx)
+        by_x = RowBilinear.apply(given, y, couplings, (i, k, j)) if first else None
+        by_y = RowBilinear.apply(given, x, couplings, (j, k, i)) if second else None
+        return by_x, by_y, None, None

@@ -1,0 +1,73 @@
+"""Calls into the library: tensors as pointers, functions by name and precision."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqff.kernels.choice import DTYPES
+from eqff.kernels.library import library
+
+
+@cache
+def function(name: str, dtype: torch.dtype | None = None) -> Callable[..., None]:
+    """A function of the library, for numbers of a precision; it takes whole numbers, tensors' addresses and None."""
+    found = getattr(library(), name if dtype is None else f"{name}_{DTYPES[dtype]}")
+    found.restype = None
+    return found
+
+
+def address(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where the numbers of a tensor begin; the null pointer for None. The caller keeps the tensor alive."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def number(value: int) -> ctypes.c_int64:
+    """A size."""
+    return ctypes.c_int64(value)
+
+
+def threads() -> ctypes.c_int:
+    """As many as PyTorch uses."""
+    return ctypes.c_int(torch.get_num_threads())
+
+
+class _Table(ctypes.Structure):
+    _fields_ = [
+        ("rows", ctypes.c_int64),
+        ("start", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
+        ("second", ctypes.c_void_p),
+        ("value", ctypes.c_void_p),
+    ]
+
+
+class Couplings:
+    """A sparse array t_kij for the library, sorted by k.
+
+    Args:
+        dense: t, (K, I, J).
+        dtype: Of the numbers it is used with.
+    """
+
+    def __init__(self, dense: Tensor, dtype: torch.dtype):
+        k, first, second = dense.nonzero().unbind(dim=1)
+        counts = torch.bincount(k, minlength=dense.shape[0])
+        start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        self._kept = [tensor.to(torch.int32).contiguous() for tensor in (start, first, second)]
+        self._kept.append(dense[k, first, second].to(dtype).contiguous())
+        self.rows, self.columns = dense.shape[0], tuple(dense.shape[1:])
+        self.structure = _Table(self.rows, *(tensor.data_ptr() for tensor in self._kept))
+
+
+def plan(tables: Sequence[Couplings], sizes: Sequence[int]) -> ctypes.Structure:
+    """Several tables and a few sizes behind each other, as C++ sees a struct of them; keep the tables alive."""
+    fields: list[tuple[str, Any]] = [(f"table{n}", _Table) for n in range(len(tables))]
+    fields += [(f"size{n}", ctypes.c_int64) for n in range(len(sizes))]
+    kind = type("_Plan", (ctypes.Structure,), {"_fields_": fields})
+    return kind(*(table.structure for table in tables), *sizes)

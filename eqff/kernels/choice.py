@@ -1,0 +1,66 @@
+"""Whether fused or plain operations run: what the user chose, and what the tensors and the surroundings allow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+from eqff.errors import ConfigError, did_you_mean
+from eqff.kernels.library import library
+
+CHOICES = ("auto", "plain", "fused")
+DTYPES = {torch.float32: "f32", torch.float64: "f64"}
+
+
+def checked(name: str) -> str:
+    """A name from `CHOICES`.
+
+    Raises:
+        ConfigError: It is none, or fused operations are asked for where they can't be compiled.
+    """
+    if name not in CHOICES:
+        raise ConfigError(f"EQFF_KERNELS is '{name}'.{did_you_mean(name, CHOICES)}")
+    if name == "fused" and library() is None:
+        raise ConfigError("EQFF_KERNELS is 'fused', but they could not be compiled here; see the log, or use 'auto'.")
+    return name
+
+
+_FROM_ENVIRONMENT = checked(os.environ.get("EQFF_KERNELS", "auto"))
+_chosen: ContextVar[str] = ContextVar("kernels", default=_FROM_ENVIRONMENT)
+
+
+@contextmanager
+def kernels(name: str) -> Iterator[None]:
+    """Within it, ``auto``, ``plain`` or ``fused`` operations run, whatever ``EQFF_KERNELS`` says."""
+    token = _chosen.set(checked(name))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def eager() -> bool:
+    """Whether operations run one by one on plain tensors: not traced, compiled, exported, transformed or counted."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def own_rules() -> bool:
+    """Whether operations with derivatives of their own may run, on any device."""
+    return _chosen.get() != "plain" and eager()
+
+
+def fused(tensor: Tensor) -> bool:
+    """Whether fused operations work on tensors like this one, and may."""
+    if _chosen.get() == "plain" or tensor.device.type != "cpu" or tensor.dtype not in DTYPES:
+        return False
+    return eager() and library() is not None

@@ -1,0 +1,64 @@
+"""One matrix for each degree: a matrix product a degree, and derivatives that are such products again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqff.kernels.rules import needed
+
+
+def _rows(features: Tensor, degree: int) -> Tensor:
+    """Components of one degree of (components, N, C) as rows, ((2 degree + 1) N, C)."""
+    return features[degree**2 : (degree + 1) ** 2].reshape(-1, features.shape[2])
+
+
+def degree_map(features: Tensor, matrices: Tensor) -> Tensor:
+    """From (components, N, C) and matrices (L + 1, C, C') to (components, N, C')."""
+    return DegreeMap.apply(features.contiguous(), matrices)
+
+
+class DegreeMap(torch.autograd.Function):
+    """See `degree_map`; features are contiguous."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, matrices: Tensor) -> Tensor:
+        """The value; inputs are kept for the derivatives."""
+        ctx.save_for_backward(features, matrices)
+        out = features.new_empty(*features.shape[:2], matrices.shape[2])
+        for degree, matrix in enumerate(matrices.unbind()):
+            torch.mm(_rows(features, degree), matrix, out=_rows(out, degree))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
+        features, matrices = ctx.saved_tensors
+        given = given.contiguous()
+        first, second = needed(ctx)
+        by_features = DegreeMap.apply(given, matrices.transpose(1, 2)) if first else None
+        return by_features, DegreeOuter.apply(features, given) if second else None
+
+
+class DegreeOuter(torch.autograd.Function):
+    """From (components, N, C) and (components, N, C') the sum of outer products in each degree, (L + 1, C, C')."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        """The value; inputs are kept for the derivatives."""
+        ctx.save_for_backward(left, right)
+        degrees = round(left.shape[0] ** 0.5)
+        out = left.new_empty(degrees, left.shape[2], right.shape[2])
+        for degree in range(degrees):
+            torch.mm(_rows(left, degree).t(), _rows(right, degree), out=out[degree])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
+        left, right = ctx.saved_tensors
+        first, second = needed(ctx)
+        by_left = DegreeMap.apply(right, given.transpose(1, 2)) if first else None
+        return by_left, DegreeMap.apply(left, given) if second else None

@@ -1,0 +1,99 @@
+// Short vectors of channels, in the compiler's own vector types: no instruction set is named anywhere.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+using index_t = std::int64_t;
+
+template <class real>
+struct Vector {  // a cache line, the width of the widest registers
+    typedef real type __attribute__((vector_size(64)));
+    static constexpr int width = 64 / sizeof(real);
+};
+
+// Several vectors side by side: what one vector waits for, the others use. (A longer vector_size would go through memory.)
+template <class real, int n>
+struct Wide {
+    using V = typename Vector<real>::type;
+    static constexpr int width = n * Vector<real>::width;
+    V part[n];
+    static Wide zero() {
+        Wide out;
+        for (int k = 0; k < n; ++k) out.part[k] = V{};
+        return out;
+    }
+    void add_product(const Wide& a, const Wide& b) {
+        for (int k = 0; k < n; ++k) part[k] += a.part[k] * b.part[k];
+    }
+    void add_product(real value, const Wide& a, const Wide& b) {
+        for (int k = 0; k < n; ++k) part[k] += (value * a.part[k]) * b.part[k];
+    }
+    friend Wide operator*(const Wide& a, const Wide& b) {
+        Wide out;
+        for (int k = 0; k < n; ++k) out.part[k] = a.part[k] * b.part[k];
+        return out;
+    }
+};
+
+// The first `count` numbers at `from`, zeros after them.
+template <class V, class real>
+static inline void load(V& into, const real* from, index_t count) {
+    constexpr index_t width = sizeof(V) / sizeof(real);
+    if (count >= width) {
+        std::memcpy(&into, from, sizeof(V));
+        return;
+    }
+    into = V{};
+    for (index_t lane = 0; lane < count; ++lane) into[lane] = from[lane];
+}
+
+template <class V, class real>
+static inline void store(real* to, const V& from, index_t count) {
+    constexpr index_t width = sizeof(V) / sizeof(real);
+    if (count >= width) {
+        std::memcpy(to, &from, sizeof(V));
+        return;
+    }
+    for (index_t lane = 0; lane < count; ++lane) to[lane] = from[lane];
+}
+
+template <class real, int n>
+static inline void load(Wide<real, n>& into, const real* from, index_t count) {
+    for (int k = 0; k < n; ++k)
+        if (count > k * Vector<real>::width) load(into.part[k], from + k * Vector<real>::width, count - k * Vector<real>::width);
+        else into.part[k] = typename Vector<real>::type{};
+}
+
+template <class real, int n>
+static inline void store(real* to, const Wide<real, n>& from, index_t count) {
+    for (int k = 0; k < n; ++k)
+        if (count > k * Vector<real>::width) store(to + k * Vector<real>::width, from.part[k], count - k * Vector<real>::width);
+}
+
+template <class real, class V>
+static inline real sum_of_lanes(const V& v) {
+    real lanes[sizeof(V) / sizeof(real)], total = 0;
+    std::memcpy(lanes, &v, sizeof(V));
+    for (unsigned lane = 0; lane < sizeof(V) / sizeof(real); ++lane) total += lanes[lane];
+    return total;
+}
+
+// A sparse table of couplings t_kij, sorted by k: rows start[k] to start[k + 1] hold i, j and the value.
+template <class real>
+struct Table {
+    index_t rows;
+    const std::int32_t *start, *first, *second;
+    const real* value;
+};
+
+// out_k = (out_k +) sum_ij t_kij a_i b_j, lane by lane
+template <bool add, class real, int n>
+static inline void contract(const Table<real>& table, const Wide<real, n>* a, const Wide<real, n>* b, Wide<real, n>* out) {
+    for (index_t k = 0; k < table.rows; ++k) {
+        Wide<real, n> sum = Wide<real, n>::zero();
+        if (add) sum = out[k];
+        for (std::int32_t m = table.start[k]; m < table.start[k + 1]; ++m)
+            sum.add_product(table.value[m], a[table.first[m]], b[table.second[m]]);
+        out[k] = sum;
+    }
+}

@@ -1,0 +1,120 @@
+"""Fused operations against plain ones: values, first and second derivatives, and beyond."""
+
+import pytest
+import torch
+
+from eqff.kernels.bilinear import RowBilinear
+from eqff.kernels.choice import kernels
+from eqff.kernels.library import library
+from eqff.kernels.linear import degree_map
+from eqff.kernels.messages import EdgeOrder, messages, plain_messages
+from eqff.kernels.products import products
+from eqff.nn.many_body import ManyBodyProduct, product_plan
+from eqff.nn.tensor_product import row_couplings
+
+pytestmark = pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
+
+
+def numbers(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def check(function, inputs, third: bool = True) -> None:
+    """First and second derivatives against differences, and third ones against plain operations' derivatives."""
+    assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
+    if third:
+        assert torch.autograd.gradgradcheck(lambda *x: derivative(function, x), inputs, fast_mode=True)
+
+
+def derivative(function, inputs):
+    """A nonlinear function of all first derivatives."""
+    out = function(*inputs)
+    weights = torch.linspace(-1.0, 1.0, out.numel(), dtype=out.dtype).view_as(out)
+    wanted = [value for value in inputs if value.requires_grad]
+    found = torch.autograd.grad((weights * out * out).sum(), wanted, create_graph=True)
+    return tuple(found)
+
+
+@pytest.fixture
+def edges() -> EdgeOrder:
+    """With an atom without neighbours, one that sends more than it receives, and an edge twice."""
+    receiver, sender = torch.tensor([0, 0, 0, 2, 2, 4, 4, 4]), torch.tensor([1, 1, 4, 0, 4, 0, 1, 2])
+    return EdgeOrder.of(receiver, sender, 5)
+
+
+# channels that fill a vector, leave one partly empty, and both
+@pytest.mark.parametrize(("inputs", "outputs", "channels"), [(1, 9, 3), (4, 9, 8), (9, 9, 11), (4, 1, 3), (16, 4, 2)])
+def test_messages(edges, inputs, outputs, channels):
+    torch.manual_seed(0)
+    count = len(edges.sender)
+    given = numbers(count, outputs * inputs), numbers(count, channels), numbers(inputs, 5, channels)
+    torch.testing.assert_close(messages(*given, edges), plain_messages(*given, edges))
+    check(lambda *x: messages(*x, edges), given, third=channels == 3)
+
+
+@pytest.mark.parametrize(("degree_in", "degree_out", "order"), [(2, 2, 3), (2, 0, 3), (1, 1, 2), (3, 1, 2), (0, 0, 3)])
+def test_products(degree_in, degree_out, order):
+    torch.manual_seed(0)
+    plan = product_plan(degree_in, degree_out, order, torch.float64)
+    given = numbers((degree_in + 1) ** 2, 2, order * 3), numbers(2, order * 3)
+    torch.testing.assert_close(products(*given, plan), plan.plain(*given))
+    check(lambda *x: products(*x, plan), given, third=degree_in == 1)
+
+
+def test_products_fill_several_vectors():
+    torch.manual_seed(0)
+    plan = product_plan(2, 1, 3, torch.float64)
+    given = numbers(9, 3, 3 * 21), numbers(3, 3 * 21)
+    torch.testing.assert_close(products(*given, plan), plan.plain(*given))
+    for fused, plain in zip(
+        derivative(lambda *x: products(*x, plan), given), derivative(plan.plain, given), strict=True
+    ):
+        torch.testing.assert_close(fused, plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("degree_in", "degree_out", "order"), [(2, 2, 3), (2, 1, 2), (4, 2, 3), (3, 3, 3)])
+def test_products_by_gaunt_coefficients_equal_those_on_the_grid(degree_in, degree_out, order, dtype):
+    torch.manual_seed(0)
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # in which modules keep their constants
+    try:
+        module = ManyBodyProduct(degree_in, degree_out, 6, order, 2)
+    finally:
+        torch.set_default_dtype(previous)
+    with torch.no_grad():
+        basis, species = torch.randn(7, (degree_in + 1) ** 2, 6, dtype=dtype), torch.arange(7) % 2
+        with kernels("plain"):
+            plain = module(basis, species)
+        with kernels("fused"):
+            fused = module(basis, species)
+    rounding = {torch.float32: 3e-6, torch.float64: 1e-13}[dtype] * float(plain.abs().max())
+    torch.testing.assert_close(fused, plain, rtol=0.0, atol=rounding)
+
+
+def test_row_bilinear():
+    torch.manual_seed(0)
+    couplings = row_couplings(2, 2, 1)
+    paths, harmonics = couplings.dense.shape[1:]
+    given = numbers(19, paths), numbers(19, harmonics)  # more rows than a vector holds
+    function = lambda x, y: RowBilinear.apply(x, y, couplings, (0, 1, 2))  # noqa: E731
+    expected = torch.einsum("kij,ei,ej->ek", couplings.dense, *given)
+    torch.testing.assert_close(function(*given), expected)
+    check(function, given)
+
+
+def test_rows_may_be_part_of_wider_ones():
+    couplings = row_couplings(1, 1, 1)
+    paths, harmonics = couplings.dense.shape[1:]
+    wide, y = torch.randn(5, paths + 3), torch.randn(5, harmonics)
+    part = RowBilinear.apply(wide[:, 3:], y, couplings, (0, 1, 2))
+    torch.testing.assert_close(part, RowBilinear.apply(wide[:, 3:].clone(), y, couplings, (0, 1, 2)))
+
+
+def test_degree_map():
+    torch.manual_seed(0)
+    features, matrices = numbers(9, 4, 3), numbers(3, 3, 2)
+    degrees = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2])
+    torch.testing.assert_close(degree_map(features, matrices), torch.bmm(features, matrices[degrees]))
+    check(degree_map, (features, matrices))
