@@ -131,6 +131,14 @@ class ForceFieldModule(lightning.LightningModule):
             # gradients are those of all ranks: the rank that finds something to name is the one to tell
             raise_together(None if ALL_FINITE in message else message, message)
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Derivatives by what the optimizer moves, and by nothing else: positions, too, are leaves of the loss."""
+        if world_size() > 1:  # not tried where gradients are averaged over ranks on their way
+            super().backward(loss, *args, **kwargs)
+            return
+        groups = self.trainer.optimizers[0].param_groups
+        loss.backward(*args, inputs=[p for group in groups for p in group["params"]], **kwargs)
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Adds a batch to the sums of errors; its loss has the weights of the last stage, comparable all along."""
         prediction = self(batch)
