@@ -56,7 +56,7 @@ def run_jobs(
         ended: Called when one has ended.
     """
     outcome, running, heard = Outcome(), {}, 0
-    with _listening() as stop:
+    with _listening() as stop, _stopping_on_errors(launcher, running):
         exhausted = False
         while True:
             while not exhausted and not stop.count and _has_room(launcher, running):
@@ -94,6 +94,17 @@ def _collect(running: dict[str, tuple[Job, Handle]], outcome: Outcome, ended: Ca
             del running[name]
             outcome.endings[name] = ending
             ended(job, ending)
+
+
+@contextmanager
+def _stopping_on_errors(launcher: Launcher, running: dict[str, tuple[Job, Handle]]) -> Iterator[None]:
+    """Jobs that would go on unseen after an error are told to save and end; those of a queue stay."""
+    try:
+        yield
+    except BaseException:
+        if not launcher.leaves:
+            _stop_all(running)
+        raise
 
 
 @contextmanager

@@ -48,6 +48,11 @@ def command_for(run: Planned) -> list[str]:
     train = [sys.executable, "-m", "eqff.train"]
     if progress(run.folder) is Progress.STOPPED:
         return [*train, f"resume={written(str(run.folder))}"]
-    if (run.folder / "config.yaml").is_file() and os.environ.get("SLURM_PROCID", "0") == "0":
+    if _useless(run.folder) and os.environ.get("SLURM_PROCID", "0") == "0":
         shutil.rmtree(run.folder)
     return [*train, *run.overrides, f"output={written(str(run.folder))}"]
+
+
+def _useless(folder: Path) -> bool:
+    """Whether a folder is that of a run, or empty, as a run's is before it has its config."""
+    return folder.is_dir() and ((folder / "config.yaml").is_file() or not any(folder.iterdir()))

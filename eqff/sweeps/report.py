@@ -36,16 +36,23 @@ def report(result: SweepResult, console: Console, search: Search | None = None) 
         _say(console, f"Page: {result.folder / FOLDER / 'comparison.html'}")
     if search is not None and (best := search.best()):
         _say(console, best)
-    say_what_is_left(result, console)
+    say_what_is_left(result, console, searched=search is not None)
 
 
-def say_what_is_left(result: SweepResult, console: Console) -> None:
-    """Which runs are not finished and why; nothing where all are."""
+def say_what_is_left(result: SweepResult, console: Console, searched: bool = False) -> None:
+    """Which runs are not finished and why; nothing where all are.
+
+    Args:
+        result: Of the sweep.
+        console: Where it goes.
+        searched: Whether runs are trials of a search, which are not repeated once they have failed.
+    """
     if result.unfinished:
         _say(console, f"Not finished: {len(result.unfinished)} of {len(result.runs)} runs.")
         for name, reason in result.unfinished.items():
             _say(console, f"  {name}: {reason}")
-        _say(console, "The same command goes on with them.")
+        stopped = "those that were stopped; failed trials are not repeated" if searched else "them"
+        _say(console, f"The same command goes on with {stopped}.")
 
 
 def compared(runs: Sequence[Planned], sort: str | None = None) -> Comparison | None:

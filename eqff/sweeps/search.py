@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _RECKONED_AFTER = 0.25  # share of the validations before which no trial is ended
 _FIRST = 4  # trials that are not ended, to have something to compare with
+_ASKED = "asked"  # attribute of a study: what the search is over
 
 
 class Search:
@@ -32,7 +33,7 @@ class Search:
         monitor: What is made small, where the settings say nothing.
 
     Raises:
-        ConfigError: Optuna is not installed.
+        ConfigError: Optuna is not installed, or the folder holds a search over something else.
     """
 
     def __init__(self, space: Space, settings: SweepSettings, folder: Path, validations: int, monitor: str):
@@ -49,12 +50,16 @@ class Search:
             direction="minimize",
             load_if_exists=True,
         )
+        self._require_same()
 
     def runs(self) -> Iterator[Planned]:
         """Runs that were stopped, then new ones, each chosen when it is asked for."""
-        optuna = optuna_module()
-        for trial in self.study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-            yield self._planned(trial.number, trial.params)
+        states = optuna_module().trial.TrialState
+        for trial in self.study.get_trials(states=(states.RUNNING,)):
+            if set(trial.params) == set(self.space.keys):
+                yield self._planned(trial.number, trial.params)
+            else:  # the command was killed while it chose them
+                self.study.tell(trial.number, state=states.FAIL)
         while len(self.study.get_trials(deepcopy=False)) < (self.settings.trials or 0):
             trial = self.study.ask()
             values = {key: trial.suggest_categorical(key, list(axis)) for key, axis in self.space.axes.items()}
@@ -105,6 +110,27 @@ class Search:
         return (
             f"Best of {len(done)} finished trials: {_name(best.number)}, {self.metric} {best.value:.6g} with {values}"
         )
+
+    def _require_same(self) -> None:
+        """Keeps what is searched in the study; raises ConfigError where another search is there.
+
+        Another metric may be taken as long as no trial was judged by the one before.
+        """
+        intervals = {key: list(vars(interval).values()) for key, interval in self.space.intervals.items()}
+        varied = {key: list(values) for key, values in self.space.axes.items()} | intervals
+        own = {"fixed": sorted(self.space.fixed), "varied": varied, "metric": self.metric}
+        known = self.study.user_attrs.get(_ASKED, own)
+        states = optuna_module().trial.TrialState
+        judged = self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED))
+        differing = [name for name in own if known[name] != own[name] and (judged or name != "metric")]
+        if differing:
+            name = differing[0]
+            raise ConfigError(
+                f"'{self.folder}' holds another search, in which '{name}' is {known[name]}, not {own[name]}. Give "
+                "another sweep.folder."
+            )
+        if known != own or _ASKED not in self.study.user_attrs:
+            self.study.set_user_attr(_ASKED, own)
 
     def _planned(self, number: int, values: Mapping[str, Any]) -> Planned:
         choice = {key: str(value) for key, value in values.items()}

@@ -51,6 +51,11 @@ class SweepSettings:
             raise ConfigError("sweep.trials and sweep.pruner belong to a search: give sweep.search=tpe too.")
         if self.search != "grid" and self.trials is None:
             raise ConfigError(f"sweep.search={self.search} needs sweep.trials, the number of runs.")
+        if self.search == "tpe" and self.launcher == "slurm" and self.workers is None:
+            raise ConfigError(
+                "sweep.search=tpe chooses runs by those that have ended: give sweep.workers, how many may be in the "
+                "queue at a time, such as sweep.workers=8. All at once would be chosen at random."
+            )
 
 
 def take_settings(argv: Sequence[str]) -> tuple[SweepSettings, list[str]]:

@@ -70,8 +70,9 @@ def _plain(text: str) -> Any:
 
 
 def _distribution(interval: Interval) -> dict[str, Any]:
+    ends = {"min": interval.low, "max": interval.high}
+    if interval.whole and interval.logarithmic:
+        return {"distribution": "q_log_uniform_values", "q": 1, **ends}
     if interval.whole:
-        name = "int_uniform"
-    else:
-        name = "log_uniform_values" if interval.logarithmic else "uniform"
-    return {"distribution": name, "min": interval.low, "max": interval.high}
+        return {"distribution": "int_uniform", **ends}
+    return {"distribution": "log_uniform_values" if interval.logarithmic else "uniform", **ends}

@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +14,7 @@ from eqff.sweeps.driver import run_jobs
 from eqff.sweeps.launchers import make_launcher
 from eqff.sweeps.launchers.jobs import Ending, Job
 from eqff.sweeps.launchers.local import ForeignHandle, LocalLauncher
-from eqff.sweeps.launchers.slurm import CommandOfJob, SlurmLauncher
+from eqff.sweeps.launchers.slurm import _SAVING, CommandOfJob, QueuedHandle, SlurmLauncher
 from eqff.sweeps.settings import SweepSettings
 
 PATIENCE = 120.0  # s; on a busy machine a process takes a while to start
@@ -43,6 +45,23 @@ def test_endings_are_told_apart(tmp_path):
     assert texts["wrong"] == "no such thing"
     assert texts["killed"] == "killed by SIGKILL" and texts["stopped"] == "stopped by SIGINT"
     assert outcome.signal is None and outcome.left == ()
+
+
+@pytest.mark.parametrize(("code", "text"), [(255, "ended with exit code 255"), (-40, "killed by signal 40")])
+def test_codes_that_are_no_signals(code, text, tmp_path):
+    assert str(Ending(code, tmp_path / "log")) == text
+
+
+def test_after_an_error_nothing_goes_on_unseen():
+    launcher = Fake(2)
+
+    def jobs():
+        yield Job("a", ())
+        raise ConfigError("no")
+
+    with pytest.raises(ConfigError):
+        run_jobs(jobs(), launcher)
+    assert launcher.handles["a"].stops == 1
 
 
 def test_cores_are_shared_out_unless_the_user_has_said_how_many(tmp_path, monkeypatch):
@@ -142,6 +161,54 @@ def test_a_job_that_is_moved_runs_the_same_command_again(tmp_path):
     assert command() == 0
     again = command.checkpoint()
     assert again.function.command == command.command and again.function.environment == {"A": "b"}
+
+
+SAVES = """
+import pathlib, signal, sys
+def save(*_):
+    pathlib.Path(sys.argv[1], "saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path(sys.argv[1], "ready").touch()
+while True:
+    signal.pause()
+"""
+
+
+def test_a_job_whose_time_ends_saves_before_it_is_queued_again(tmp_path):
+    """The queue warns all processes of the job; submitit's handler runs while the command is waited for."""
+    command, found = CommandOfJob((sys.executable, "-S", "-c", SAVES, str(tmp_path)), {}), []
+
+    def warn():
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(command._process.pid, signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    def handle(*_):
+        start = time.monotonic()
+        command.checkpoint()
+        found.append(((tmp_path / "saved").exists(), time.monotonic() - start))
+
+    pytest.importorskip("submitit")
+    before = signal.signal(signal.SIGUSR2, handle)
+    try:
+        thread = threading.Thread(target=warn)
+        thread.start()
+        assert command() == 143
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    ((saved, seconds),) = found
+    assert saved and seconds < _SAVING
+
+
+@pytest.mark.parametrize(("codes", "code"), [([0, 0], 0), ([0, 3], 3), ([143, 143], 143)])
+def test_a_job_of_several_tasks_has_one_ending(codes, code, tmp_path):
+    paths = SimpleNamespace(stdout=tmp_path, stderr=tmp_path)
+    tasks = SimpleNamespace(done=lambda: True, exception=lambda: None, results=lambda: codes, paths=paths)
+    assert QueuedHandle(tasks).ending().code == code
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ def test_what_is_left_is_begun_resumed_or_skipped(tmp_path):
     command_for(run)
     assert not run.folder.exists()
 
+    run.folder.mkdir()  # killed before it had its config: a training would take another folder
+    command_for(run)
+    assert not run.folder.exists()
+
     (run.folder / "checkpoints").mkdir(parents=True)
     (run.folder / "checkpoints" / "previous.ckpt").touch()
     (run.folder / "result.json").write_text(json.dumps({"interrupted": True}))

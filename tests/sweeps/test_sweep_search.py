@@ -83,6 +83,40 @@ def test_a_metric_that_runs_do_not_have(tmp_path):
         search.tell(run, failed=False)
 
 
+@pytest.mark.parametrize(
+    ("argv", "settings", "word"),
+    [
+        (["fixed=2", *SPACE], {}, "fixed"),
+        (["fixed=1", SPACE[0], "kind=a,b,c"], {}, "varied"),
+        (["fixed=1", "x=interval(-2,3)", SPACE[1]], {}, "varied"),
+        (["fixed=1", *SPACE], {"metric": "val/forces_mae"}, "metric"),
+    ],
+)
+def test_a_folder_holds_one_search(argv, settings, word, tmp_path):
+    finish(searched(tmp_path), 1)
+    chosen = SweepSettings(search="tpe", trials=20, **settings)
+    with pytest.raises(ConfigError, match=f"holds another search, in which '{word}' is"):
+        Search(read_space(argv), chosen, tmp_path, validations=10, monitor="val/loss")
+    assert len(searched(tmp_path, trials=20).planned()) == 1  # more trials are no other search
+
+
+def test_another_metric_may_be_taken_before_any_trial_was_judged(tmp_path):
+    next(searched(tmp_path, metric="val/forcess_mae").runs())
+    assert searched(tmp_path).study.user_attrs["asked"]["metric"] == "val/loss"
+
+
+def test_a_trial_without_all_its_values_is_not_trained(tmp_path):
+    search = searched(tmp_path)
+    search.study.ask().suggest_float("x", -2.0, 2.0)  # killed before the other
+    run = next(searched(tmp_path).runs())
+    assert run.name == "trial-0001" and len(run.overrides) == 3
+
+
+def test_a_queue_that_takes_all_at_once_leaves_nothing_to_choose_by():
+    with pytest.raises(ConfigError, match="give sweep.workers"):
+        SweepSettings(search="tpe", trials=9, launcher="slurm")
+
+
 def validate(report, value, step=7):
     """A validation, as the trainer calls it; whether it ends the training."""
     trainer = SimpleNamespace(

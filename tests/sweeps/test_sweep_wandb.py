@@ -8,6 +8,9 @@ import yaml
 from eqff.errors import ConfigError
 from eqff.sweep import sweep
 from eqff.sweeps.planning import composed
+from eqff.sweeps.settings import SweepSettings
+from eqff.sweeps.space import read_space
+from eqff.sweeps.wandb_file import wandb_sweep
 from eqff.tracking.workspace import make_workspace
 
 
@@ -35,6 +38,21 @@ def test_agents_get_commands_that_can_be_trained(tmp_path):
     assert config["data"]["path"] == "a b.xyz" and config["tracking"]["mode"] == "online"
     assert config["seed"] in (0, 1) and config["training"]["optimizer"]["lr"] == 1e-3
     assert config["data"]["labels"] in (["energy"], ["energy", "forces"])
+
+
+@pytest.mark.parametrize(
+    ("interval", "kind"),
+    [
+        ("interval(1,9)", "uniform"),
+        ("tag(log,interval(1,9))", "log_uniform_values"),
+        ("int(interval(1,9))", "int_uniform"),
+        ("int(tag(log,interval(1,9)))", "q_log_uniform_values"),
+    ],
+)
+def test_intervals_are_drawn_as_they_are_meant(interval, kind):
+    content = wandb_sweep(read_space([f"seed={interval}"]), SweepSettings(search="random", trials=2), "val/loss", 9)
+    found = content["parameters"]["seed"]
+    assert (found["distribution"], found["min"], found["max"]) == (kind, 1, 9)
 
 
 def test_a_wrong_value_is_told_before_the_file_is_written(tmp_path):

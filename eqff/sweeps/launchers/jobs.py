@@ -10,6 +10,7 @@ from typing import Protocol
 
 _MESSAGE = "eqff: "
 _TAIL = 8192  # bytes
+_SIGNALS = frozenset(map(int, Signals))
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,14 @@ class Ending:
         if self.code is None:
             return self.reason or "ended, it is not known how"
         if self.code < 0:
-            return f"killed by {Signals(-self.code).name}"
-        if self.code > 128:
-            return f"stopped by {Signals(self.code - 128).name}"
+            return f"killed by {_signal(-self.code)}"
+        if self.code - 128 in _SIGNALS:  # others are the program's own
+            return f"stopped by {_signal(self.code - 128)}"
         return self.reason or message_in(self.log) or f"ended with exit code {self.code}"
+
+
+def _signal(number: int) -> str:
+    return Signals(number).name if number in _SIGNALS else f"signal {number}"
 
 
 def message_in(log: Path) -> str:

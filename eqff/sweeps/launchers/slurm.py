@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from eqff.sweeps.launchers.jobs import Ending, Job
 
 _GENERIC = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "stderr_to_stdout")
 _CLUSTERS = ("slurm", "local")
-_SAVING = 120.0  # s that a training has to end its step and write its state
+_SAVING = 60.0  # s that a training has to end its step and write its state; sbatch warns 90 s before it kills
 
 
 class SlurmLauncher:
@@ -88,22 +89,44 @@ class CommandOfJob:
 
     def __call__(self) -> int:
         """Runs it; its exit code."""
-        self._process = subprocess.Popen(self.command, env={**os.environ, **self.environment})
+        environment = {**os.environ, **self.environment}
+        self._process = subprocess.Popen(self.command, env=environment, preexec_fn=_ignore_warnings)
         return self._process.wait()
 
     def checkpoint(self) -> Any:
         """What submitit calls then: the state is saved before the job ends."""
         from submitit.helpers import DelayedSubmission
 
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(_SAVING)
+        if self._process is not None and self._process.returncode is None:
+            _end(self._process.pid)
         return DelayedSubmission(CommandOfJob(self.command, self.environment))
 
     __submitit_checkpoint__ = checkpoint  # its name in submitit after 1.5
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_process": None}
+
+
+def _ignore_warnings() -> None:
+    """Of a queue, which go to all processes of a job and end those that don't know them."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _end(pid: int) -> None:
+    """Asks a child to save and end, and waits for that.
+
+    Called by a signal's handler while ``Popen.wait`` waits for the same child and holds its lock, so that no method of
+    ``Popen`` would see the end. The child is left for that wait to collect.
+    """
+    deadline = time.monotonic() + _SAVING
+    try:
+        os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            time.sleep(0.05)
+    except (ProcessLookupError, ChildProcessError):  # has ended and was collected
+        return
 
 
 class QueuedHandle:
@@ -123,7 +146,8 @@ class QueuedHandle:
             return None
         error = self.job.exception()
         if error is None:
-            return Ending(int(self.job.result()), self.job.paths.stdout)
+            codes = [int(code) for code in self.job.results()]  # of each task
+            return Ending(next((code for code in codes if code), 0), self.job.paths.stdout)
         return Ending(None, self.job.paths.stderr, f"job {self.job.job_id} {self.job.state}: {_last_line(error)}")
 
     def stop(self) -> None:
