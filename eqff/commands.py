@@ -32,12 +32,14 @@ class ModelSettings:
         device: "auto", "cpu", "cuda", "cuda:1"...
         dtype: Of weights and features; None for that of the file.
         packages: Your own packages whose parts the file may use.
+        trust_code: Whether a model compiled ahead of time, which is machine code, may run.
     """
 
     model: str | Sequence[str]
     device: str = "auto"
     dtype: Literal["float32", "float64"] | None = None
     packages: Sequence[str] = field(default_factory=tuple)
+    trust_code: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def load_for_command(values: Mapping[str, Any]) -> Potential:
         dtype=getattr(torch, chosen.dtype) if chosen.dtype else None,
         device=choose_device(chosen.device),
         packages=tuple(chosen.packages),
+        trust_code=chosen.trust_code,
     )
 
 

@@ -121,18 +121,7 @@ class Potential(nn.Module):
         """Total energies (B,) in eV, float64, and all fields, among them ``energy_TERM`` (B,) of each term."""
         if self._differentiates and not graph.positions.requires_grad:
             return self._energy_under_gradients(graph)
-        fields = self._features(graph)
-        fields = self._read(graph, fields, after_terms=False)
-        total = torch.zeros(graph.num_structures, dtype=torch.float64, device=graph.positions.device)
-        for name, term in self.terms.items():
-            written = dict(term(graph, fields))
-            energy = written.pop("energy").to(torch.float64)
-            if term.level == "atom":
-                written[f"atom_energy_{name}"] = energy
-                energy = segment_sum(energy, graph.batch, graph.num_structures)
-            fields = fields | written | {f"energy_{name}": energy}
-            total = total + energy
-        return total, self._read(graph, fields, after_terms=True)
+        return total_energy(graph, self._features(graph), self.heads, self.terms)
 
     def forward(
         self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
@@ -209,12 +198,6 @@ class Potential(nn.Module):
             total, fields = self.energy(graph.deformed(graph.positions.detach().requires_grad_()))
         return (total, fields) if wanted else (total.detach(), {name: value.detach() for name, value in fields.items()})
 
-    def _read(self, graph: AtomicGraph, fields: dict[str, Tensor], *, after_terms: bool) -> dict[str, Tensor]:
-        for head in self.heads.values():
-            if head.after_terms == after_terms:
-                fields = fields | head(graph, fields)
-        return fields
-
     def _features(self, graph: AtomicGraph) -> dict[str, Tensor]:
         if self.backbone is None:
             return {}
@@ -233,6 +216,39 @@ class Potential(nn.Module):
         last = {name: values[-1] for name, values in passes.items()}
         every = {f"pass_{name}": torch.stack(values, dim=1) for name, values in passes.items()}
         return last | every | {"features": features, "pass_scalars": torch.stack(scalars, dim=1)}
+
+
+def total_energy(
+    graph: AtomicGraph, fields: Mapping[str, Tensor], heads: Mapping[str, Head], terms: Mapping[str, Term]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The sum of terms, (B,) in eV, float64, and all fields: those given, of heads, of terms, ``energy_TERM`` (B,).
+
+    Args:
+        graph: The batch.
+        fields: What parts before have written.
+        heads: By name, in the order in which they run: before the terms, or after them.
+        terms: By name.
+    """
+    fields = _read(graph, dict(fields), heads, after_terms=False)
+    total = torch.zeros(graph.num_structures, dtype=torch.float64, device=graph.positions.device)
+    for name, term in terms.items():
+        written = dict(term(graph, fields))
+        energy = written.pop("energy").to(torch.float64)
+        if term.level == "atom":
+            written[f"atom_energy_{name}"] = energy
+            energy = segment_sum(energy, graph.batch, graph.num_structures)
+        fields = fields | written | {f"energy_{name}": energy}
+        total = total + energy
+    return total, _read(graph, fields, heads, after_terms=True)
+
+
+def _read(
+    graph: AtomicGraph, fields: dict[str, Tensor], heads: Mapping[str, Head], *, after_terms: bool
+) -> dict[str, Tensor]:
+    for head in heads.values():
+        if head.after_terms == after_terms:
+            fields = fields | head(graph, fields)
+    return fields
 
 
 def check_fields(parts: Mapping[str, Part]) -> None:

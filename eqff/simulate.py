@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eqff.potential import Potential
     from eqff.simulation import SimulationResult
 
-_OF_THE_COMMAND = ("model", "output", "device", "dtype", "packages", "resume")
+_OF_THE_COMMAND = ("model", "output", "device", "dtype", "packages", "trust_code", "resume")
 _ORIGIN = ("model", "device", "dtype", "packages")
 
 
@@ -28,7 +28,7 @@ def simulate(cfg: DictConfig, overrides: Sequence[str] = ()) -> SimulationResult
         EqffError: Config, model or structure can't be used as they are.
     """
     if cfg.get("resume") is not None:
-        return _resume(str(cfg["resume"]), _changes(cfg, overrides))
+        return _resume(str(cfg["resume"]), _changes(cfg, overrides), bool(cfg.get("trust_code")))
     from eqff.commands import load_for_command, plain_settings
     from eqff.config import settings
     from eqff.outputs import require_writable
@@ -76,7 +76,7 @@ def _run(
         return run_simulation(potential, atoms, chosen, folder, progress=progress, report=_reporter(), origin=origin)
 
 
-def _resume(folder: str, changes: Mapping[str, Any]) -> SimulationResult:
+def _resume(folder: str, changes: Mapping[str, Any], trust_code: bool) -> SimulationResult:
     from eqff.commands import load_for_command, progress_bar
     from eqff.errors import ModelError
     from eqff.simulation import resume_simulation
@@ -88,7 +88,8 @@ def _resume(folder: str, changes: Mapping[str, Any]) -> SimulationResult:
             f"'{folder}' was run by another program than this command, so it is not known with which model. Go on from "
             "Python: eqff.simulation.resume_simulation(model, folder)."
         )
-    potential = load_for_command(stored["origin"])
+    # trust is never taken from a folder, only from whoever runs this
+    potential = load_for_command({**stored["origin"], "trust_code": trust_code})
     total = int(changes.get("steps", stored["settings"]["steps"]))
     with progress_bar("steps", total) as progress:
         return resume_simulation(potential, folder, changes, progress=progress, report=_reporter())
@@ -99,7 +100,7 @@ def _changes(cfg: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
     from eqff.simulation.simulation import check_changes
 
     names = [text.split("=")[0].lstrip("+~") for text in overrides]
-    names = [name for name in names if name != "resume" and not name.startswith("hydra")]
+    names = [name for name in names if name not in ("resume", "trust_code") and not name.startswith("hydra")]
     check_changes(names)
     return {name: cfg[name] for name in names}
 

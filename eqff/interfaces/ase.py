@@ -115,7 +115,7 @@ class EqffCalculator(Calculator):
         self.with_stress = with_stress
         self.neighbours = SkinLists(self.potential.neighbour_lists, skin)
         self._pairs: dict[str, Pairs] = {}
-        self._settled: tuple[Any, AtomicData] | None = None
+        self._settled: tuple[Any, dict[str, Tensor]] | None = None
         self._computed: tuple[Any, ...] | None = None
         self._warned: set[tuple[int, int]] = set()
 
@@ -198,25 +198,30 @@ class EqffCalculator(Calculator):
 
     def _graph(self, atoms: Atoms) -> AtomicGraph:
         """The graph of one structure; what only elements, periodicity and state decide is kept between steps."""
-        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms))
+        device = self._device
+        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms), device)
         if self._settled is None or self._settled[0] != key:
-            self._settled = key, self.structure(atoms)
+            self._settled = key, self._lasting(self.structure(atoms), device)
         _require_geometry(atoms)
         positions, pbc = atoms.positions, atoms.pbc
         cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
         self._pairs = self.neighbours(positions, cell, pbc)
-        kept = self._settled[1]
-        tensors = {name: kept[name] for name in ("numbers", "pbc", *STATE, *table.optional_inputs())} | {
-            "positions": torch.tensor(positions),
-            "cell": torch.tensor(cell)[None],
-            "batch": torch.zeros(len(atoms), dtype=torch.int64),
+        tensors = {
+            **self._settled[1],
+            # in the precision of the model before they travel; a copy, as atoms go on moving
+            "positions": torch.tensor(positions, dtype=self.potential.dtype, device=device),
+            "cell": torch.tensor(cell[None], dtype=self.potential.dtype, device=device),
         }
         for name, pairs in self._pairs.items():
             suffix = "" if name == LOCAL else f"_{name}"
-            tensors[f"edge_index{suffix}"] = torch.from_numpy(np.stack((pairs.sender, pairs.receiver)))
-            tensors[f"edge_shift{suffix}"] = torch.from_numpy(pairs.shift.astype(np.float32))
-        on_device = {name: value.to(self._device) for name, value in tensors.items()}
-        return graph_from_tensors(on_device, self.potential.dtype)
+            tensors[f"edge_index{suffix}"] = torch.from_numpy(np.stack((pairs.sender, pairs.receiver))).to(device)
+            tensors[f"edge_shift{suffix}"] = torch.from_numpy(pairs.shift.astype(np.float32)).to(device)
+        return graph_from_tensors(tensors, self.potential.dtype)
+
+    def _lasting(self, data: AtomicData, device: torch.device) -> dict[str, Tensor]:
+        """What stays while elements, periodicity and state do, on the model's device."""
+        kept = {name: data[name].to(device) for name in ("numbers", "pbc", *STATE, *table.optional_inputs())}
+        return kept | {"batch": torch.zeros(data["numbers"].shape[0], dtype=torch.int64, device=device)}
 
     def _results(self, prediction: dict[str, Tensor]) -> dict[str, Any]:
         energy = float(prediction["energy"])

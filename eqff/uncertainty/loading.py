@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 _MODEL = "model.safetensors"
 
 
-def load(model: str | Path | Sequence[str | Path], **settings: Any) -> Potential | Composite:
+def load(
+    model: str | Path | Sequence[str | Path], *, trust_code: bool = False, **settings: Any
+) -> Potential | Composite:
     """The model of a run folder or model file, or the ensemble of several.
 
     Args:
         model: One path or name, or a list of them; a pattern such as ``runs/a/seed*`` stands for all models that it
             matches. ``uncertainty.safetensors`` in a run folder is the model there with its last-layer estimate, and
-            ``ensemble.json``, or a folder that holds it and no model, a calibrated ensemble.
+            ``ensemble.json``, or a folder that holds it and no model, a calibrated ensemble. A ``.pt2`` file is a model
+            that was compiled ahead of time, see `eqff.export`.
+        trust_code: Needed for ``.pt2`` files: they hold machine code, which runs once loaded. Nothing else does.
         settings: Of `eqff.registry.loading.load`: ``dtype``, ``device``, ``packages``.
 
     Raises:
@@ -33,6 +37,10 @@ def load(model: str | Path | Sequence[str | Path], **settings: Any) -> Potential
         from eqff.uncertainty.ensemble import Ensemble
 
         return Ensemble.load(found, **settings)
+    if Path(found).suffix == ".pt2":
+        from eqff.export.loading import load_exported
+
+        return load_exported(found, trust_code=trust_code, **settings)
     return _loader(Path(found).name)(found, **settings)
 
 

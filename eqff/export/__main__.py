@@ -1,0 +1,5 @@
+"""``python -m eqff.export``."""
+
+from eqff.export.command import main
+
+main()

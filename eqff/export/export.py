@@ -1,0 +1,111 @@
+"""From a model file to an exported model that is known to agree with it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from eqff.build import build_corrections
+from eqff.checkpoints.model_file import find_model_file, load_model
+from eqff.corrections import names_of_corrections
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ConfigError, ModelError
+from eqff.export.compiling import compile_functions, sample
+from eqff.export.exported import ExportedPotential
+from eqff.export.loading import exported_from
+from eqff.export.package import SUFFIX, About, processor, write_package
+from eqff.export.program import signature
+from eqff.export.split import split
+from eqff.kernels.choice import kernels
+from eqff.parts import Term
+from eqff.potential import Potential
+from eqff.registry.locate import locate
+
+AGREEMENT = {torch.float32: 1e-4, torch.float64: 1e-10}
+"""Largest difference of the compiled model to the plain one, relative to a field's largest value: summation order."""
+
+
+def export_model(
+    model: str | Path,
+    output: str | Path,
+    *,
+    dtype: str | None = None,
+    packages: tuple[str, ...] = (),
+) -> ExportedPotential:
+    """Compiles a model for inference on this machine's CPU and writes it as one file.
+
+    Needs a C++ compiler. The result is compared with the model on a structure of another size before it is written for
+    good.
+
+    Args:
+        model: Model file, run folder, or name of a pretrained model.
+        output: The ``.pt2`` file.
+        dtype: "float32" or "float64"; None for that of the model.
+        packages: Names of your own packages whose parts the model file may use.
+
+    Raises:
+        ConfigError: ``output`` does not end in .pt2.
+        ModelError: The model can't be loaded or compiled, or the compiled one computes something else.
+    """
+    output = Path(output).expanduser()
+    if output.suffix != SUFFIX:
+        raise ConfigError(f"output is '{output}', but exported models are files that end in {SUFFIX}.")
+    file = find_model_file(locate(model).path)
+    potential = load_model(file, dtype=dtype, packages=packages)
+    parts = split(potential, _corrections(potential))
+    start = time.perf_counter()
+    with kernels("plain"):
+        graph = sample(parts.compiled)
+        names = signature(parts.compiled, parts.handed, graph)
+        files = compile_functions(parts.compiled, names, graph)
+    about = About(
+        dtype=str(potential.dtype).removeprefix("torch."),
+        lists=names.lists,
+        handed=names.handed,
+        fields=names.fields,
+        beside=parts.places,
+        torch=torch.__version__,
+        processor=processor(),
+        model_digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+        seconds=round(time.perf_counter() - start, 1),
+    )
+    write_package(output, files, about, file.read_bytes())
+    exported = exported_from(output, potential, about)
+    try:
+        _require_agreement(exported, potential)
+    except ModelError:
+        output.unlink()
+        raise
+    return exported
+
+
+def _corrections(potential: Potential) -> dict[str, Term]:
+    metadata = potential.metadata
+    if metadata is None or not names_of_corrections(metadata.model_config):
+        return {}
+    return dict(build_corrections(metadata.model_config, metadata.model_context(), potential))
+
+
+def _require_agreement(exported: ExportedPotential, potential: Potential) -> None:
+    graph = sample(potential, atoms=17, seed=1)
+    compiled = exported(graph, stress=True)
+    plain = potential(graph, stress=True, create_graph=False)
+    for name, value in compiled.items():
+        _compare(name, value, plain, graph)
+
+
+def _compare(name: str, value: Tensor, plain: Mapping[str, Tensor], graph: AtomicGraph) -> None:
+    expected = plain[name]
+    if not expected.is_floating_point() or not expected.numel():
+        return
+    size, difference = float(expected.abs().max()), float((value - expected).abs().max())
+    if not difference <= AGREEMENT[graph.positions.dtype] * max(size, 1e-3):
+        raise ModelError(
+            f"The compiled model gives other {name} than the plain one: they differ by {difference:.3g}, with values "
+            f"up to {size:.3g}. torch {torch.__version__} compiles this model wrongly; use the model file."
+        )

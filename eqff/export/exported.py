@@ -1,0 +1,139 @@
+"""An exported model in memory: it is used as any other potential, and runs machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from eqff.build import build_corrections
+from eqff.corrections import corrected, names_of_corrections
+from eqff.data.graph import AtomicGraph
+from eqff.errors import ModelError
+from eqff.export.program import Signature, named, no_cotangents, pack
+from eqff.export.split import Split, split
+from eqff.parts import Term
+from eqff.potential import Potential
+
+Compiled = Callable[[list[Tensor]], Sequence[Tensor]]
+"""Machine code: tensors in, tensors out."""
+
+
+class ExportedPotential(Potential):
+    """A model of which backbone, derivatives and all that compiles are machine code; for one structure at a time.
+
+    Parts that do not compile (long-range sums) run beside. Their derivatives by what the compiled parts hand them go
+    back through the compiled derivative. What it can't take (batches, structures without any neighbour) the plain
+    parts compute, with the same results.
+
+    Args:
+        potential: The model that was exported.
+        names: Of what goes into the code and comes out.
+        derivatives: Forces and virial, see `eqff.export.program.DerivativeFunction`.
+        energy: Energy and fields; None where nothing runs beside.
+        beside: Terms that are added to the model and not compiled.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        names: Signature,
+        derivatives: Compiled,
+        energy: Compiled | None,
+        beside: Mapping[str, Term] | None = None,
+    ):
+        terms = {**potential.terms, **(beside or {})}
+        super().__init__(potential.backbone, terms, potential.heads, potential.exchanges, elements=potential.elements)
+        self.metadata = potential.metadata
+        self.names, self.derivatives, self.compiled_energy = names, derivatives, energy
+        self.exported_dtype = potential.dtype
+        self._split = [split(potential, beside)]  # in a list: its parts are registered already
+        self.eval()
+
+    def forward(
+        self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
+    ) -> dict[str, Tensor]:
+        """As `Potential.forward`, without features.
+
+        Raises:
+            ModelError: An element that the model does not cover, or a field that nothing reads; forces that have to be
+                differentiated again; another precision or device than it was exported for.
+        """
+        self.require_elements(graph.numbers)
+        self.field_guard.check(graph)
+        if self.training if create_graph is None else create_graph:
+            raise ModelError("An exported model can't be trained: its forces have no derivatives. Take the model file.")
+        if graph.positions.dtype != self.exported_dtype or graph.positions.device.type != "cpu":
+            raise ModelError(
+                f"The model was exported for {self.exported_dtype} on the CPU, not for {graph.positions.dtype} on "
+                f"{graph.positions.device.type}. Export it with dtype=..., or take the model file."
+            )
+        if graph.num_structures != 1 or any(graph.edges[name].sender.shape[0] == 0 for name in self.names.lists):
+            return super().forward(graph, forces=forces, stress=stress, create_graph=False)
+        prediction = self._whole(graph) if self._parts.whole else self._beside(graph)
+        return _with_stress(prediction, graph) if stress else prediction
+
+    def added(self, terms: Mapping[str, Term]) -> ExportedPotential:
+        """The same with more terms, which are not compiled.
+
+        Raises:
+            ModelError: They read fields that the compiled parts were not asked to hand on.
+        """
+        lacking = sorted(set(split(self, terms).handed) - set(self.names.handed))
+        if lacking:
+            raise ModelError(
+                f"{', '.join(terms)} read {', '.join(lacking)}, which the exported model does not hand on. Export it "
+                "again from a model file that names these corrections."
+            )
+        return ExportedPotential(self, self.names, self.derivatives, self.compiled_energy, terms)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Heads and terms that run beside the compiled code, by their place in the config."""
+        return self._parts.places
+
+    @property
+    def _parts(self) -> Split:
+        return self._split[0]
+
+    def _whole(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        forces, virial, *values = self.derivatives(pack(graph, self.names.lists))
+        return named(values, self.names) | {"forces": forces, "virial": virial}
+
+    def _beside(self, graph: AtomicGraph) -> dict[str, Tensor]:
+        tensors = pack(graph, self.names.lists)
+        fields = named(self.compiled_energy(list(tensors)), self.names)
+        handed = {name: fields[name].detach().requires_grad_() for name in self.names.handed}
+        cotangents = no_cotangents(fields, self.names)
+        positions = graph.positions.detach().requires_grad_()
+        strain = torch.zeros_like(graph.cell).requires_grad_()
+        inputs = [positions, strain, *handed.values()]
+        with torch.enable_grad():
+            energy, more = self._parts.rest(graph.deformed(positions, strain), handed)
+            gradients = [None] * len(inputs)
+            if energy.requires_grad:
+                gradients = torch.autograd.grad(energy.sum(), inputs, allow_unused=True)
+        cotangents = [zero if g is None else g for g, zero in zip(gradients[2:], cotangents, strict=True)]
+        forces, virial = self.derivatives([*tensors, *cotangents])
+        by_positions, by_strain = (
+            torch.zeros_like(v) if g is None else g for g, v in zip(gradients[:2], inputs[:2], strict=True)
+        )
+        detached = {name: value.detach() for name, value in more.items()}
+        total = {"energy": fields["energy"] + energy.detach()}
+        return fields | detached | total | {"forces": forces - by_positions, "virial": virial - by_strain}
+
+
+@corrected.register
+def _(potential: ExportedPotential) -> Potential:
+    metadata = potential.metadata
+    if metadata is None or not names_of_corrections(metadata.model_config):
+        return potential
+    return potential.added(build_corrections(metadata.model_config, metadata.model_context(), potential))
+
+
+def _with_stress(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Tensor]:
+    """Stress from the virial; a structure without a volume has that of an infinitely large cell."""
+    volume = graph.volume[:, None, None]
+    stress = torch.where(volume > 0, -prediction["virial"] / volume.clamp(min=1e-12), 0.0)
+    return prediction | {"stress": stress}

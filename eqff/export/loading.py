@@ -1,0 +1,80 @@
+"""Loading exported models, which runs machine code and so asks for trust."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from eqff.checkpoints.model_file import load_model
+from eqff.errors import ModelError
+from eqff.export.exported import Compiled, ExportedPotential
+from eqff.export.package import About, read_package
+from eqff.export.program import Signature
+
+_log = logging.getLogger(__name__)
+
+
+def load_exported(
+    path: str | Path,
+    *,
+    trust_code: bool = False,
+    dtype: object = None,
+    device: object = "cpu",
+    packages: tuple[str, ...] = (),
+) -> ExportedPotential:
+    """An exported model, ready for calculators.
+
+    Args:
+        path: The ``.pt2`` file.
+        trust_code: That whoever made the file is trusted: it holds machine code, which runs with your rights as soon as
+            it is loaded. Model files (``.safetensors``) run nothing.
+        dtype: That of the file or None; compiled code has no other.
+        device: "cpu".
+        packages: Names of your own packages whose parts the model file in it may use.
+
+    Raises:
+        ModelError: The code is not trusted; another precision or device is asked for.
+        ModelFileError: There is no such file, it is damaged, or was compiled for another torch or processor.
+    """
+    path = Path(path).expanduser()
+    about, model = read_package(path)
+    if not trust_code:
+        raise ModelError(
+            f"{path} holds machine code, which can do whatever you can as soon as it is loaded; model files "
+            "(.safetensors) run nothing. If you made it or trust who did, say so: trust_code=True in Python, "
+            "trust_code=true in commands."
+        )
+    wanted = str(dtype).removeprefix("torch.") if dtype is not None else about.dtype
+    if wanted != about.dtype or str(device) != "cpu":
+        raise ModelError(f"{path} was compiled for {about.dtype} on the CPU. Export the model again for others.")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        file.write_bytes(model)
+        potential = load_model(file, dtype=about.dtype, packages=packages)
+    if about.beside:
+        _log.info("%s: %s run beside the compiled code.", path.name, ", ".join(about.beside))
+    return exported_from(path, potential, about)
+
+
+def exported_from(path: Path, potential: Any, about: About) -> ExportedPotential:
+    """The potential with the code of a package; runs code."""
+    names = Signature(about.lists, about.handed, about.fields)
+    energy = _code(path, "energy") if about.handed else None
+    return ExportedPotential(potential, names, _code(path, "derivatives"), energy)
+
+
+def _code(path: Path, name: str) -> Compiled:
+    from torch._inductor.package import load_package
+
+    # the loader itself: what PyTorch wraps around it parses a description of the arguments at every call
+    loader = load_package(str(path), name).loader
+
+    def run(tensors: list[Tensor]) -> Sequence[Tensor]:
+        return loader.boxed_run(tensors)
+
+    return run

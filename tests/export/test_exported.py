@@ -1,0 +1,203 @@
+"""Exported models: their functions equal the model, with what runs beside; files refuse what they should."""
+
+import base64
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import eqff
+from eqff.build import ModelContext, build_potential
+from eqff.checkpoints import save_model
+from eqff.config import config_directory
+from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
+from eqff.export.compiling import sample
+from eqff.export.export import export_model
+from eqff.export.exported import ExportedPotential
+from eqff.export.package import FORMAT, About, processor, read_package
+from eqff.export.program import DerivativeFunction, EnergyFunction, signature
+from eqff.export.split import split
+
+SMALL = ("model.backbone.channels=4", "model.backbone.radial_hidden=4", "model.terms.local.hidden=4")
+CONTEXT = ModelContext((1, 6, 8), {1: -13.6, 6: -1030.0, 8: -2042.0}, mean_neighbours=10.0)
+
+
+def configured(*overrides):
+    with initialize_config_dir(str(config_directory()), version_base="1.3"):
+        cfg = compose("train", overrides=["data.path=none", *overrides])
+    return OmegaConf.to_container(cfg, resolve=False)["model"]
+
+
+def built(*overrides, dtype=torch.float64):
+    torch.manual_seed(0)
+    return build_potential(configured(*overrides), CONTEXT, dtype).eval()
+
+
+def not_compiled(potential, beside=None):
+    """An exported model whose code is the Python that would be compiled."""
+    parts = split(potential, beside)
+    names = signature(parts.compiled, parts.handed, sample(parts.compiled))
+    derivatives, energy = DerivativeFunction(parts.compiled, names), EnergyFunction(parts.compiled, names)
+    code = (lambda tensors: derivatives(*tensors)), (lambda tensors: energy(*tensors)) if names.handed else None
+    return ExportedPotential(potential, names, *code, beside)
+
+
+def water(pbc=True):
+    generator = np.random.default_rng(1)
+    grid = np.stack(np.meshgrid(*[np.arange(2)] * 3, indexing="ij"), -1).reshape(-1, 3) * 3.1
+    atoms = Atoms(cell=[6.2, 6.2, 6.3], pbc=pbc)
+    for place in grid:
+        one = molecule("H2O")
+        one.rotate(generator.uniform(0, 360), generator.normal(size=3))
+        one.translate(place)
+        atoms += one
+    return atoms
+
+
+STRUCTURES = {
+    "molecule": (molecule("CH3CH2OH"), 0, 1),
+    "cation": (molecule("CH3CHO"), 1, 2),
+    "anion": (molecule("CH3CH2OH"), -1, 2),
+    "pair": (Atoms("OO", [[0, 0, 0], [0, 0, 1.3]]), 0, 3),
+    "far apart": (Atoms("OO", [[0, 0, 0], [0, 0, 30.0]]), 0, 3),
+    "atom": (Atoms("O"), 0, 3),
+    "periodic": (water(), 0, 1),
+    "slab": (water((True, True, False)), 0, 1),
+}
+
+
+def results(potential, name, **settings):
+    atoms, charge, multiplicity = STRUCTURES[name]
+    stress = {"with_stress": True}
+    atoms = atoms.copy()
+    atoms.calc = potential.calculator(total_charge=charge, multiplicity=multiplicity, **stress, **settings)
+    atoms.get_potential_energy()
+    return atoms.calc.results
+
+
+def require_equal(found, expected, tolerance):
+    assert set(found) == set(expected)
+    for term, energy in expected["energies_per_term"].items():
+        assert found["energies_per_term"][term] == pytest.approx(energy, rel=tolerance, abs=tolerance)
+    for name, value in expected.items():
+        if name != "energies_per_term":
+            size = max(1.0, np.abs(value).max())
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance * size, err_msg=name)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("model", ["short_range", "flagship"])
+def test_functions_equal_the_model(model, name):
+    potential = built(f"model={model}", *SMALL, "model.backbone.charge_and_spin=true")
+    require_equal(results(not_compiled(potential), name), results(potential, name), 1e-11)
+
+
+def test_long_range_runs_beside_and_the_rest_is_compiled():
+    potential = built("model=flagship", *SMALL)
+    parts = split(potential)
+    assert parts.places == ("terms.coulomb",)
+    assert parts.handed == ("charges",)
+    assert set(parts.compiled.terms) == {"local", "zbl"}
+    assert split(built("model=short_range", *SMALL)).whole
+
+
+def test_added_terms_run_beside():
+    potential = built("model=short_range", *SMALL)
+    term = built("model=flagship", *SMALL).terms["zbl"]
+    doubled = not_compiled(potential).added({"again": term})
+    assert doubled.beside == ("terms.again",)
+
+
+def test_refusals_of_the_model_hold():
+    exported = not_compiled(built("model=short_range", *SMALL))
+    with pytest.raises(ModelError, match="does not know"):
+        exported.calculator(total_charge=0, multiplicity=1).get_potential_energy(molecule("NH3"))
+    with pytest.raises(DataError, match="total charge is nowhere given"):
+        exported.calculator().get_potential_energy(molecule("H2O"))
+    with pytest.raises(ModelError, match="reads the external field"):
+        calculator = exported.calculator(total_charge=0, multiplicity=1, electric_field=(0, 0, 0.1))
+        calculator.get_potential_energy(molecule("H2O"))
+
+
+def test_no_training_and_no_other_precision():
+    exported = not_compiled(built("model=short_range", *SMALL))
+    graph = sample(exported)
+    with pytest.raises(ModelError, match="can't be trained"):
+        exported(graph, create_graph=True)
+    with pytest.raises(ModelError, match="was exported for"):
+        exported(replace(graph, positions=graph.positions.float()))
+
+
+def test_output_has_a_suffix(tmp_path):
+    with pytest.raises(ConfigError, match=".pt2"):
+        export_model("model.safetensors", tmp_path / "model.safetensors")
+
+
+def fake(path, **changes):
+    """A file like an exported model's, with code that is none."""
+    model = b"weights"
+    about = About(
+        dtype="float32",
+        lists=("local",),
+        handed=(),
+        fields=("energy_local",),
+        beside=(),
+        torch=torch.__version__,
+        processor=processor(),
+        model_digest=hashlib.sha256(model).hexdigest(),
+        seconds=1.0,
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("m/data/code.so", b"no code")
+        archive.writestr("m/extra/eqff.json", json.dumps(asdict(about) | changes))
+        archive.writestr("m/extra/model.safetensors.base64", base64.b64encode(model))
+    return path
+
+
+def test_code_runs_only_if_trusted(tmp_path):
+    path = fake(tmp_path / "model.pt2")
+    with pytest.raises(ModelError, match="machine code.*trust_code=True"):
+        eqff.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"torch": "1.0"}, "compiled by torch 1.0"),
+        ({"processor": [*processor(), "avx9000"]}, "processor with avx9000"),
+        ({"model_digest": "0"}, "damaged"),
+        ({"format": FORMAT + 1}, "format"),
+        ({"unknown": 1}, "damaged"),
+    ],
+)
+def test_files_for_other_machines_and_damaged_ones(tmp_path, changes, message):
+    with pytest.raises(ModelFileError, match=message):
+        read_package(fake(tmp_path / "model.pt2", **changes))
+
+
+def test_no_exported_model(tmp_path):
+    (tmp_path / "model.pt2").write_text("no archive")
+    with pytest.raises(ModelFileError, match="exported"):
+        read_package(tmp_path / "model.pt2")
+    with pytest.raises(ModelFileError, match="no exported model"):
+        read_package(tmp_path / "none.pt2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["short_range", "flagship"])
+def test_compiled_code_equals_the_model(tmp_path, model):
+    overrides = (f"model={model}", *SMALL, "model.backbone.charge_and_spin=true")
+    file = tmp_path / "model.safetensors"
+    save_model(file, built(*overrides, dtype=torch.float32), model_config=configured(*overrides), context=CONTEXT)
+    export_model(file, tmp_path / "model.pt2")
+    exported, plain = eqff.load(tmp_path / "model.pt2", trust_code=True), eqff.load(file)
+    for name in STRUCTURES:
+        require_equal(results(exported, name), results(plain, name), 2e-5)  # float32, other orders of summation
