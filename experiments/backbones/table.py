@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
 
 import eqff
+from eqff.tracking.costs import continued
+from eqff.tracking.metric_rows import read_metrics
 
 SETS = ("val", "test", "unseen_molecules", "far_pairs")
 ERRORS = {"energy_mae": "energy MAE (meV)", "forces_mae": "force MAE (meV/Å)", "forces_rmse": "force RMSE (meV/Å)"}
@@ -15,9 +16,8 @@ ERRORS = {"energy_mae": "energy MAE (meV)", "forces_mae": "force MAE (meV/Å)", 
 
 def cost(folder: Path) -> tuple[int, float]:
     """Steps of a run, and CPU milliseconds for each of them, validations included."""
-    with (folder / "metrics.csv").open(encoding="utf-8") as file:
-        rows = [(int(row["step"]), float(row["cpu_seconds"])) for row in csv.DictReader(file)]
-    (first, start), (last, end) = rows[0], rows[-1]
+    rows = continued(read_metrics(folder))
+    (first, start), (last, end) = ((row["step"], row["cpu_seconds"]) for row in (rows[0], rows[-1]))
     return last, 1000 * (end - start) / (last - first)
 
 

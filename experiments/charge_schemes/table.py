@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+
+from eqff.tracking.costs import continued
+from eqff.tracking.metric_rows import read_metrics
 
 SCHEMES = ("short_range", "input", "inferred", "nse", "qeq", "hdnnp_4g", "sqe", "latent")
 ERRORS = {
@@ -41,9 +43,8 @@ COST = "CPU ms a step"
 
 def cost(folder: Path) -> float:
     """CPU milliseconds of a step, validations included, start-up not."""
-    with (folder / "metrics.csv").open(encoding="utf-8") as file:
-        rows = [(int(row["step"]), float(row["cpu_seconds"])) for row in csv.DictReader(file)]
-    (first, start), (last, end) = rows[0], rows[-1]
+    rows = continued(read_metrics(folder))
+    (first, start), (last, end) = ((row["step"], row["cpu_seconds"]) for row in (rows[0], rows[-1]))
     return 1000 * (end - start) / (last - first)
 
 
