@@ -73,15 +73,17 @@ def uncertainties(
     return np.array([float(p.uncertainties["forces_uncertainty"].max()) for p in found])
 
 
-_DECIMALS = 4  # Å; files store five and more
+_STEP = 1e-4  # Å; files store five decimals and more
+_WRITTEN = 8  # decimals of extxyz
+_SHIFT = 0.178346  # of a step: numbers with up to eight decimals are on no edge, where rounding errors would decide
 
 
 def identity(frame: AtomicData) -> str:
     """The same for the same structure in any file: elements, positions to 1e-4 Å, cell, charge and multiplicity."""
     digest = hashlib.sha256(frame.numbers.numpy().astype("<i8").tobytes())
     for name in ("positions", "cell"):
-        rounded = np.round(frame[name].numpy().astype(float), _DECIMALS) + 0.0  # no negative zeros
-        digest.update(np.rint(rounded * 10**_DECIMALS).astype("<i8").tobytes())
+        written = np.round(frame[name].numpy().astype(float), _WRITTEN)
+        digest.update(np.floor(written / _STEP + _SHIFT).astype("<i8").tobytes())
     digest.update(frame.pbc.numpy().tobytes())
     digest.update(f"{float(frame.total_charge):g} {float(frame.multiplicity):g}".encode())
     return digest.hexdigest()

@@ -28,7 +28,7 @@ def learn(cfg: DictConfig) -> Course:
     from eqff.config import settings
 
     values = plain_settings(cfg)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     loop = ActiveLoop(settings(ActiveSettings, values, ""), console.print)
     return write_course(loop.run(), loop.folder)
 
@@ -37,7 +37,7 @@ def _from_command_line(cfg: DictConfig) -> None:
     from rich.console import Console
 
     course = learn(cfg)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(course.table())
     for path in course.files:
         console.print(str(path))

@@ -31,7 +31,9 @@ class Launch:
     slurm: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_jobs(jobs: Sequence[Job], launch: Launch, folder: Path, error: type[EqffError] = TrainingError) -> None:
+def run_jobs(
+    jobs: Sequence[Job], launch: Launch, folder: Path, error: type[EqffError] = TrainingError
+) -> dict[str, Ending]:
     """Runs commands until all have ended. One that still runs from an earlier try is waited for, not started again.
 
     Args:
@@ -39,6 +41,10 @@ def run_jobs(jobs: Sequence[Job], launch: Launch, folder: Path, error: type[Eqff
         launch: Where.
         folder: For their logs and locks.
         error: Kind of what is raised.
+
+    Returns:
+        Those of which it is not known whether they have done their work: they were started by an earlier try, or the
+        queue has ended them.
 
     Raises:
         EqffError: One could not be started, or ended with another exit code than 0; the message has its last lines.
@@ -54,8 +60,9 @@ def run_jobs(jobs: Sequence[Job], launch: Launch, folder: Path, error: type[Eqff
     if outcome.signal is not None:
         raise SystemExit(128 + outcome.signal)
     for name, ending in outcome.endings.items():
-        if ending.code not in (0, None):  # what is not known, is for the caller to see
+        if ending.code not in (0, None):
             raise error(_died(name, ending))
+    return {name: ending for name, ending in outcome.endings.items() if ending.code is None}
 
 
 def _died(name: str, ending: Ending) -> str:

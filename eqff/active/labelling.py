@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ase.io import write
@@ -20,6 +21,8 @@ from eqff.sweeps.launchers import Job
 LABELLER = "labeller"
 """Name of the job, and of its log."""
 
+_TRIES = 3  # one waits for what a killed loop had started, the others do or find done what it left
+
 Labeller = Callable[[Path, Path], None]
 """Labels the structures of the first file into the second, which is whole or not there."""
 
@@ -34,14 +37,25 @@ def by_command(template: str, launch: Launch) -> Labeller:
 
     def label(source: Path, target: Path) -> None:
         partial = target.with_name(f"new_{target.name}")
-        words = [word.format(input=source, output=partial) for word in shlex.split(template)]
-        run_jobs([Job(LABELLER, tuple(words))], launch, target.parent, DataError)
+        places = {"{input}": str(source), "{output}": str(partial)}
+        words = [_filled(word, places) for word in shlex.split(template)]
+        for _ in range(_TRIES):
+            unknown = run_jobs([Job(LABELLER, tuple(words))], launch, target.parent, DataError)
+            if not unknown:
+                break
+        else:
+            raise DataError(f"It is not known whether the labeller has done its work: {unknown[LABELLER]}.")
         if not partial.is_file():
             log = target.with_name(f"{LABELLER}.log")
             raise DataError(f"The labeller said that all went well, but {partial} is not there. Look at {log}.")
         partial.replace(target)
 
     return label
+
+
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    """A word of the command with places filled in; other braces, as of JSON, stay."""
+    return re.sub("|".join(map(re.escape, places)), lambda found: places[found[0]], word)
 
 
 def looked_up(pool: Sequence[AtomicData], reading: dict) -> Labeller:

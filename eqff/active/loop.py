@@ -13,16 +13,18 @@ from eqff.active.labelling import Labeller, by_command, checked_labels, looked_u
 from eqff.active.locking import locked
 from eqff.active.selecting import select, write_selection
 from eqff.active.settings import ActiveSettings
-from eqff.active.training import model_of_round, train_round
+from eqff.active.training import check_training, model_of_round, train_round
 from eqff.checkpoints.plain import plain
 from eqff.data.atomic_data import AtomicData
 from eqff.data.reading import read_frames
 from eqff.errors import ConfigError, DataError, EqffError
 from eqff.simulation.finish import write_json
+from eqff.sweeps.progress import result_of
 
 Report = Callable[[str], None]
 SETTINGS_FILE, RESULT_FILE = "active.json", "result.json"
 CHOSEN, LABELLED, TRAIN = "chosen.extxyz", "labelled.extxyz", "train.extxyz"
+_STOPPED = 130  # exit code after a signal
 
 
 class ActiveLoop:
@@ -53,6 +55,7 @@ class ActiveLoop:
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder), self._told_how_to_go_on():
             _require_same(self.folder, self.chosen)
+            check_training(self.chosen, self.folder_of(0))
             self._held_back = read_frames(self.chosen.held_back, **self.chosen.reading)
             self._pool = self._read_pool()
             return [self._round(number) for number in range(self.chosen.rounds)]
@@ -132,14 +135,19 @@ class ActiveLoop:
 
     def _explored(self, number: int, folder: Path, potential: Any) -> list[AtomicData]:
         """Frames of a simulation with the model of the round before."""
+        from eqff.config import settings
         from eqff.simulate import simulate_potential
+        from eqff.simulation import SimulationSettings
+        from eqff.simulation.doubts import FRAMES as UNCERTAIN
 
-        target = folder / "simulation"
-        if not (target / RESULT_FILE).is_file():
+        target, section = folder / "simulation", dict(self.chosen.simulate or {})
+        if not (target / RESULT_FILE).is_file() or result_of(target).get("interrupted"):
             self.report(f"Round {number}: simulating")
-            section = dict(self.chosen.simulate or {}) | {"seed": self.chosen.seed + number}
-            self.report(f"Round {number}: {simulate_potential(potential, section, target)['message']}")
-        names = ("trajectory.extxyz", "uncertain.extxyz")
+            outcome = simulate_potential(potential, section | {"seed": self.chosen.seed + number}, target)
+            self.report(f"Round {number}: {outcome['message']}")
+            if outcome.get("interrupted"):  # what it has so far is not what was asked for
+                raise SystemExit(_STOPPED)
+        names = (settings(SimulationSettings, section, "simulate").trajectory, UNCERTAIN)
         return [f for name in names for f in _frames(target / name, self.chosen.reading)]
 
     def _label(self, number: int, folder: Path) -> list[AtomicData]:

@@ -13,7 +13,7 @@ from eqff.active.strategies import NEED_UNCERTAINTY
 from eqff.data.reading import read_frames
 from eqff.errors import ModelFileError, TrainingError
 from eqff.sweeps.launchers import Job
-from eqff.sweeps.planning import Planned, remember
+from eqff.sweeps.planning import Planned, check_runs, remember
 from eqff.sweeps.progress import Progress, progress, result_of
 from eqff.training.finetuning.command_line import written
 from eqff.uncertainty.ensemble import Ensemble
@@ -21,6 +21,12 @@ from eqff.uncertainty.estimate_file import UNCERTAINTY_FILE, load_estimate, save
 from eqff.uncertainty.fitting import fit_last_layer
 
 _TRIES = 3  # one waits for what a killed loop had started, one goes on with it, one finds all done
+
+
+def check_training(chosen: ActiveSettings, folder: Path) -> None:
+    """Raises ConfigError if the settings given for trainings can't be, before anything is labelled for them."""
+    if chosen.train:
+        check_runs([_planned(chosen, folder, None, 0)])
 
 
 def train_round(chosen: ActiveSettings, folder: Path, before: Path | None) -> dict[str, float]:

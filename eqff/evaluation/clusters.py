@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase.formula import Formula
+from scipy.spatial.distance import cdist
 
 from eqff.data.atomic_data import AtomicData
 from eqff.errors import ConfigError, DataError
@@ -47,7 +48,7 @@ class Clustering:
         both = np.concatenate([features, self.centres])
         scaled = standardised(both, self.features)
         others, centres = scaled[: len(features)], scaled[len(features) :]
-        return np.linalg.norm(others[:, None] - centres[None], axis=2).argmin(axis=1)
+        return cdist(others, centres).argmin(axis=1)
 
 
 def k_means(features: np.ndarray, count: int) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import iread, write
+from ase.io import read, write
 
+from eqff.checkpoints.atomic import replacing
 from eqff.simulation.settings import SimulationSettings
 
 LOG, FRAMES = "uncertainty.csv", "uncertain.extxyz"
@@ -36,13 +38,14 @@ class DoubtLog:
         self.log, self.frames = folder / LOG, folder / FRAMES
         self.flagged, self.largest, self._last = 0, 0.0, -self._apart
         rows = [] if after is None else self._rows_until(after)
-        kept = [] if after is None or not self.frames.is_file() else list(iread(self.frames))
-        kept = [frame for frame in kept if frame.info["step"] <= (after or 0)]
-        self.frames.unlink(missing_ok=True)
+        kept = [] if after is None else self._frames_until(after)
         if kept:
-            write(self.frames, kept, format="extxyz")
+            with replacing(self.frames) as temporary:
+                write(temporary, kept, format="extxyz")
             self._last = int(kept[-1].info["step"])
-        with self.log.open("w", newline="", encoding="utf-8") as file:
+        else:
+            self.frames.unlink(missing_ok=True)
+        with replacing(self.log) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         for row in rows:
             self._count(float(row[2]), row[4] == "1")
@@ -85,6 +88,17 @@ class DoubtLog:
         with self.log.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))[1:]
         return [row for row in rows if len(row) == len(COLUMNS) and int(row[0]) <= step]
+
+    def _frames_until(self, step: int) -> list[Atoms]:
+        """Whole frames of an earlier file up to a step; one cut short by a kill is beyond it."""
+        lines = self.frames.read_text(encoding="utf-8").splitlines(keepends=True) if self.frames.is_file() else []
+        lines = [line for line in lines if line.endswith("\n")]
+        if not lines:
+            return []
+        size = int(lines[0]) + 2  # of every frame
+        whole = "".join(lines[: len(lines) // size * size])
+        frames = read(StringIO(whole), index=":", format="extxyz") if whole else []
+        return [frame for frame in frames if frame.info["step"] <= step]
 
     def summary(self) -> dict[str, float]:
         """For the result: names with units."""

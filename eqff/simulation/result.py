@@ -65,7 +65,8 @@ class SimulationResult:
         head = {"completed": self.completed, "message": self.message, "steps": self.steps}
         time = {"simulated_ps": self.simulated / 1000} if self.simulated else {}
         speed = {"steps_per_second": self.steps_per_second, "neighbour_searches_per_step": self.searches_per_step}
-        return head | time | self.averages | (speed if self.steps_per_second else {})
+        stopped = {"interrupted": True} if self.interrupted else {}
+        return head | stopped | time | self.averages | (speed if self.steps_per_second else {})
 
 
 def averages(log: dict[str, np.ndarray], settings: SimulationSettings, num_atoms: int) -> dict[str, float]:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from ase.io import read
 
+from eqff import simulate
 from eqff.active import loop as loop_module
 from eqff.active.candidates import identity
-from eqff.active.labelling import write_frames
+from eqff.active.jobs import Launch
+from eqff.active.labelling import LABELLER as LABELLER_JOB
+from eqff.active.labelling import by_command, write_frames
 from eqff.active.loop import ActiveLoop
 from eqff.active.settings import ActiveSettings
 from eqff.data.reading import read_frames
 from eqff.errors import ConfigError, DataError
+from eqff.sweeps.launchers import Ending
 from eqff.testing.structures import molecule
 
 LABELLER = """
@@ -153,6 +157,36 @@ def test_a_labeller_that_dies_loses_nothing(files, pretended, tmp_path):
     assert (folder / "chosen.extxyz").read_bytes() == before and len(pretended) == 3
 
 
+@pytest.mark.parametrize(("known_after", "labelled"), [(1, True), (2, True), (9, False)])
+def test_a_labeller_whose_end_is_not_known_is_run_again(monkeypatch, tmp_path, known_after, labelled):
+    """What it has written by then may be half of it."""
+    calls = []
+
+    def run_jobs(jobs, launch, folder, error):
+        calls.append(jobs[0].command)
+        known = len(calls) >= known_after
+        (tmp_path / "new_b.extxyz").write_text("whole" if known else "half")
+        return {} if known else {LABELLER_JOB: Ending(None, tmp_path / "log", "was killed by somebody")}
+
+    monkeypatch.setattr("eqff.active.labelling.run_jobs", run_jobs)
+    label = by_command("label {input} {output} '--options={\"x\": 1}'", Launch())
+    if labelled:
+        label(tmp_path / "a.extxyz", tmp_path / "b.extxyz")
+        assert (tmp_path / "b.extxyz").read_text() == "whole" and len(calls) == known_after
+    else:
+        with pytest.raises(DataError, match="not known whether the labeller has done its work: was killed by somebody"):
+            label(tmp_path / "a.extxyz", tmp_path / "b.extxyz")
+        assert not (tmp_path / "b.extxyz").exists()
+    expected = ("label", f"{tmp_path}/a.extxyz", f"{tmp_path}/new_b.extxyz", '--options={"x": 1}')
+    assert set(calls) == {expected}  # other braces stay
+
+
+def test_a_wrong_setting_of_trainings_is_told_before_anything_is_labelled(files, pretended, tmp_path):
+    with pytest.raises(ConfigError, match="model.backbone.chanels"):
+        ActiveLoop(settings(files, train=("model=minimal", "model.backbone.chanels=8"))).run()
+    assert not (tmp_path / "loop" / "round_00").exists()
+
+
 @pytest.mark.parametrize(
     ("label", "message"),
     [
@@ -209,7 +243,7 @@ def test_one_loop_at_a_time(files, pretended):
     assert len(first.run()) == 3
 
 
-def test_structures_from_simulations(files, pretended, shaken, tmp_path):
+def test_structures_from_simulations(files, pretended, shaken, tmp_path, monkeypatch):
     start = tmp_path / "start.extxyz"
     atoms = molecule(1, 5)
     atoms.write(start)
@@ -231,6 +265,19 @@ def test_structures_from_simulations(files, pretended, shaken, tmp_path):
             "min_distance": 0.0,
         },
     }
+    original = simulate.simulate_potential
+
+    def stopped(potential, section, folder):
+        """As after Ctrl-C in the middle."""
+        outcome = original(potential, {**section, "steps": 2}, folder) | {"interrupted": True}
+        (folder / "result.json").write_text(json.dumps(outcome))
+        return outcome
+
+    monkeypatch.setattr(simulate, "simulate_potential", stopped)
+    with pytest.raises(SystemExit):
+        ActiveLoop(settings(files, **changes)).run()
+    assert not (tmp_path / "loop/round_01/chosen.extxyz").exists()
+    monkeypatch.setattr(simulate, "simulate_potential", original)
     rows = ActiveLoop(settings(files, **changes)).run()
     assert [row["labels"] for row in rows] == [8, 12]
     assert json.loads((tmp_path / "loop/round_01/choice.json").read_text())["left"] == 3  # of 7 frames, 4 were chosen

@@ -16,6 +16,7 @@ from eqff.evaluation.features import learned_features
 from eqff.evaluation.predictions import predict
 from eqff.testing.structures import crystal, one_of_each
 from eqff.uncertainty import Ensemble
+from eqff.units import BOHR
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,17 @@ def test_identity_is_that_of_the_structure(pool, tmp_path):
     ion = copy(pool[0])
     ion.total_charge = ion.total_charge + 2.0
     assert identity(ion) != identity(pool[0])
+
+
+@pytest.mark.parametrize("decimals", [4, 5, 6, 8])
+def test_identity_outlives_another_unit(pool, decimals):
+    """Numbers as files have them are on no edge of what counts as the same."""
+    frame, again, moved = copy(pool[0]), copy(pool[0]), copy(pool[0])
+    steps = torch.arange(-60, 60, dtype=torch.float64).reshape(-1, 3)
+    frame.positions = torch.round(10.0**decimals * 1.7 + steps) / 10.0**decimals
+    again.positions = (frame.positions / BOHR) * BOHR * (1 + 2e-16)
+    moved.positions = frame.positions + 2e-4
+    assert identity(frame) == identity(again) != identity(moved)
 
 
 def test_files_say_where_frames_come_from_and_have_no_labels(ensemble, pool, tmp_path):

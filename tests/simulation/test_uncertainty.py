@@ -90,6 +90,8 @@ def test_notes_of_a_killed_run_go_on_as_if_it_had_not_been(ensemble, relaxed, tm
         run_simulation(ensemble, relaxed, chosen, tmp_path / "cut", progress=kill)
     with (tmp_path / "cut" / "uncertainty.csv").open("a") as file:
         file.write("18,0.1,0.2,3,0\n19,0.")  # beyond the saved state, and cut short
+    with (tmp_path / "cut" / "uncertain.extxyz").open("a") as file:
+        file.write(f"{len(relaxed)}\nProperties=species:S:1:pos:R:3 step=20\nH 0.0 0")
     result = resume_simulation(ensemble, tmp_path / "cut")
     for name in ("uncertainty.csv", "uncertain.extxyz"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
