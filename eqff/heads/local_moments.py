@@ -73,6 +73,12 @@ class LocalMoments:
             raise ConfigError(
                 f"{place}: the frame {self.frame} ({frame.meaning}) takes {frame.atoms} axes, not {len(self.axes)}."
             )
+        told_apart = [axis for index, axis in enumerate(self.axes) if index not in frame.alike]
+        if not frame.onward and any(self.axes.count(axis) > 1 for axis in told_apart):
+            raise ConfigError(
+                f"{place}: the frame {self.frame} ({frame.meaning}) tells its axes apart, but {list(self.axes)} are "
+                "alike. Write them with their bonds, as 'C(H,H,H,O)', or take another frame."
+            )
         trace, size = float(quadrupole.trace()), float(quadrupole.abs().max())
         if abs(trace) > 1e-2 * size:
             raise ConfigError(f"{place}: the quadrupole has the trace {trace:.4g} e·Å²; it must be traceless.")

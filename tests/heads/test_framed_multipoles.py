@@ -194,6 +194,22 @@ def test_frames_are_differentiable_twice():
             assert torch.autograd.gradgradcheck(lambda v, axes=axes: axes(v)[0], vectors), name
 
 
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("bisector", [[1, 0, 0], [-1, 0, 0]]),
+        ("z_bisector", [[0, 0, 1], [1, 0, 0], [-1, 0, 0]]),
+        ("z_bisector", [[0, 0, 1], [1, 1e-17, 0], [-1, 0, 0]]),
+        ("three_fold", [[1, 0, 0], [-0.5, 0.75**0.5, 0], [-0.5, -(0.75**0.5), 0]]),
+        ("z_then_x", [[1, 1, 0], [2, 2, 0]]),
+    ],
+)
+def test_directions_that_cancel_are_no_frame(name, places):
+    """Also where they cancel exactly, or what is left of them is rounding."""
+    _, margin = FRAMES[name].axes(torch.tensor(places, dtype=torch.float64)[None])
+    assert bool((margin < 1e-6).all())
+
+
 def test_handedness_is_tinkers():
     """The last atom stands at negative y, where volumes of Tinker and OpenMM are positive."""
     vectors = VECTORS[None]
@@ -230,6 +246,7 @@ def changed(**settings):
     ("settings", "words"),
     [
         ({"axes": ["H"]}, "takes 2 axes, not 1"),
+        ({"frame": "z_bisector", "axes": ["H", "H", "O"]}, "tells its axes apart"),
         ({"axes": ["H", "Hx"]}, "no element 'Hx'"),
         ({"axes": ["H", "h-h"]}, "no kind of atom"),
         ({"frame": "bisecter"}, "bisector"),

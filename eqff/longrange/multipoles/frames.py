@@ -51,14 +51,19 @@ class Frame:
             vectors: To the atoms that span it, Å, (M, atoms, 3).
         """
         along, aside = self.span(vectors)
-        z, margin = _unit(along), torch.linalg.vector_norm(along.detach(), dim=1).clamp(max=1)
+        z, margin = _unit(along), torch.minimum(_length(along), _length(aside))
         across = _unit(aside) - (_unit(aside) * z).sum(dim=1, keepdim=True) * z
-        x, margin = _unit(across), torch.minimum(margin, torch.linalg.vector_norm(across.detach(), dim=1))
+        x, margin = _unit(across), torch.minimum(margin, _length(across))
         y = torch.linalg.cross(z, x)
         if self.handed:
             height = (_unit(vectors[:, -1]) * y).sum(dim=1, keepdim=True).detach()
             y, margin = torch.where(height > 0, -y, y), torch.minimum(margin, height[:, 0].abs())
-        return torch.stack([x, y, z], dim=1), margin
+        return torch.stack([x, y, z], dim=1), margin.nan_to_num(nan=0.0)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """At most 1, not differentiated."""
+    return torch.linalg.vector_norm(vectors.detach(), dim=1).clamp(max=1)
 
 
 def _unit(vectors: Tensor) -> Tensor:
