@@ -1,4 +1,4 @@
-"""The timings as a figure: ratios to other packages, and cost by size."""
+"""The timings as a figure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PANELS = {
 
 
 def draw(found: Sequence[Timing], path: Path, device: str = "cpu") -> Path:
-    """Bars for training steps and inference of each workload, and lines of inference by atoms."""
+    """Bars for training steps and inference of each workload, on the fewest threads that were timed."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
