@@ -8,14 +8,18 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums
 and features), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
 overrides joined by ``;``, ``model=flagship`` for one.
-Modes: ``eager``, and for training ``compile``. BENCH_DEVICE=cuda times on a GPU.
+Modes: ``eager``; for training ``compile``; for inference ``aot``: exported to machine code (`eqff.export`) into the
+folder BENCH_EXPORTS, and taken from there the next time. BENCH_DEVICE=cuda times on a GPU.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,22 +29,25 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from eqff.build import ModelContext, build_potential
+from eqff.checkpoints import save_model
 from eqff.config import config_directory
 from eqff.data.atoms import from_atoms
 from eqff.data.batching import collate
 from eqff.data.graph import graph_from_batch
 from eqff.data.neighbours import add_neighbours
+from eqff.export.export import export_model
 from eqff.interfaces.ase import EqffCalculator
 from eqff.potential import Potential
 from eqff.training.losses import Losses
 from eqff.training.module import atoms_per_structure
 from eqff.training.optimizers import build_optimizer
+from eqff.uncertainty.loading import load
 
 SHORT_RANGE = "model=short_range"  # as the other packages: neither charge states nor long range
 MATCHED = "model.backbone.hidden_degree=2"
 NEIGHBOURS = 15.0
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
-MODES = {"train": ("eager", "compile"), "infer": ("eager",)}
+MODES = {"train": ("eager", "compile"), "infer": ("eager", "aot")}
 
 if "PEERS_FOLDER" not in os.environ:
     raise SystemExit("Set PEERS_FOLDER to the folder with the comparison's common.py.")
@@ -67,7 +74,8 @@ class Eqff(common.Peer):
             composed = compose("train", overrides=["data.path=none", *overrides])
         self.config = OmegaConf.to_container(composed, resolve=False)
         context = ModelContext(tuple(species), dict.fromkeys(species, 0.0), mean_neighbours=NEIGHBOURS)
-        return build_potential(self.config["model"], context).to(DEVICE)
+        potential = build_potential(self.config["model"], context).to(DEVICE)
+        return _exported(potential, self.config["model"], context) if self.args.mode == "aot" else potential
 
     def note(self, config: str) -> str:
         """What the configuration changes."""
@@ -78,6 +86,7 @@ class Eqff(common.Peer):
         collated = [collate([_frame(atoms, model) for atoms in batch]).to(DEVICE) for batch in batches]
         losses = Losses.from_config(self.config["training"]["losses"])
         optimizer = build_optimizer(self.config["training"]["optimizer"], model)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if self.args.mode == "compile":
             model.compile_training_step()
 
@@ -86,7 +95,7 @@ class Eqff(common.Peer):
             optimizer.zero_grad(set_to_none=True)
             prediction = model(graph_from_batch(batch, model.dtype), forces=True)
             loss, _ = losses(prediction, batch, atoms_per_structure(batch), False)
-            loss.backward()
+            loss.backward(inputs=parameters)  # as in training: positions are leaves too
             optimizer.step()
 
         return _to_the_end(step)
@@ -105,6 +114,17 @@ class Eqff(common.Peer):
     def calculator(self, model: Potential, atoms: Atoms, **settings: Any) -> EqffCalculator:
         """For structures like this one."""
         return EqffCalculator(model, total_charge=0, multiplicity="lowest", **settings)
+
+
+def _exported(potential: Potential, config: dict[str, Any], context: ModelContext) -> Potential:
+    """The model as machine code, which is compiled once for each config."""
+    known = hashlib.sha256(repr((config, context, torch.__version__)).encode()).hexdigest()[:16]
+    file = Path(os.environ.get("BENCH_EXPORTS", tempfile.gettempdir())) / f"bench_eqff_{known}.pt2"
+    if not file.exists():
+        model = file.with_suffix(".safetensors")
+        save_model(model, potential, model_config=config, context=context)
+        export_model(model, file)
+    return load(file, trust_code=True)
 
 
 def _to_the_end(function: Callable[[int], None]) -> Callable[[int], None]:

@@ -33,7 +33,7 @@ def sample(potential: Potential, atoms: int = 11, seed: int = 0) -> AtomicGraph:
     channels = potential.backbone.channels if potential.backbone else 0
     fixed = {0, 1, 2, 3, 4, 9, 16, 25, channels}  # sizes of vectors, spherical components and channels
     for _ in range(100):
-        graph = _random(potential, atoms, generator)
+        graph = disordered(potential, atoms, generator)
         sizes = [graph.num_atoms, *(n for e in graph.edges.values() for n in e.slots.shape[1:] + e.sender.shape)]
         if len(set(sizes)) == len(sizes) and not set(sizes) & fixed:
             return graph
@@ -98,7 +98,8 @@ def _dynamic(inputs: Sequence[Tensor], graph: AtomicGraph) -> tuple[dict[int, to
     return tuple(described)
 
 
-def _random(potential: Potential, atoms: int, generator: np.random.Generator) -> AtomicGraph:
+def disordered(potential: Potential, atoms: int, generator: np.random.Generator) -> AtomicGraph:
+    """A periodic structure of up to 27 atoms of the model's elements, none too close to another."""
     side = 2.6
     grid = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3)
     chosen = grid[generator.choice(len(grid), atoms, replace=False)]

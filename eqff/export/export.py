@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from eqff.checkpoints.model_file import find_model_file, load_model
 from eqff.corrections import names_of_corrections
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError
-from eqff.export.compiling import compile_functions, sample
+from eqff.export.compiling import compile_functions, disordered, sample
 from eqff.export.exported import ExportedPotential
 from eqff.export.loading import exported_from
 from eqff.export.package import SUFFIX, About, processor, write_package
@@ -77,7 +78,7 @@ def export_model(
     write_package(output, files, about, file.read_bytes())
     exported = exported_from(output, potential, about)
     try:
-        _require_agreement(exported, potential)
+        require_agreement(exported, potential)
     except ModelError:
         output.unlink()
         raise
@@ -91,8 +92,13 @@ def _corrections(potential: Potential) -> dict[str, Term]:
     return dict(build_corrections(metadata.model_config, metadata.model_context(), potential))
 
 
-def _require_agreement(exported: ExportedPotential, potential: Potential) -> None:
-    graph = sample(potential, atoms=17, seed=1)
+def require_agreement(exported: ExportedPotential, potential: Potential) -> None:
+    """Compares everything that an exported model gives with the model that it was made from.
+
+    Raises:
+        ModelError: Something differs by more than `AGREEMENT`.
+    """
+    graph = disordered(potential, 17, np.random.default_rng(1))
     compiled = exported(graph, stress=True)
     plain = potential(graph, stress=True, create_graph=False)
     for name, value in compiled.items():

@@ -20,7 +20,7 @@ from eqff.checkpoints import save_model
 from eqff.config import config_directory
 from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
 from eqff.export.compiling import sample
-from eqff.export.export import export_model
+from eqff.export.export import export_model, require_agreement
 from eqff.export.exported import ExportedPotential
 from eqff.export.package import FORMAT, About, processor, read_package
 from eqff.export.program import DerivativeFunction, EnergyFunction, signature
@@ -98,6 +98,16 @@ def require_equal(found, expected, tolerance):
 def test_functions_equal_the_model(model, name):
     potential = built(f"model={model}", *SMALL, "model.backbone.charge_and_spin=true")
     require_equal(results(not_compiled(potential), name), results(potential, name), 1e-11)
+
+
+@pytest.mark.parametrize("model", ["short_range", "flagship"])
+def test_a_file_is_compared_before_it_stays(model):
+    potential = built(f"model={model}", *SMALL)
+    require_agreement(not_compiled(potential), potential)
+    with torch.no_grad():
+        potential.terms["local"].linear.weight.mul_(1.01)
+    with pytest.raises(ModelError, match="compiles this model wrongly"):
+        require_agreement(not_compiled(potential), built(f"model={model}", *SMALL))
 
 
 def test_long_range_runs_beside_and_the_rest_is_compiled():
