@@ -42,22 +42,26 @@ for kind in ensemble last_layer; do
 done
 
 [ -e "$output/start.extxyz" ] || python "$here/excursion.py" start "$output/start.extxyz"
-threshold=$(python "$here/excursion.py" threshold "$output/ensemble/uncertainty.json")
 free="max_force=1e9 max_temperature=1e9 max_atom_energy=1e9 min_distance=0.0"
-for seed in 0 1 2 3 4; do
-  common=(model="'$output/ensemble'" structure="'$output/start.extxyz'" seed=$seed timestep=0.25 friction=0.05 steps=400
-    trajectory_every=4 figures=false)
-  # at 300 K, where it must not stop; hot, with nothing that stops it; and hot, with the threshold
-  [ -e "$output/md/cold$seed/result.json" ] ||
-    python -m eqff.simulate "${common[@]}" temperature=300 max_uncertainty="$threshold" output="'$output/md/cold$seed'" || true
-  [ -e "$output/md/hot$seed/result.json" ] ||
-    python -m eqff.simulate "${common[@]}" temperature=5000 flag_uncertainty="$threshold" $free \
-      output="'$output/md/hot$seed'" || true
-  [ -e "$output/md/stopped$seed/result.json" ] ||
-    python -m eqff.simulate "${common[@]}" temperature=5000 max_uncertainty="$threshold" $free \
-      output="'$output/md/stopped$seed'" || true
-  [ -e "$output/md/hot$seed/labelled.extxyz" ] ||
-    python "$here/../../tools/make_labels.py" "$output/md/hot$seed/trajectory.extxyz" \
-      "$output/md/hot$seed/labelled.extxyz" --method gfn2
+simulate() {  # simulate NAME SEED SETTING...
+  local run=$output/md/$1$2
+  [ -e "$run/result.json" ] || python -m eqff.simulate model="'$output/ensemble'" structure="'$output/start.extxyz'" \
+    seed="$2" timestep=0.25 friction=0.05 steps=400 trajectory_every=4 figures=false output="'$run'" "${@:3}" || true
+}
+# 300 K, where the first threshold must not stop anything; the second threshold is taken from these runs
+validation=$(python "$here/excursion.py" validation "$output")
+for seed in 0 1 2 3 4; do simulate cold "$seed" temperature=300 max_uncertainty="$validation"; done
+usual=$(python "$here/excursion.py" usual "$output")
+for seed in 0 1 2 3 4 5 6 7 8 9; do
+  # hot, with nothing that stops it; and hot with a threshold: the second one on seeds that it was not chosen with
+  hot=$output/md/hot$seed
+  simulate hot "$seed" temperature=5000 flag_uncertainty="$validation" $free
+  if [ "$seed" -lt 5 ]; then
+    simulate stopped "$seed" temperature=5000 max_uncertainty="$validation" $free
+  else
+    simulate stopped "$seed" temperature=5000 max_uncertainty="$usual" $free
+  fi
+  [ -e "$hot/labelled.extxyz" ] ||
+    python "$here/../../tools/make_labels.py" "$hot/trajectory.extxyz" "$hot/labelled.extxyz" --method gfn2
 done
 python "$here/table.py" "$output"

@@ -5,20 +5,21 @@ python table.py OUTPUT_FOLDER
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 from ase.io import read
+from excursion import doubts, usual, validation
 from matplotlib.figure import Figure
 
 from eqff.tracking.plots import COLOURS, save_figure, styled
 
 KINDS = ("ensemble", "last_layer")
 SETS = ("test", "test_unseen_molecules")
-SEEDS = range(5)
+SEEDS = range(10)
+CHOSEN_WITH = range(5)  # seeds whose runs at 300 K gave the second threshold
 NONSENSE = 1.0  # eV; a larger error of the energy says nothing about a molecule any more
 FEMTOSECONDS = 0.25  # a step
 EVERY = 4  # steps between frames
@@ -57,51 +58,56 @@ def course(folder: Path) -> dict[str, np.ndarray]:
     errors = [
         own[i].get_potential_energy() - frame.get_potential_energy() for i, frame in zip(kept, labelled, strict=True)
     ]
-    with (folder / "uncertainty.csv").open(newline="") as file:
-        doubts = {int(row["step"]): float(row["max_force_uncertainty_eV_per_A"]) for row in csv.DictReader(file)}
-    steps = [min(EVERY * index, max(doubts)) for index in kept]
+    every_step = doubts(folder)
+    steps = [min(EVERY * index, len(every_step) - 1) for index in kept]
     return {
         "time": FEMTOSECONDS * np.array(steps),
         "error": np.abs(errors),
-        "doubt": np.array([doubts[step] for step in steps]),
+        "doubt": every_step[steps],
     }
 
 
 def excursions(folder: Path) -> str:
-    """When each run was stopped, and how wrong the energy was until then and later."""
-    head = "| seed | 300 K | stopped at (fs) | largest energy error until then (eV) | first error above 1 eV (fs) |"
-    lines = [f"{head} largest without threshold (eV) |", "|---|---|---:|---:|---:|---:|"]
+    """When each threshold stops a hot run, how wrong the energy was until then, and when it became nonsense."""
+    limits = (validation(folder), usual(folder))
+    head = "| seed |" + "".join(
+        f" {limit:.3g} eV/Å: stopped at (fs) | largest energy error until then (eV) |" for limit in limits
+    )
+    lines = [f"{head} first error above 1 eV (fs) | largest in 100 fs (eV) |", f"|---|{'---:|' * 6}"]
     for seed in SEEDS:
-        cold = json.loads((folder / f"md/cold{seed}/result.json").read_text())
-        stopped = json.loads((folder / f"md/stopped{seed}/result.json").read_text())
-        found = course(folder / f"md/hot{seed}")
-        when = FEMTOSECONDS * stopped["steps"]
+        every_step, found = doubts(folder / f"md/hot{seed}"), course(folder / f"md/hot{seed}")
+        cells = []
+        for limit in limits:
+            above = np.flatnonzero(every_step > limit)
+            when = FEMTOSECONDS * above[0] if len(above) else np.inf
+            cells += [f"{when:g}" if len(above) else "never", f"{found['error'][found['time'] <= when].max():.2f}"]
         wrong = found["time"][found["error"] > NONSENSE]
-        before = found["error"][found["time"] < when].max()
-        cells = [
-            "not stopped" if cold["completed"] else f"stopped at {FEMTOSECONDS * cold['steps']:g} fs",
-            "never" if stopped["completed"] else f"{when:g}",
-            f"{before:.2f}",
-            f"{wrong[0]:g}" if len(wrong) else "never",
-            f"{found['error'].max():.1f}",
-        ]
+        cells += [f"{wrong[0]:g}" if len(wrong) else "never", f"{found['error'].max():.1f}"]
         lines.append(f"| {seed} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        _check_stop(folder / f"md/stopped{seed}", every_step, limits[seed not in CHOSEN_WITH])
+    cold = [json.loads((folder / f"md/cold{seed}/result.json").read_text())["completed"] for seed in CHOSEN_WITH]
+    return "\n".join(lines) + f"\n\nAt 300 K {sum(cold)} of {len(cold)} runs went to their end.\n"
+
+
+def _check_stop(run: Path, free: np.ndarray, limit: float) -> None:
+    """That the run with a threshold really stopped where the one without it went above."""
+    steps = json.loads((run / "result.json").read_text())["steps"]
+    above = np.flatnonzero(free > limit)
+    if steps != (above[0] if len(above) else len(free) - 1):
+        raise SystemExit(f"{run} stopped after {steps} steps, which is not where the free run passed {limit:.3g} eV/Å.")
 
 
 @styled
-def figure(folder: Path, threshold: float) -> Figure:
+def figure(folder: Path) -> Figure:
     """Uncertainty and error of the energy along the hot runs, without anything that stops them."""
     drawn = Figure(figsize=(7.4, 3.2), layout="constrained")
     left, right = drawn.subplots(1, 2)
-    for seed, colour in zip(SEEDS, COLOURS, strict=False):
+    for seed, colour in zip(CHOSEN_WITH, COLOURS, strict=False):
         found = course(folder / f"md/hot{seed}")
         left.plot(found["time"], found["doubt"], color=colour, label=f"seed {seed}")
         right.plot(found["time"], np.maximum(found["error"], 1e-3), color=colour)
-        above = np.flatnonzero(found["doubt"] > threshold)
-        if len(above):
-            right.axvline(found["time"][above[0]], color=colour, linewidth=0.8, linestyle=":")
-    left.axhline(threshold, color="black", linewidth=0.8, linestyle="--", label="threshold")
+    for limit, style in ((validation(folder), "--"), (usual(folder), ":")):
+        left.axhline(limit, color="black", linewidth=0.8, linestyle=style, label=f"{limit:.2g} eV/Å")
     right.axhline(NONSENSE, color="black", linewidth=0.8, linestyle="--", label="nonsense")
     left.set(yscale="log", xlabel="time (fs)", ylabel="largest uncertainty of a force (eV/Å)")
     right.set(yscale="log", xlabel="time (fs)", ylabel="absolute error of the energy (eV)")
@@ -113,11 +119,9 @@ def figure(folder: Path, threshold: float) -> Figure:
 def main() -> None:
     """Writes ``table.md`` and ``excursions.png``."""
     folder = Path(sys.argv[1])
-    about = json.loads((folder / "ensemble" / "uncertainty.json").read_text())["largest_force_uncertainty"]
-    threshold = about["percentile_99_eV_per_A"]
-    text = f"{calibration(folder)}\nThreshold {threshold:.3g} eV/Å\n\n{excursions(folder)}"
+    text = f"{calibration(folder)}\n{excursions(folder)}"
     (folder / "table.md").write_text(text)
-    save_figure(figure(folder, threshold), folder / "excursions.png")
+    save_figure(figure(folder), folder / "excursions.png")
     print(text)
 
 
