@@ -11,7 +11,7 @@ files=$output/data
 [ -e "$files/test.extxyz" ] || python "$here/prepare.py" "$data/mad_small" "$files"
 [ -e "$output/beside.md" ] || python "$here/beside.py" "$files/beside.extxyz" "$output/beside.md"
 common=(threads=1 tracking=none figures=false data.path="'$files/train.extxyz'" data.test.test="'$files/test.extxyz'"
-  data.split.val=30 data.total_charge=0 data.multiplicity=lowest data.batch_size=4)
+  data.val="'$files/val.extxyz'" data.total_charge=0 data.multiplicity=lowest data.batch_size=4)
 
 train() {  # NAME OVERRIDES...
   local folder=$output/runs/$1
