@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     wrong = {name: ending for name, ending in outcome.endings.items() if ending.code != 0}
     for name, ending in wrong.items():
         console.print(f"{name}: {ending} (log: {ending.log})", highlight=False, soft_wrap=True)
-    left = [part.stem for part in parts if not companion(labelled(part), ".labels.json").exists()]
+    done = {name for name, ending in outcome.endings.items() if ending.code == 0}  # others may have older labels
+    left = [part.stem for part in parts if part.stem not in done]
     if outcome.signal is not None:
         return 128 + outcome.signal
     if left:

@@ -87,11 +87,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     from eqff.errors import EqffError
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     try:
         run(parser().parse_args(argv), console)
     except EqffError as error:
-        console.print(f"[red]error:[/] {error}")
+        console.print(f"error: {error}")
         return 2
     return 0
 

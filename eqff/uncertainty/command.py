@@ -56,21 +56,31 @@ def fit_uncertainty(cfg: DictConfig) -> Fitted:
 def _fit_one(model: str | Path, chosen: Any) -> Fitted:
     """The last-layer estimate of one model."""
     from eqff.checkpoints import find_model_file
-    from eqff.errors import ConfigError
     from eqff.registry.loading import load
     from eqff.registry.locate import locate
     from eqff.uncertainty.estimate_file import UNCERTAINTY_FILE, save_estimate
     from eqff.uncertainty.fitting import fit_last_layer
 
-    if chosen.output is not None:
-        raise ConfigError("output: the estimate of one model is kept beside it. Leave output out.")
-    path = find_model_file(locate(model).path)
+    located = locate(model)
+    path = find_model_file(located.path)
+    folder = _folder_of_estimate(model, path, chosen.output, shared=located.entry is not None or "://" in str(model))
     training, held_back = _sets(path, chosen)
     potential = load(model, **chosen.of_loading())
     seen = _at_most(training, chosen.max_training)
     estimate = fit_last_layer(potential, seen, held_back, samples=chosen.samples, batch_size=chosen.batch_size)
-    file = save_estimate(path.with_name(UNCERTAINTY_FILE), estimate)
+    file = save_estimate(folder / UNCERTAINTY_FILE, estimate, path)
     return _report(file, estimate, estimate.posterior.scales, held_back, chosen.batch_size)
+
+
+def _folder_of_estimate(model: str | Path, path: Path, output: str | None, shared: bool) -> Path:
+    """Where an estimate goes: the folder asked for, else that of the model's file, unless others use that too."""
+    from eqff.errors import ConfigError
+
+    if output is None and shared:
+        raise ConfigError(
+            f"output is missing: '{model}' lies where other models do, so give a folder, output=runs/doubt."
+        )
+    return path.parent if output is None else Path(output)
 
 
 def _fit_ensemble(models: Sequence[str | Path], chosen: Any) -> Fitted:
@@ -79,9 +89,12 @@ def _fit_ensemble(models: Sequence[str | Path], chosen: Any) -> Fitted:
     from eqff.uncertainty.calibrating import calibrated
     from eqff.uncertainty.ensemble import Ensemble
     from eqff.uncertainty.ensemble_file import ENSEMBLE_FILE, save_ensemble
+    from eqff.uncertainty.run_sets import require_one_split
 
     if chosen.output is None:
         raise ConfigError("output is missing: give the folder for the ensemble's file, output=runs/ensemble.")
+    if chosen.data.get("held_back") is None:
+        require_one_split(models)
     raw = Ensemble.load(models, **chosen.of_loading())
     _, held_back = _sets(models[0], chosen, with_training=False)
     ensemble = calibrated(raw, held_back, chosen.batch_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,19 @@ _KIND = "last-layer estimate"
 _MAX_SAMPLES = 4096
 
 
-def save_estimate(path: str | Path, estimate: LastLayerEstimate) -> Path:
-    """Writes an estimate, whole or not at all, with a digest of the weights that it belongs to."""
-    posterior = estimate.posterior
+def save_estimate(path: str | Path, estimate: LastLayerEstimate, model: str | Path | None = None) -> Path:
+    """Writes an estimate, whole or not at all, with a digest of the weights that it belongs to.
+
+    Args:
+        path: Of the file.
+        estimate: With its model.
+        model: That model's file, kept relative to the other, so that both can be moved together; None for
+            ``model.safetensors`` beside it.
+    """
+    path, posterior = Path(path), estimate.posterior
+    model = path.with_name(MODEL_FILE) if model is None else Path(model)
     header = {
+        "model": Path(os.path.relpath(model.resolve(), path.resolve().parent)).as_posix(),
         "format_version": FORMAT_VERSION,
         "kind": _KIND,
         "weights": weights_digest(estimate.members[0]),
@@ -34,7 +44,7 @@ def load_estimate(path: str | Path, **settings: Any) -> LastLayerEstimate:
     """The model beside an estimate's file, with its uncertainties.
 
     Args:
-        path: Of ``uncertainty.safetensors``; the model is ``model.safetensors`` in the same folder.
+        path: Of ``uncertainty.safetensors``, which says where the model is.
         settings: Of `eqff.checkpoints.load_model`.
 
     Raises:
@@ -43,13 +53,14 @@ def load_estimate(path: str | Path, **settings: Any) -> LastLayerEstimate:
     path = Path(path).expanduser()
     container = read_container(path)
     header = container.header
-    potential = load_model(path.with_name(MODEL_FILE), **settings)
     if header.get("kind") != _KIND or "root" not in container.tensors:
         raise ModelFileError(f"{path} holds no last-layer estimate. Fit it again (python -m eqff.uncertainty).")
+    model = path.parent / str(header.get("model", MODEL_FILE))
+    potential = load_model(model, **settings)
     if header.get("weights") != weights_digest(potential):
         raise ModelFileError(
-            f"{path} was made for other weights than those of {path.with_name(MODEL_FILE)}: the model was trained "
-            "further or replaced. Fit it again (python -m eqff.uncertainty)."
+            f"{path} was made for other weights than those of {model}: the model was trained further or replaced. Fit "
+            "it again (python -m eqff.uncertainty)."
         )
     try:
         (energy, forces), samples = map(float, header["scales"]), int(header["samples"])

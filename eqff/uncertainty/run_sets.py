@@ -23,8 +23,7 @@ def sets_of_run(folder: str | Path) -> tuple[Sequence[AtomicData], Sequence[Atom
         ConfigError: There is no config.
         DataError: A file can't be read any more, or holds other structures than at that time.
     """
-    folder = Path(folder)
-    folder = folder if folder.is_dir() else folder.parent
+    folder = _folder(folder)
     path = folder / "config.yaml"
     if not path.is_file():
         raise ConfigError(
@@ -40,10 +39,30 @@ def sets_of_run(folder: str | Path) -> tuple[Sequence[AtomicData], Sequence[Atom
     return data.frames["train"], data.frames["val"]
 
 
+def require_one_split(models: Sequence[str | Path]) -> None:
+    """Raises DataError if runs had not the same training and validation sets: one may have learned what another held
+    back. Runs that don't say what they had are passed over."""
+    hashes = {str(model): _stored_hash(_folder(model)) for model in models}
+    known = {found for found in hashes.values() if found is not None}
+    if len(known) > 1:
+        raise DataError(
+            f"The members were not trained and validated with the same structures ({', '.join(hashes)}), so that "
+            "one may have learned what another held back. Give structures that none has seen, data.held_back=FILE."
+        )
+
+
+def _folder(model: str | Path) -> Path:
+    return Path(model) if Path(model).is_dir() else Path(model).parent
+
+
+def _stored_hash(folder: Path) -> str | None:
+    about = folder / "run.json"
+    return json.loads(about.read_text(encoding="utf-8")).get("data_hash") if about.is_file() else None
+
+
 def _require_same(folder: Path, found: str) -> None:
     """Raises DataError if the run's own notes say that its data were others."""
-    about = folder / "run.json"
-    stored = json.loads(about.read_text(encoding="utf-8")).get("data_hash") if about.is_file() else None
+    stored = _stored_hash(folder)
     if stored not in (None, found):
         raise DataError(
             f"The files that '{folder}' was trained on hold other structures now (hash {found[:12]} instead of "

@@ -24,7 +24,7 @@ class UncertaintySettings(ModelSettings):
         data: See `HeldBackData`.
         samples: Drawn last layers for uncertainties of forces.
         max_training: At most so many training structures.
-        output: Folder of an ensemble's file.
+        output: Folder of the file; None for that of the model, where it is one alone.
         batch_size: Structures at a time.
 
     Raises:

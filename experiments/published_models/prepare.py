@@ -1,7 +1,8 @@
 """Files for this experiment from a folder with MAD's `train.extxyz.gz` and `test.extxyz`: usage: prepare.py DATA OUTPUT
 
 Left out are frames with elements that SevenNet doesn't cover, those of more than 40 atoms, for the CPU's sake, and
-test frames with elements that no training frame has. Thirty frames without such elements are taken from training to validate.
+test frames with elements that no training frame has. Thirty training frames are taken to validate, so that all of their
+elements remain in training.
 Structures beside the original package are twenty of the test frames, as they come.
 """
 

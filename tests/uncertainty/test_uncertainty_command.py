@@ -1,6 +1,7 @@
 """python -m eqff.uncertainty, and ensembles and estimates on the command lines of the others."""
 
 import json
+from pathlib import Path
 
 import hydra
 import numpy as np
@@ -19,7 +20,7 @@ from eqff.evaluation.predictions import predict
 from eqff.simulate import simulate
 from eqff.testing.structures import molecule
 from eqff.uncertainty import Ensemble, LastLayerEstimate
-from eqff.uncertainty.command import fit_uncertainty
+from eqff.uncertainty.command import _folder_of_estimate, fit_uncertainty
 from eqff.uncertainty.ensemble_file import save_ensemble
 
 
@@ -93,6 +94,23 @@ def test_one_model_from_files(runs, files):
     assert all(scale == pytest.approx(1.0, rel=1e-3) for scale in scales(model, files).values())
 
 
+def test_the_model_may_have_any_name_and_the_estimate_a_folder_of_its_own(runs, files):
+    own = (runs / "seed0" / "model.safetensors").rename(runs / "seed0" / "mine.safetensors")
+    data = (f"data.training={files}/train.extxyz", f"data.held_back={files}/valid.extxyz", "samples=4")
+    for more, folder in (((), own.parent), ((f"output={runs}/other",), runs / "other")):
+        path = fit_uncertainty(compose("uncertainty", f"model={own}", *data, *more)).path
+        assert path == folder / "uncertainty.safetensors" and isinstance(eqff.load(path), LastLayerEstimate)
+    moved = runs.rename(runs.with_name(f"{runs.name}_moved"))
+    assert isinstance(eqff.load(moved / "other" / "uncertainty.safetensors"), LastLayerEstimate)
+
+
+def test_beside_models_of_others_no_estimate_is_left():
+    path = Path("cache") / "theirs-0123.safetensors"
+    with pytest.raises(ConfigError, match="'theirs' lies where other models do"):
+        _folder_of_estimate("theirs", path, None, shared=True)
+    assert _folder_of_estimate("theirs", path, "mine", shared=True) == Path("mine")
+
+
 def test_one_model_from_its_run(runs, files):
     config = {"data": {"path": f"{files}/train.extxyz", "val": f"{files}/valid.extxyz", "reference_energies": {}}}
     config["data"]["reference_energies"] = {"H": -13.6, "C": -1030.0, "N": -1486.0, "O": -2042.0}
@@ -105,11 +123,19 @@ def test_one_model_from_its_run(runs, files):
         fit_uncertainty(compose("uncertainty", f"model={runs}/seed0", "samples=8"))
 
 
+def test_what_one_member_held_back_another_must_not_have_learned(runs):
+    for seed, data_hash in enumerate("aab"):
+        (runs / f"seed{seed}" / "run.json").write_text(json.dumps({"data_hash": data_hash}))
+    with pytest.raises(ConfigError, match="is no run folder"):  # the same data: it goes on to read them
+        fit_uncertainty(compose("uncertainty", f"model=[{runs}/seed0,{runs}/seed1]", f"output={runs}"))
+    with pytest.raises(DataError, match="one may have learned what another held back"):
+        fit_uncertainty(compose("uncertainty", f"model='{runs}/seed*'", f"output={runs}"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
         (["model={runs}/seed0"], ConfigError, "is no run folder"),
-        (["model={runs}/seed0", "output={runs}"], ConfigError, "Leave output out"),
         (["model='{runs}/seed*'", "data.held_back={valid}"], ConfigError, "output is missing"),
         (["model='{runs}/none*'", "data.held_back={valid}"], ModelError, "matches no run folder"),
         (["model=[{runs}/seed0]", "data.held_back={valid}", "output={runs}"], ModelError, "no spread to calibrate"),
