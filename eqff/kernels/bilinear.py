@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import Couplings, address, function, number, threads
-from eqff.kernels.rules import needed
+from eqff.kernels.call import Couplings, address, function, number, require, threads
+from eqff.kernels.choice import eager
+from eqff.kernels.rules import needed, plain_gradients
 
 
 class RowCouplings:
@@ -29,6 +30,10 @@ class RowCouplings:
             self._tables[axes, dtype] = Couplings(self.dense.permute(axes), dtype)
         return self._tables[axes, dtype]
 
+    def plain(self, x: Tensor, y: Tensor, axes: tuple[int, int, int]) -> Tensor:
+        """The same as `RowBilinear` in plain PyTorch."""
+        return torch.einsum("kij,ei,ej->ek", self.dense.permute(axes).to(x.dtype), x, y)
+
 
 class RowBilinear(torch.autograd.Function):
     """z_k = Σ_ij t_kij x_i y_j for rows of x (E, I) and y (E, J); (E, K).
@@ -42,6 +47,7 @@ class RowBilinear(torch.autograd.Function):
         ctx.save_for_backward(x, y)
         ctx.couplings, ctx.axes = couplings, axes
         table = couplings.table(axes, x.dtype)
+        require(x.dtype == y.dtype and (x.shape[1], y.shape[1]) == table.columns and len(x) == len(y), x, y)
         x, y = (value if value.stride(1) == 1 else value.contiguous() for value in (x, y))
         out = x.new_empty(x.shape[0], table.rows)
         function("rows_bilinear", x.dtype)(
@@ -57,6 +63,8 @@ class RowBilinear(torch.autograd.Function):
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         (x, y), (k, i, j), couplings = ctx.saved_tensors, ctx.axes, ctx.couplings
+        if not eager(given):
+            return *plain_gradients(lambda *inputs: [couplings.plain(*inputs, ctx.axes)], (x, y), [given]), None, None
         first, second = needed(ctx)
         by_x = RowBilinear.apply(given, y, couplings, (i, k, j)) if first else None
         by_y = RowBilinear.apply(given, x, couplings, (j, k, i)) if second else None

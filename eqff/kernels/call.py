@@ -15,10 +15,10 @@ from eqff.kernels.library import library
 
 
 @cache
-def function(name: str, dtype: torch.dtype | None = None) -> Callable[..., None]:
+def function(name: str, dtype: torch.dtype | None = None) -> Callable[..., int]:
     """A function of the library, for numbers of a precision; it takes whole numbers, tensors' addresses and None."""
     found = getattr(library(), name if dtype is None else f"{name}_{DTYPES[dtype]}")
-    found.restype = None
+    found.restype = ctypes.c_int if dtype is None else None
     return found
 
 
@@ -30,6 +30,17 @@ def address(tensor: Tensor | None) -> ctypes.c_void_p:
 def number(value: int) -> ctypes.c_int64:
     """A size."""
     return ctypes.c_int64(value)
+
+
+def require(fits: bool, *tensors: Tensor) -> None:
+    """Refuses what would be read as something else, or beyond its end: the library can't look.
+
+    Raises:
+        ValueError: It doesn't fit.
+    """
+    if not fits:
+        found = ", ".join(f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in tensors)
+        raise ValueError(f"Arrays of a fused operation don't fit together: {found}.")
 
 
 def threads() -> ctypes.c_int:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from eqff.errors import ConfigError, did_you_mean
 from eqff.kernels.library import library
@@ -44,14 +45,27 @@ def kernels(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def eager() -> bool:
-    """Whether operations run one by one on plain tensors: not traced, compiled, exported, transformed or counted."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch._C._get_tracing_state() is not None
-    )
+def eager(*tensors: Tensor | None) -> bool:
+    """Whether operations run one by one on plain tensors of one precision.
+
+    Not so where they are traced, compiled, exported, transformed, counted, differentiated forwards, or cast to half
+    precision on their way.
+
+    Args:
+        tensors: Cotangents, which may stand for many at once (``is_grads_batched``).
+    """
+    try:
+        return not (
+            torch.compiler.is_compiling()
+            or torch._C._len_torch_dispatch_stack()
+            or torch._C._functorch.peek_interpreter_stack() is not None
+            or torch._C._get_tracing_state() is not None
+            or torch._C._is_any_autocast_enabled()
+            or forward_ad._current_level >= 0
+            or any(torch._C._functorch.is_legacy_batchedtensor(value) for value in tensors if value is not None)
+        )
+    except AttributeError:  # these are PyTorch's own and may go: plain operations can be all of it
+        return False
 
 
 def own_rules() -> bool:

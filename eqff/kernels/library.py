@@ -7,9 +7,11 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +24,8 @@ FLAGS = (
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 300.0
 """s; a compiler that takes longer is stuck (it takes some 5 s)."""
+CPUINFO = Path("/proc/cpuinfo")
+_KIND = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU architecture", "CPU part", "Features")
 
 log = logging.getLogger(__name__)
 
@@ -29,25 +33,30 @@ log = logging.getLogger(__name__)
 @cache
 def library() -> ctypes.CDLL | None:
     """The library, compiled at the first call on this machine; None, with one log line, where that can't be done."""
-    compiler = find_compiler()
-    if compiler is None:
-        log.warning("No C++ compiler found: the plain operations are used, which are slower. See docs/kernels.md.")
-        return None
     try:
-        return ctypes.CDLL(str(compiled(compiler)))
+        return ctypes.CDLL(str(compiled(find_compiler())))
     except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[:1]
-        log.warning("The fused operations don't compile (%s): the plain ones are used, which are slower.", reason)
+        log.warning(
+            "No fused operations here (%s): the plain ones are used, which are slower. See docs/kernels.md.",
+            _reason(error),
+        )
         return None
 
 
-def find_compiler() -> str | None:
-    """Path of the C++ compiler: the one that ``CXX`` names, or the first found of `COMPILERS`."""
-    named = os.environ.get("CXX")
-    return next((path for name in ((named,) if named else COMPILERS) if (path := shutil.which(name))), None)
+def find_compiler() -> tuple[str, ...]:
+    """The C++ compiler's path and first arguments: what ``CXX`` says, or the first found of `COMPILERS`.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    named = shlex.split(os.environ.get("CXX", ""))
+    for name, *arguments in [named] if named else [[name] for name in COMPILERS]:
+        if path := shutil.which(name):
+            return path, *arguments
+    raise FileNotFoundError(f"no C++ compiler found: {named[0] if named else ', '.join(COMPILERS)}")
 
 
-def compiled(compiler: str) -> Path:
+def compiled(compiler: Sequence[str]) -> Path:
     """The library's file in the cache, made if it is not there.
 
     Raises:
@@ -55,39 +64,60 @@ def compiled(compiler: str) -> Path:
         subprocess.SubprocessError: The compiler fails or takes too long.
     """
     folder = cache_folder()
-    path = folder / f"kernels-{_fingerprint(compiler)}.so"
+    path = folder / f"kernels-{fingerprint(compiler)}.so"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / path.name
         sources = [str(source) for source in sorted(SOURCES.glob("*.cpp"))]
-        command = [compiler, *FLAGS, *sources, "-o", str(made)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
+        _run([*compiler, *FLAGS, *sources, "-o", str(made)])
         made.replace(path)  # whole or not at all, also where several processes compile at once
     return path
 
 
 def cache_folder() -> Path:
-    """``kernels`` in the folder that ``EQFF_CACHE`` names, else in ``eqff`` of ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    root = os.environ.get("EQFF_CACHE")
-    if root:
-        return Path(root).expanduser() / "kernels"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eqff" / "kernels"
+    """``kernels`` in the folder that ``EQFF_CACHE`` names, else in ``eqff`` of ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        OSError: Nothing is named and there is no home.
+    """
+    named, parent = os.environ.get("EQFF_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        root = Path(named).expanduser() if named else Path(parent or "~/.cache").expanduser() / "eqff"
+    except RuntimeError as error:
+        raise OSError(f"no folder to keep them in: {error} EQFF_CACHE can name one.") from error
+    return root / "kernels"
 
 
-def _fingerprint(compiler: str) -> str:
+def fingerprint(compiler: Sequence[str]) -> str:
     """Of all that the machine code follows from: source, flags, compiler and processor."""
-    parts = [platform.machine(), _processor(), str(Path(compiler).resolve()), *FLAGS]
-    parts += [source.read_text() for source in sorted(SOURCES.iterdir()) if source.is_file()]
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=TIMEOUT, check=True)
-    return hashlib.sha256("\0".join([*parts, version.stdout]).encode()).hexdigest()[:16]
+    parts = [platform.machine(), processor(), str(Path(compiler[0]).resolve()), *compiler[1:], *FLAGS]
+    parts += [source.read_text(encoding="utf-8") for source in sorted(SOURCES.iterdir()) if source.is_file()]
+    return hashlib.sha256("\0".join([*parts, _run([*compiler, "--version"])]).encode()).hexdigest()[:16]
 
 
-def _processor() -> str:
-    """Its instruction sets: homes are shared between machines that differ."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor()
-    lines = cpuinfo.read_text().splitlines()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+def processor() -> str:
+    """Its kind and instruction sets, as homes are shared between machines that differ; their names where unknown."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return platform.node()
+    first = lines[: lines.index("")] if "" in lines else lines  # of what may be many processors
+    return "\n".join(line for line in first if line.startswith(_KIND)) or platform.node()
+
+
+def _run(command: Sequence[str]) -> str:
+    """What a command prints."""
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, stdin=subprocess.DEVNULL
+    )
+    return done.stdout
+
+
+def _reason(error: Exception) -> str:
+    """What a compiler complains of first, else the error."""
+    said = getattr(error, "stderr", None)
+    lines = said.splitlines() if isinstance(said, str) else []
+    errors = [line for line in lines if "error" in line]
+    return (errors or lines or [str(error)])[0].strip()

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.rules import needed
+from eqff.kernels.choice import eager
+from eqff.kernels.rules import needed, plain_gradients
 
 
 def _rows(features: Tensor, degree: int) -> Tensor:
@@ -17,7 +18,20 @@ def _rows(features: Tensor, degree: int) -> Tensor:
 
 def degree_map(features: Tensor, matrices: Tensor) -> Tensor:
     """From (components, N, C) and matrices (L + 1, C, C') to (components, N, C')."""
+    if features.shape[0] != len(matrices) ** 2:
+        raise ValueError(f"{len(matrices)} degrees have {len(matrices) ** 2} components, not {features.shape[0]}.")
     return DegreeMap.apply(features.contiguous(), matrices)
+
+
+def _plain_map(features: Tensor, matrices: Tensor) -> Tensor:
+    counts = 2 * torch.arange(len(matrices), device=matrices.device) + 1
+    return torch.bmm(features, matrices.repeat_interleave(counts, dim=0))
+
+
+def _plain_outer(left: Tensor, right: Tensor) -> Tensor:
+    each = left.transpose(1, 2) @ right
+    degrees = range(round(len(left) ** 0.5))
+    return torch.stack([each[degree**2 : (degree + 1) ** 2].sum(0) for degree in degrees])
 
 
 class DegreeMap(torch.autograd.Function):
@@ -33,9 +47,11 @@ class DegreeMap(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         features, matrices = ctx.saved_tensors
+        if not eager(given):
+            return tuple(plain_gradients(lambda *inputs: [_plain_map(*inputs)], (features, matrices), [given]))
         given = given.contiguous()
         first, second = needed(ctx)
         by_features = DegreeMap.apply(given, matrices.transpose(1, 2)) if first else None
@@ -56,9 +72,11 @@ class DegreeOuter(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         left, right = ctx.saved_tensors
+        if not eager(given):
+            return tuple(plain_gradients(lambda *inputs: [_plain_outer(*inputs)], (left, right), [given]))
         first, second = needed(ctx)
         by_left = DegreeMap.apply(right, given.transpose(1, 2)) if first else None
         return by_left, DegreeMap.apply(left, given) if second else None

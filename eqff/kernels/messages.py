@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import address, function, number, threads
+from eqff.kernels.call import address, function, number, require, threads
+from eqff.kernels.choice import eager
 from eqff.kernels.rules import plain_gradients
 
 SUM, FIRST, SECOND = 0, 1, 2
@@ -34,12 +35,18 @@ class EdgeOrder:
 
     @classmethod
     def of(cls, receiver: Tensor, sender: Tensor, num_atoms: int) -> EdgeOrder:
-        """Of a list that is sorted by receiver, int64."""
+        """Of a list that is sorted by receiver, int64.
+
+        Raises:
+            ValueError: It is not, or names atoms that don't exist.
+        """
+        require(receiver.dtype == sender.dtype == torch.int64 and receiver.shape == sender.shape, receiver, sender)
         receiver, sender = receiver.contiguous(), sender.contiguous()
         into, out_of = receiver.new_empty(num_atoms + 1), receiver.new_empty(num_atoms + 1)
         order = torch.empty_like(sender)
         tensors = (receiver, sender, into, out_of, order)
-        function("edge_order")(number(len(sender)), number(num_atoms), *map(address, tensors))
+        if function("edge_order")(number(len(sender)), number(num_atoms), *map(address, tensors)):
+            raise ValueError(f"Edges are not sorted by receiver, or name atoms beyond the {num_atoms} there are.")
         return cls(receiver, sender, into, out_of, order)
 
 
@@ -75,6 +82,10 @@ def messages(matrices: Tensor, weights: Tensor, features: Tensor, edges: EdgeOrd
     Returns:
         (outputs, N, C).
     """
+    (inputs, atoms, channels), count = features.shape, len(edges.sender)
+    fits = matrices.dtype == weights.dtype == features.dtype and len(edges.into) == atoms + 1
+    fits = fits and len(matrices) == count and matrices.shape[1] % inputs == 0
+    require(fits and weights.shape == (count, channels), matrices, weights, features)
     return Messages.apply(matrices.contiguous(), weights.contiguous(), features.contiguous(), edges)
 
 
@@ -95,7 +106,10 @@ class Messages(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
-        return *MessagesBackward.apply(*ctx.saved_tensors, given.contiguous(), ctx.edges), None
+        saved, edges = ctx.saved_tensors, ctx.edges
+        if not eager(given):
+            return *plain_gradients(lambda *inputs: [plain_messages(*inputs, edges)], saved, [given]), None
+        return *MessagesBackward.apply(*saved, given.contiguous(), edges), None
 
 
 class MessagesBackward(torch.autograd.Function):
@@ -116,7 +130,7 @@ class MessagesBackward(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor | None) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         saved, edges = ctx.saved_tensors, ctx.edges
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not eager(*along):
             return *plain_gradients(lambda *inputs: _plain_first(*inputs, edges), saved, along), None
         matrices, weights, features, given = saved
         pairs = zip(along, saved[:3], strict=True)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import Couplings, address, function, number, plan, threads
+from eqff.kernels.call import Couplings, address, function, number, plan, require, threads
+from eqff.kernels.choice import eager
 from eqff.kernels.rules import needed, plain_gradients
 
 
@@ -60,6 +61,8 @@ def products(factors: Tensor, scale: Tensor, plan: ProductPlan) -> Tensor:
         scale: (N, order · C).
         plan: How t and p follow from them.
     """
+    fits = factors.dtype == scale.dtype == plan.first.dtype and factors.shape[0] == plan.inputs
+    require(fits and factors.shape[1:] == scale.shape and scale.shape[1] % plan.order == 0, factors, scale)
     return Products.apply(factors.contiguous(), scale.contiguous(), plan)
 
 
@@ -78,8 +81,10 @@ class Products(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
-        by_scale = needed(ctx)[1]
-        return *ProductsBackward.apply(*ctx.saved_tensors, given.contiguous(), ctx.plan, by_scale), None
+        saved, plan = ctx.saved_tensors, ctx.plan
+        if not eager(given):
+            return *plain_gradients(lambda *inputs: [plan.plain(*inputs)], saved, [given]), None
+        return *ProductsBackward.apply(*saved, given.contiguous(), plan, needed(ctx)[1]), None
 
 
 class ProductsBackward(torch.autograd.Function):
@@ -101,7 +106,7 @@ class ProductsBackward(torch.autograd.Function):
     def backward(ctx: Any, along: Tensor | None, along_scale: Tensor | None) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         saved, plan = ctx.saved_tensors, ctx.plan
-        if torch.is_grad_enabled() or along_scale is not None:
+        if torch.is_grad_enabled() or along_scale is not None or not eager(along):
             return *plain_gradients(plan.plain_first, saved, (along, along_scale)), None, None
         if along is None:
             return None, None, None, None, None

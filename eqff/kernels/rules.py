@@ -41,7 +41,10 @@ def needed(ctx: Any) -> list[bool]:
 
 
 def _runs(node: Any) -> bool:
+    asked = getattr(torch._C, "_will_engine_execute_node", None)  # PyTorch's own, not promised to stay
+    if asked is None:
+        return True
     try:
-        return torch._C._will_engine_execute_node(node)
+        return asked(node)
     except RuntimeError:  # a leaf that is asked for itself
         return True

@@ -118,3 +118,94 @@ def test_degree_map():
     degrees = torch.tensor([0, 1, 1, 1, 2, 2, 2, 2, 2])
     torch.testing.assert_close(degree_map(features, matrices), torch.bmm(features, matrices[degrees]))
     check(degree_map, (features, matrices))
+
+
+def operations(edges: EdgeOrder):
+    """Each with inputs that suit it."""
+    torch.manual_seed(0)
+    count, plan, couplings = len(edges.sender), product_plan(1, 1, 3, torch.float64), row_couplings(1, 1, 1)
+    paths, harmonics = couplings.dense.shape[1:]
+    atoms = len(edges.into) - 1
+    return {
+        "messages": (lambda *x: messages(*x, edges), (numbers(count, 36), numbers(count, 3), numbers(4, atoms, 3))),
+        "products": (lambda *x: products(*x, plan), (numbers(4, atoms, 9), numbers(atoms, 9))),
+        "rows": (
+            lambda *x: RowBilinear.apply(*x, couplings, (0, 1, 2)),
+            (numbers(count, paths), numbers(count, harmonics)),
+        ),
+        "degrees": (degree_map, (numbers(4, atoms, 3), numbers(2, 3, 2))),
+    }
+
+
+NAMES = ("messages", "products", "rows", "degrees")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_edges_or_atoms(name):
+    """One atom alone, and nothing at all: shapes are right, and the sum over no neighbours is zero."""
+    empty = torch.empty(0, dtype=torch.int64)
+    for atoms in (1, 0):
+        function, inputs = operations(EdgeOrder.of(empty, empty, atoms))[name]
+        found = derivative(function, inputs)
+        assert [value.shape for value in found] == [value.shape for value in inputs]
+        again = torch.autograd.grad(sum(value.square().sum() for value in found), inputs, allow_unused=True)
+        assert all(value is None or bool(value.isfinite().all()) for value in again)
+        if name == "messages":
+            assert not function(*inputs).any() and not any(value.any() for value in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arrays_in_any_order_of_memory(edges, name):
+    function, inputs = operations(edges)[name]
+    turned = [value.detach().transpose(0, -1).contiguous().transpose(0, -1).requires_grad_() for value in inputs]
+    for fused, plain in zip(derivative(function, turned), derivative(function, inputs), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=0.0, atol=1e-12)
+    check(function, turned, third=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_derivatives_of_many_cotangents_at_once(edges, name):
+    """``is_grads_batched``, as vectorized Jacobians use it, differentiates the plain operation."""
+    function, inputs = operations(edges)[name]
+    out = function(*inputs)
+    given = torch.randn(3, *out.shape, dtype=out.dtype)
+    batched = torch.autograd.grad(out, inputs, given, is_grads_batched=True, retain_graph=True)
+    for index in range(3):
+        one = torch.autograd.grad(out, inputs, given[index], retain_graph=True)
+        for found, expected in zip(batched, one, strict=True):
+            torch.testing.assert_close(found[index], expected, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_change_nothing(edges, name):
+    """Not a bit: each number is a sum of one thread, in one order."""
+    function, inputs = operations(edges)[name]
+    found = {}
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            first = derivative(function, inputs)
+            second = torch.autograd.grad(sum(value.square().sum() for value in first), inputs)
+        finally:
+            torch.set_num_threads(1)
+        found[count] = [*first, *second]
+    assert all(torch.equal(one, other) for one, other in zip(found[1], found[3], strict=True))
+
+
+def test_what_does_not_fit_is_refused(edges):
+    """Numbers of another precision or shape would be read as something else, or beyond the array's end."""
+    given = torch.randn(8, 36), torch.randn(8, 3), torch.randn(4, 5, 3)
+    wrong = [(0, given[0].double()), (1, given[1].half()), (1, given[1][:7]), (2, given[2][:, :4])]
+    for index, value in [*wrong, (2, torch.randn(5, 5, 3))]:
+        with pytest.raises(ValueError, match="don't fit"):
+            messages(*given[:index], value, *given[index + 1 :], edges)
+    plan = product_plan(1, 1, 3, torch.float64)
+    with pytest.raises(ValueError, match="don't fit"):
+        products(torch.randn(4, 5, 9), torch.randn(5, 9), plan)
+    with pytest.raises(ValueError, match="don't fit"):
+        RowBilinear.apply(torch.randn(5, 3), torch.randn(5, 3), row_couplings(1, 1, 1), (0, 1, 2))
+    with pytest.raises(ValueError, match="4 components, not 9"):
+        degree_map(torch.randn(9, 5, 3), torch.randn(2, 3, 3))
+    for receiver, sender in (([0, 2, 1], [1, 1, 0]), ([0, 1, 5], [1, 0, 0]), ([0, 1, 2], [1, -1, 0])):
+        with pytest.raises(ValueError, match="sorted by receiver"):
+            EdgeOrder.of(torch.tensor(receiver), torch.tensor(sender), 5)

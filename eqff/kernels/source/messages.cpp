@@ -149,11 +149,14 @@ void run(int what, const Edges& list, const real* T, const real* R, const real* 
 
 }  // namespace
 
-// Where edges into and out of each atom begin, and the order of those out of it.
-extern "C" void edge_order(index_t edges, index_t atoms, const index_t* receiver, const index_t* sender, index_t* into,
-                           index_t* out_of, index_t* order) {
+// Where edges into and out of each atom begin, and the order of those out of it; 1 if the list is not sorted by receiver
+// or names atoms that don't exist.
+extern "C" int edge_order(index_t edges, index_t atoms, const index_t* receiver, const index_t* sender, index_t* into,
+                          index_t* out_of, index_t* order) {
     for (index_t i = 0; i <= atoms; ++i) into[i] = out_of[i] = 0;
     for (index_t e = 0; e < edges; ++e) {
+        const index_t i = receiver[e], j = sender[e];
+        if (i < (e ? receiver[e - 1] : 0) || i >= atoms || j < 0 || j >= atoms) return 1;
         ++into[receiver[e] + 1];
         ++out_of[sender[e] + 1];
     }
@@ -163,6 +166,7 @@ extern "C" void edge_order(index_t edges, index_t atoms, const index_t* receiver
     }
     std::vector<index_t> next(out_of, out_of + atoms);
     for (index_t e = 0; e < edges; ++e) order[next[sender[e]]++] = e;
+    return 0;
 }
 
 // what: 0 the sum A; 1 its derivatives by T, R and h; 2 derivatives of those along T2, R2 and h2, and A by g.
