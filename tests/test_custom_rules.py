@@ -28,6 +28,10 @@ CHECKED = {
 ELSEWHERE = {
     "longrange/bessel.py:_ConstantBessel": "has no derivative (test_bessel.py)",
     "dispersion/mbd/matrix_sqrt.py": "tests/dispersion/mbd/test_matrix_sqrt.py checks all of its rules",
+    "kernels/bilinear.py": "tests/kernels/test_fused.py checks all of its rules",
+    "kernels/linear.py": "tests/kernels/test_fused.py checks all of its rules",
+    "kernels/messages.py": "tests/kernels/test_fused.py checks all of its rules",
+    "kernels/products.py": "tests/kernels/test_fused.py checks all of its rules",
 }
 
 

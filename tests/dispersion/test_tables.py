@@ -94,7 +94,7 @@ def test_parameters_of_functionals():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("d3_bj", "pbbe"), "Did you mean 'pbe'"),
+        (("d3_bj", "pbbe"), "Did you mean pbe"),
         (("d3_bj", None), "s8, a1, a2 missing"),
         (("d3_zero", None, {"s8": 1.0}), "rs6 missing"),
         (("d3_bj", "pbe", {"a_1": 0.4}), "Did you mean 'a1'"),
