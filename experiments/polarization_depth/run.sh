@@ -54,7 +54,7 @@ train() {  # SET DEPTH SEED OVERRIDES...
 }
 
 for seed in ${SEEDS:-0 1 2}; do
-  for set in ${SETS:-water_dimers ion_water ion_pairs}; do
+  for set in ${SETS:-water_dimers ion_water ion_pairs spice}; do
     for name in ${DEPTHS:-none direct 1 2 4 mutual}; do
       train "$set" "$name" "$seed" "$@"
     done
