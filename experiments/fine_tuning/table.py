@@ -48,8 +48,8 @@ ANOTHER_LEVEL = 1e5
 
 
 def cell(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    if np.mean(values) > ANOTHER_LEVEL:
+    """Mean ± standard deviation; a dash where nothing was measured, or for energies of another level."""
+    if not values or np.mean(values) > ANOTHER_LEVEL:
         return "–"
     text = f"{np.mean(values):.3g}"
     return f"{text} ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else text
@@ -60,7 +60,7 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
     lines = ["| | seeds | " + " | ".join(COLUMNS.values()) + " |", "|---|---:|" + "---:|" * len(COLUMNS)]
     for variant, title in VARIANTS.items():
         if runs := found.get(variant):
-            cells = [cell([run[column] for run in runs]) for column in COLUMNS]
+            cells = [cell([run[column] for run in runs if column in run]) for column in COLUMNS]
             lines.append(f"| {title} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -71,7 +71,8 @@ def figure(sets: dict[str, dict], path: Path) -> None:
     for axis, (name, found) in zip(axes[0], sets.items(), strict=True):
         shown = [variant for variant in VARIANTS if variant in found]
         for offset, which in ((-0.2, "new"), (0.2, "old")):
-            means = [np.mean([run[f"{which}/forces_mae"] for run in found[variant]]) for variant in shown]
+            column = f"{which}/forces_mae"
+            means = [np.mean([run.get(column, np.nan) for run in found[variant]]) for variant in shown]
             axis.barh(np.arange(len(shown)) + offset, means, 0.38, label=f"{which} frames")
         axis.set_yticks(range(len(shown)), [VARIANTS[variant].replace(", ", ",\n") for variant in shown])
         axis.set(xscale="log", xlabel="MAE of forces (meV/Å)", title=name)
