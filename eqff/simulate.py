@@ -118,7 +118,9 @@ def _from_command_line(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from eqff.errors import ModelError
+    from eqff.interfaces.memory import keep_freed_memory
 
+    keep_freed_memory()
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
     result = simulate(cfg, overrides)
     console = Console(soft_wrap=True, highlight=False)

@@ -211,3 +211,20 @@ def test_compiled_code_equals_the_model(tmp_path, model):
     exported, plain = eqff.load(tmp_path / "model.pt2", trust_code=True), eqff.load(file)
     for name in STRUCTURES:
         require_equal(results(exported, name), results(plain, name), 2e-5)  # float32, other orders of summation
+
+
+def test_large_structures_take_fused_operations_where_they_run(monkeypatch):
+    potential = built("model=short_range", *SMALL)
+    exported = not_compiled(potential)
+    graph = sample(exported)
+    calls = []
+    exported.derivatives = lambda tensors, code=exported.derivatives: calls.append(1) or code(tensors)
+    exported(graph)
+    assert len(calls) == 1
+    exported.fused_from = graph.num_atoms
+    monkeypatch.setattr("eqff.export.exported.fused", lambda tensor: True)
+    exported(graph)
+    assert len(calls) == 1
+    monkeypatch.setattr("eqff.export.exported.fused", lambda tensor: False)
+    exported(graph)
+    assert len(calls) == 2
