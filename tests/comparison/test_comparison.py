@@ -211,7 +211,7 @@ def test_everything_is_written_and_the_page_needs_nothing_beside_it(study, tmp_p
 
 
 def test_cost_is_drawn_where_it_differs(study, tmp_path):
-    cheap = {"budget": {"CPU seconds": {"total": 5.0, "used": 1.0}}}
+    cheap = {"budget": {"CPU seconds": {"total": 1e-3, "used": 5e-4}}}
     path = study[-2] / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | cheap))
     write_comparison(compared(*study), tmp_path)
