@@ -70,11 +70,11 @@ def eager(*tensors: Tensor | None) -> bool:
 
 def own_rules() -> bool:
     """Whether operations with derivatives of their own may run, on any device."""
-    return _chosen.get() != "plain" and eager()
+    return eager() and _chosen.get() != "plain"  # in this order: a compiler can't follow the choice
 
 
 def fused(tensor: Tensor) -> bool:
     """Whether fused operations work on tensors like this one, and may."""
-    if _chosen.get() == "plain" or tensor.device.type != "cpu" or tensor.dtype not in DTYPES:
+    if tensor.device.type != "cpu" or tensor.dtype not in DTYPES:
         return False
-    return eager() and library() is not None
+    return own_rules() and library() is not None

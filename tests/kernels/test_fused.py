@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eqff.kernels.bilinear import RowBilinear
-from eqff.kernels.choice import kernels
+from eqff.kernels.choice import fused, kernels, own_rules
 from eqff.kernels.library import library
 from eqff.kernels.linear import degree_map
 from eqff.kernels.messages import EdgeOrder, messages, plain_messages
@@ -209,3 +209,9 @@ def test_what_does_not_fit_is_refused(edges):
     for receiver, sender in (([0, 2, 1], [1, 1, 0]), ([0, 1, 5], [1, 0, 0]), ([0, 1, 2], [1, -1, 0])):
         with pytest.raises(ValueError, match="sorted by receiver"):
             EdgeOrder.of(torch.tensor(receiver), torch.tensor(sender), 5)
+
+
+def test_a_compiler_follows_the_choice():
+    """Where ``torch.compile`` traces, plain operations run, and asking which do doesn't stop it."""
+    follow = torch.compile(lambda x: (fused(x), own_rules()), backend="eager", fullgraph=True)
+    assert follow(torch.ones(2)) == (False, False) and fused(torch.ones(2))
