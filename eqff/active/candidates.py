@@ -22,6 +22,7 @@ class Candidates:
         features: What a model sees of each, (M, D), standardised over the candidates.
         known: The same of K structures that have labels already, (K, D).
         uncertainty: The largest uncertainty of a force on any of its atoms, eV/Å, (M,); None if the model knows none.
+        raw: The features as the model gives them, (M, D'), to compare with those of other structures.
         cluster: Cluster of each among those of a labelled set, (M,); None where nobody asked.
         cluster_error: Sum of squared errors in each of these clusters, (C,).
     """
@@ -29,6 +30,7 @@ class Candidates:
     features: np.ndarray
     known: np.ndarray
     uncertainty: np.ndarray | None = None
+    raw: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     cluster: np.ndarray | None = None
     cluster_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
@@ -62,7 +64,7 @@ def describe(
     doubt = None
     if getattr(potential, "uncertainties", ()):
         doubt = uncertainties(potential, frames, batch_size=batch_size, progress=progress)
-    return Candidates(standardised(own), standardised(others, own) if len(others) else own[:0], doubt)
+    return Candidates(standardised(own), standardised(others, own) if len(others) else own[:0], doubt, own)
 
 
 def uncertainties(

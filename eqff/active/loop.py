@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from eqff.active.candidates import without
+from eqff.active.going_on import require_same, require_same_structures
 from eqff.active.labelling import Labeller, by_command, checked_labels, looked_up, write_frames
-from eqff.active.locking import locked
 from eqff.active.selecting import select, write_selection
 from eqff.active.settings import ActiveSettings
 from eqff.active.training import check_training, model_of_round, train_round
-from eqff.checkpoints.plain import plain
 from eqff.data.atomic_data import AtomicData
 from eqff.data.reading import read_frames
 from eqff.errors import ConfigError, DataError, EqffError
+from eqff.locking import locked
 from eqff.simulation.finish import write_json
 from eqff.sweeps.progress import result_of
 
 Report = Callable[[str], None]
-SETTINGS_FILE, RESULT_FILE = "active.json", "result.json"
+RESULT_FILE, LOCK_FILE = "result.json", "active.lock"
 CHOSEN, LABELLED, TRAIN = "chosen.extxyz", "labelled.extxyz", "train.extxyz"
 _STOPPED = 130  # exit code after a signal
 
@@ -52,12 +52,12 @@ class ActiveLoop:
             DataError: A file can't be used, or the labeller failed.
             TrainingError: A training failed.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder), self._told_how_to_go_on():
-            _require_same(self.folder, self.chosen)
+        with locked(self.folder / LOCK_FILE, "loop"), self._told_how_to_go_on():
             check_training(self.chosen, self.folder_of(0))
+            require_same(self.folder, self.chosen, self.report)
             self._held_back = read_frames(self.chosen.held_back, **self.chosen.reading)
             self._pool = self._read_pool()
+            require_same_structures(self.folder, self._held_back, self._pool, self.report)
             return [self._round(number) for number in range(self.chosen.rounds)]
 
     def folder_of(self, number: int) -> Path:
@@ -181,19 +181,3 @@ class ActiveLoop:
 def _frames(path: Path, reading: dict[str, Any]) -> Sequence[AtomicData]:
     """Structures of a file without their labels; none if it is not there or empty."""
     return read_frames(path, **reading, labels=()) if path.is_file() and path.stat().st_size else ()
-
-
-def _require_same(folder: Path, chosen: ActiveSettings) -> None:
-    """Keeps the settings in the folder; raises ConfigError if a loop with others is there."""
-    path, own = folder / SETTINGS_FILE, json.loads(json.dumps(plain(chosen.decisive())))
-    if not path.is_file():
-        write_json(path, own)
-        return
-    stored = json.loads(path.read_text())
-    changed = [name for name, value in own.items() if stored.get(name) != value]
-    if changed:
-        name = changed[0]
-        raise ConfigError(
-            f"{folder} holds a loop with {name}={stored.get(name)}, and not {name}={own[name]}. Give the same settings "
-            "to go on (rounds and launch may differ), or another output."
-        )

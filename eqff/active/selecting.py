@@ -17,7 +17,6 @@ from eqff.data.atoms import to_atoms
 from eqff.errors import ConfigError, DataError, did_you_mean
 from eqff.evaluation import evaluate_potential
 from eqff.evaluation.clusters import with_clusters
-from eqff.evaluation.features import learned_features
 from eqff.evaluation.predictions import Progress, without_labels
 from eqff.potential import Potential
 
@@ -83,7 +82,7 @@ def select(
     some = [pool[i] for i in indices]
     candidates = _candidates(some, potential, known, strategy, batch_size, progress)
     if errors and strategy == "worst_clusters" and potential is not None:
-        candidates = _in_clusters(candidates, some, potential, errors, clusters, batch_size)
+        candidates = _in_clusters(candidates, potential, errors, clusters, batch_size)
     chosen = STRATEGIES[strategy](candidates, count, np.random.default_rng(seed))
     doubts = candidates.uncertainty
     return Selection(
@@ -112,7 +111,6 @@ def _candidates(
 
 def _in_clusters(
     candidates: Candidates,
-    frames: Sequence[AtomicData],
     potential: Potential,
     errors: Sequence[AtomicData],
     clusters: int,
@@ -124,8 +122,7 @@ def _in_clusters(
     if found is None or not found.quantity:
         raise DataError("worst_clusters: none of the structures given for errors has energies or forces.")
     sizes = np.bincount(found.label, minlength=clusters)
-    own = learned_features(potential, frames, batch_size=batch_size)
-    return replace(candidates, cluster=found.assign(own), cluster_error=sizes * found.errors**2)
+    return replace(candidates, cluster=found.assign(candidates.raw), cluster_error=sizes * found.errors**2)
 
 
 def write_selection(path: str | Path, selection: Selection, *, labels: bool = False) -> Path:

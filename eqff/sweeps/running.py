@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from eqff.errors import ConfigError
+from eqff.locking import locked
 from eqff.outputs import require_writable
 from eqff.sweeps.driver import Outcome, run_jobs
 from eqff.sweeps.launchers import Ending, Job, Launcher, make_launcher
@@ -67,7 +65,7 @@ class Sweep:
 
     def run(self) -> SweepResult:
         """Starts what is left, waits for it, and says what became of it."""
-        with _alone(self.folder):
+        with locked(self.folder / _LOCK, "command"):
             if self.search is None:
                 remember(self.folder, self.planned, asdict(self.settings))
             self._announce()
@@ -152,24 +150,6 @@ def corners(space: Space, folder: Path) -> list[Planned]:
         Planned(", ".join(f"{k}={v}" for k, v in choice.items()), tuple(space.overrides(choice)), folder / "trial-0000")
         for choice in choices
     ]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the sweep's lock while the block runs.
-
-    Raises:
-        ConfigError: Another command holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"'{folder}' is being run by another command. Wait for it, or stop it first.") from error
-        except OSError as error:
-            raise ConfigError(f"'{folder}': its file system has no locks ({os.strerror(error.errno or 0)}).") from error
-        yield
 
 
 def with_folder(settings: SweepSettings, argv: Sequence[str]) -> SweepSettings:

@@ -1,13 +1,11 @@
 """Processes of the loop: failures say why, and what still runs from a killed loop is not started twice."""
 
-import os
 import sys
 
 import pytest
 
 from eqff.active.jobs import Launch, run_jobs
-from eqff.active.locking import locked
-from eqff.errors import ConfigError, DataError
+from eqff.errors import DataError
 from eqff.sweeps.launchers import Job
 
 
@@ -38,24 +36,3 @@ def test_a_failure_says_why_and_lets_the_others_end(tmp_path, code, message):
 def test_a_program_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="'no_such_program' can't be run"):
         run_jobs([Job("bad", ("no_such_program",))], Launch(), tmp_path, DataError)
-
-
-def test_one_loop_at_a_time(tmp_path):
-    with locked(tmp_path), pytest.raises(ConfigError, match=f"process {os.getpid()}"), locked(tmp_path):
-        pass
-    with locked(tmp_path):
-        pass
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks Linux which files are open")
-def test_what_a_loop_starts_does_not_hold_its_lock(tmp_path):
-    with locked(tmp_path):
-        own = [int(fd) for fd in os.listdir("/proc/self/fd") if _is(fd, "active.lock")]
-        assert own and not any(os.get_inheritable(fd) for fd in own)
-
-
-def _is(descriptor, name):
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}").endswith(name)
-    except OSError:
-        return False

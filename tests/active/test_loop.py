@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from eqff.active.loop import ActiveLoop
 from eqff.active.settings import ActiveSettings
 from eqff.data.reading import read_frames
 from eqff.errors import ConfigError, DataError
+from eqff.locking import locked
 from eqff.sweeps.launchers import Ending
 from eqff.testing.structures import molecule
 
@@ -118,8 +120,50 @@ def test_finished_rounds_are_not_made_again_and_more_can_follow(files, pretended
     ActiveLoop(settings(files, rounds=2)).run()
     rows = ActiveLoop(settings(files, rounds=3)).run()
     assert len(rows) == len(pretended) == 3
-    with pytest.raises(ConfigError, match="holds a loop with count=4, and not count=5"):
-        ActiveLoop(settings(files, count=5)).run()
+
+
+def test_other_settings_are_refused_with_all_that_differs(files, pretended):
+    ActiveLoop(settings(files, rounds=2)).run()
+    with pytest.raises(ConfigError) as caught:
+        ActiveLoop(settings(files, count=5, seed=3, train=("trainer.max_steps=5",), launch={"workers": 2})).run()
+    text = str(caught.value)
+    assert "  count: 4 there, 5 now\n" in text and "  seed: 0 there, 3 now" in text and "max_steps=5'] now" in text
+    assert "launch" not in text.partition("Give those")[0]
+    assert f"initial={files['output']}/round_01/train.extxyz" in text  # labels are not lost
+
+
+def test_what_nothing_was_made_with_yet_may_change(files, pretended, tmp_path):
+    """A labeller that can't work is replaced; later rounds are not begun."""
+    with pytest.raises(DataError, match="can't be run"):
+        ActiveLoop(settings(files, label="no_such_program {input} {output}")).run()
+    mended, lines = settings(files, label=labeller(tmp_path), count=3, train=("trainer.max_steps=5",)), []
+    rows = ActiveLoop(mended, lines.append).run()
+    assert [row["labels"] for row in rows] == [6, 9, 12] and "trainer.max_steps=5" in pretended[0]
+    assert {line.split(":")[0] for line in lines if "from now on" in line} == {"label", "count", "train"}
+    with pytest.raises(ConfigError, match="  label: "):
+        ActiveLoop(settings(files, label="other {input} {output}")).run()
+    assert len(ActiveLoop(mended).run()) == 3  # what was changed is kept
+
+
+def test_a_loop_of_an_earlier_version_goes_on(files, pretended, tmp_path):
+    ActiveLoop(settings(files, rounds=1)).run()
+    path = tmp_path / "loop" / "active.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in stored.items() if k not in ("samples", "clusters", "structures")}))
+    with pytest.raises(ConfigError, match="seed"):
+        ActiveLoop(settings(files, seed=1)).run()
+    assert len(ActiveLoop(settings(files, rounds=2, samples=4)).run()) == 2
+
+
+def test_files_that_change_under_their_name(files, pretended, shaken):
+    ActiveLoop(settings(files, rounds=1)).run()
+    lines = []
+    write_frames(Path(files["pool"]), [*read_frames(files["pool"]), *shaken(3, 5)])
+    ActiveLoop(settings(files, rounds=2), lines.append).run()
+    assert "pool: it has other structures than before (30 now); what was chosen from it stays" in lines
+    write_frames(Path(files["held_back"]), shaken(1, 5, size=0.05))
+    with pytest.raises(ConfigError, match="held_back: the file has other structures or labels"):
+        ActiveLoop(settings(files, rounds=3)).run()
 
 
 def test_held_back_structures_are_never_chosen(files, pretended, shaken, tmp_path):
@@ -234,11 +278,8 @@ def test_settings_that_can_not_be(files, changes, message):
 
 def test_one_loop_at_a_time(files, pretended):
     pytest.importorskip("fcntl")
-    from eqff.active.locking import locked
-
     first = ActiveLoop(settings(files))
-    first.folder.mkdir()
-    with locked(first.folder), pytest.raises(ConfigError, match="is still at work there"):
+    with locked(first.folder / "active.lock", "loop"), pytest.raises(ConfigError, match="is still at work there"):
         first.run()
     assert len(first.run()) == 3
 

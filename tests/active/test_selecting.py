@@ -92,6 +92,21 @@ def test_worst_clusters_come_from_where_errors_are(make_potential, shaken):
     assert all(index >= 20 for index in chosen.indices)
 
 
+def test_features_of_a_pool_are_computed_once(make_potential, shaken, monkeypatch):
+    pytest.importorskip("sklearn")
+    seen = []
+
+    def counted(potential, frames, **settings):
+        seen.extend(map(id, frames))
+        return learned_features(potential, frames, **settings)
+
+    for module in ("eqff.active.candidates", "eqff.evaluation.clusters"):
+        monkeypatch.setattr(f"{module}.learned_features", counted)
+    pool, errors = shaken(1, 10), shaken(2, 4)
+    select(pool, 3, strategy="worst_clusters", potential=make_potential(0), errors=errors, clusters=2)
+    assert sorted(seen) == sorted(map(id, [*pool, *errors]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

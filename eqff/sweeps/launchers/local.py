@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from eqff.locking import try_lock
 from eqff.sweeps.launchers.jobs import Ending, Job
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -37,7 +37,7 @@ class LocalLauncher:
     def start(self, job: Job) -> LocalHandle | ForeignHandle:
         """See `Launcher`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        log, lock = self.folder / f"{job.name}.log", _open_lock(self.folder / f"{job.name}.lock")
+        log, lock = self.folder / f"{job.name}.log", try_lock(self.folder / f"{job.name}.lock")
         if lock is None:
             return ForeignHandle(self.folder / f"{job.name}.lock", log)
         slot = self._free.pop(0) if self._free else 0
@@ -105,7 +105,7 @@ class ForeignHandle:
 
     def ending(self) -> Ending | None:
         """See `Handle`."""
-        found = _open_lock(self.lock)
+        found = try_lock(self.lock)
         if found is None:
             return None
         os.close(found)
@@ -113,17 +113,6 @@ class ForeignHandle:
 
     def stop(self) -> None:
         """It is not this command's to stop."""
-
-
-def _open_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock, None if another process has it."""
-    found = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(found)
-        return None
-    return found
 
 
 def visible_gpus() -> list[str]:
