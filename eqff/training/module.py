@@ -14,6 +14,7 @@ from eqff.errors import ConfigError, did_you_mean
 from eqff.potential import Potential
 from eqff.ranks.group import add_over_ranks, raise_together, sum_over_ranks, world_size
 from eqff.training.diagnosis import ALL_FINITE, diverged, diverged_in_validation
+from eqff.training.finetuning.freezing import Frozen
 from eqff.training.losses import Losses, require_predicted
 from eqff.training.metrics import ErrorSums, LossSums
 from eqff.training.optimizers import build_optimizer
@@ -44,18 +45,25 @@ class ForceFieldModule(lightning.LightningModule):
         losses: What is minimised.
         optimizer: Settings for `build_optimizer`.
         metrics: Labels whose errors are reported besides those with a loss.
+        frozen: What of the potential is not trained.
 
     Raises:
         ConfigError: A loss or metric asks for a field that the model doesn't predict.
     """
 
     def __init__(
-        self, potential: Potential, losses: Losses, optimizer: Mapping[str, Any], metrics: tuple[str, ...] = ()
+        self,
+        potential: Potential,
+        losses: Losses,
+        optimizer: Mapping[str, Any],
+        metrics: tuple[str, ...] = (),
+        frozen: Frozen | None = None,
     ):
         super().__init__()
         self.potential = potential
         self.losses = losses
         self.optimizer_config = dict(optimizer)
+        self.frozen = frozen or Frozen()
         losses.check_model(potential.predicts, potential.per_pass)
         for name in metrics:
             require_predicted(name, potential.predicts, "training.metrics", "Or leave it out of training.metrics.")
@@ -73,7 +81,9 @@ class ForceFieldModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Its groups hold each trainable parameter of the potential once."""
-        return build_optimizer(self.optimizer_config, self.potential)
+        optimizer = build_optimizer(self.optimizer_config, self.potential)
+        self.frozen.watch(optimizer)
+        return optimizer
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves a batch; one that is there already is not walked through tensor by tensor."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightning
@@ -24,9 +24,9 @@ from eqff.registry.locate import locate
 from eqff.tracking.about import about_run
 from eqff.tracking.run_folder import RunFolder
 from eqff.training.budget import Clocks
+from eqff.training.finetuning.freezing import Frozen
 from eqff.training.finetuning.settings import FinetuneSettings
 from eqff.training.finetuning.start import Start, begin, errors_before, rehearse_start
-from eqff.training.finetuning.weights import freeze
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
 from eqff.training.resuming import require_same_data
@@ -71,11 +71,13 @@ class Built:
         potential: With fresh weights, or those that a fine-tuning begins with.
         context: What it took from the data, or from the model before.
         start: How a fine-tuning began; None for fresh weights.
+        frozen: What of it is not trained.
     """
 
     potential: Potential
     context: ModelContext
     start: Start | None = None
+    frozen: Frozen = field(default_factory=Frozen)
 
 
 def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Preparation:
@@ -120,11 +122,13 @@ def _read_and_build(
     settings.losses.check_labels(labels, len(data.frames["train"]))
     built = build_model(cfg, settings, data, earlier)
     if built.start:
-        console.print(str(built.start), highlight=False, soft_wrap=True)
-    potential = built.potential
-    module = ForceFieldModule(potential, settings.losses, settings.training.optimizer, tuple(settings.training.metrics))
+        console.print("\n".join(filter(None, map(str, (built.start, built.frozen)))), highlight=False, soft_wrap=True)
+    training = settings.training
+    module = ForceFieldModule(
+        built.potential, settings.losses, training.optimizer, tuple(training.metrics), built.frozen
+    )
     if data.frames["val"]:
-        check_validation(settings.training, module, {row.name for row in data.report["val"].labels if row.frames})
+        check_validation(training, module, {row.name for row in data.report["val"].labels if row.frames})
     return settings, data, module, built
 
 
@@ -183,7 +187,6 @@ def build_model(
     if earlier:
         context = earlier.context
         potential = build_potential(cfg["model"], context, settings.dtype)
-        freeze(potential, settings.finetune.freeze)
     elif settings.finetune:
         begun = (cfg["model"], context, data.frames["train"], settings.dtype, settings.packages)
         potential, start = begin(settings.finetune, *begun)
@@ -193,9 +196,10 @@ def build_model(
         potential.train()
     else:
         potential = build_potential(cfg["model"], context, settings.dtype)
+    frozen = start.freeze(potential, settings.finetune.freeze) if start else Frozen()
     if settings.training.compile:
         potential.compile_training_step()
-    return Built(potential, context, start)
+    return Built(potential, context, start, frozen)
 
 
 def elements_of_model(finetune: FinetuneSettings | None, earlier: Start | None) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ from eqff.evaluation.predictions import predict
 from eqff.train import train
 from eqff.training.finetuning.command_line import with_structure, written
 from eqff.training.finetuning.settings import FinetuneSettings
-from eqff.training.finetuning.weights import freeze, take_over
+from eqff.training.finetuning.freezing import freeze
+from eqff.training.finetuning.weights import take_over
 
 SHIFT = {1: 3.0, 8: -40.0}
 """eV; how another level of theory differs."""

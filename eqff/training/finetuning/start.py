@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from eqff.build import ModelContext, build_potential
+from eqff.build import CHARGE_REFERENCE, ModelContext, build_potential
 from eqff.data.atomic_data import AtomicData
 from eqff.evaluation.evaluation import evaluate_potential
 from eqff.potential import Potential
 from eqff.registry.loading import load
-from eqff.training.finetuning.energies import composition_errors, shifted
+from eqff.training.finetuning.energies import Refit, refit, shifted, sloped
+from eqff.training.finetuning.freezing import Frozen, freeze
 from eqff.training.finetuning.settings import FinetuneSettings
-from eqff.training.finetuning.weights import freeze, take_over
+from eqff.training.finetuning.weights import take_over
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,21 @@ class Start:
     Attributes:
         model: Where the weights came from.
         taken: One line on what was taken over.
-        frozen: How many numbers are not trained.
-        shifts: What was added to the elements' energies, Z to eV.
-        determined: How many combinations of them the new data determine.
+        refit: What was added to energies.
         context: Of the model.
+        new_elements: Atomic numbers that the old model lacked.
+        tables: Weights with rows of new elements, and the dimensions along which they are.
+        notes: What else people should know.
         before: Errors before the first step, as ``SET/QUANTITY_mae`` and so on.
     """
 
     model: str
     taken: str
-    frozen: int
-    shifts: dict[int, float]
-    determined: int
+    refit: Refit
     context: ModelContext
+    new_elements: tuple[int, ...] = ()
+    tables: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     before: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,23 +50,27 @@ class Start:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Start:
         """The inverse of `to_dict`, also after JSON made the keys strings."""
-        shifts = {int(z): float(energy) for z, energy in data["shifts"].items()}
-        return cls(**{**data, "shifts": shifts, "context": ModelContext.from_dict(data["context"])})
+        return cls(
+            model=str(data["model"]),
+            taken=str(data["taken"]),
+            # runs that began before new elements had rows of their own to train hold fewer entries
+            refit=Refit.from_dict(data.get("refit", {"shifts": data.get("shifts", {})})),
+            context=ModelContext.from_dict(data["context"]),
+            new_elements=tuple(data.get("new_elements", ())),
+            tables={str(name): tuple(axes) for name, axes in data.get("tables", {}).items()},
+            notes=tuple(data.get("notes", ())),
+            before=dict(data["before"]),
+        )
+
+    def freeze(self, potential: Potential, patterns: Sequence[str]) -> Frozen:
+        """Takes parameters whose names match out of training, except for rows of new elements."""
+        return freeze(potential, patterns, self.tables, self.new_elements)
 
     def __str__(self) -> str:
         """Lines for people."""
-        text = f"Fine-tuning {self.model}: {self.taken}"
-        if self.frozen:
-            text += f"; {self.frozen:,} weights frozen"
-        if self.shifts:
-            largest = max(self.shifts.values(), key=abs)
-            text += f"\nEnergies of {len(self.shifts)} elements moved to the new data's, by up to {largest:+.4g} eV"
-        if self.determined < len(self.shifts):
-            text += (
-                f"; only {self.determined} of {len(self.shifts)} combinations of them are determined, so energies of "
-                "molecules of other compositions mean nothing from now on"
-            )
-        return text
+        return "\n".join(
+            line for line in (f"Fine-tuning {self.model}: {self.taken}", str(self.refit), *self.notes) if line
+        )
 
 
 def rehearse_start(
@@ -114,24 +121,50 @@ def begin(
     """
     old = load(chosen.model, dtype=dtype, packages=tuple(packages))
     past = old.metadata.model_context()
+    added = tuple(sorted({*fresh.elements} - {*past.elements}))
     context = replace(
         past,
-        elements=tuple(sorted({*past.elements, *fresh.elements})),
-        reference_energies=shifted(past.reference_energies, dict.fromkeys(fresh.elements, 0.0)),
+        elements=tuple(sorted({*past.elements, *added})),
+        reference_energies=shifted(past.reference_energies, dict.fromkeys(added, 0.0)),
         level_of_theory=fresh.level_of_theory,
         level_offsets={},
     )
     potential = build_potential(model_config, context, dtype)
-    transfer = take_over(potential, old, chosen.restart)
+    transfer = take_over(
+        potential, old, chosen.restart, build_potential(model_config, context, dtype) if added else None
+    )
     potential.eval()
-    moved = fresh.elements if chosen.reference_energies == "refit" else sorted({*fresh.elements} - {*past.elements})
-    shifts, determined = composition_errors(potential, frames, moved)
-    context = replace(context, reference_energies=shifted(context.reference_energies, shifts))
-    weights = {name: value for name, value in potential.state_dict().items() if not name.endswith("reference.values")}
-    potential = build_potential(model_config, context, dtype)
-    potential.load_state_dict(weights, strict=False)
-    frozen = freeze(potential, chosen.freeze)
-    return potential, Start(chosen.model, str(transfer), frozen, shifts, determined, context)
+    moves = chosen.reference_energies == "refit"
+    found = refit(potential, frames, fresh.elements if moves else added, charges=moves)
+    context = replace(
+        context,
+        reference_energies=shifted(context.reference_energies, found.shifts),
+        charge_reference=sloped(context.charge_reference, found.slope),
+    )
+    potential = _with_context(potential, model_config, context, dtype)
+    tables = dict(transfer.tables)
+    return potential, Start(chosen.model, str(transfer), found, context, added, tables, _notes(chosen, fresh))
+
+
+def _with_context(
+    potential: Potential, model_config: Mapping[str, Any], context: ModelContext, dtype: torch.dtype
+) -> Potential:
+    """The same weights with the reference energies of another context."""
+    rebuilt = build_potential(model_config, context, dtype)
+    weights = potential.state_dict()
+    energies = [n for n in weights if n.endswith("reference.values") or n.startswith(f"terms.{CHARGE_REFERENCE}.")]
+    rebuilt.load_state_dict({n: v for n, v in weights.items() if n not in energies}, strict=False)
+    return rebuilt
+
+
+def _notes(chosen: FinetuneSettings, fresh: ModelContext) -> tuple[str, ...]:
+    """Settings of the data that a model with a past has no use for."""
+    if fresh.charge_reference is None:
+        return ()
+    return (
+        "data.charge_reference is not used: what the total charge adds is the old model's"
+        + (", and moves with the elements' energies" if chosen.reference_energies == "refit" else ""),
+    )
 
 
 def errors_before(potential: Potential, sets: Mapping[str, Sequence[AtomicData]]) -> dict[str, float]:

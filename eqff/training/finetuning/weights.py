@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from eqff.errors import ConfigError
 from eqff.potential import Potential
+from eqff.training.finetuning.elements import nearest_known
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,15 @@ class Transfer:
         taken: Names of tensors that have the values of the old model.
         fresh: Those that begin anew: not in the old model, of another shape there, or to be restarted.
         unused: Of the old model, those that have no place in the new one.
+        tables: Those with rows of new elements, and the dimensions along which they are.
+        nearest: New element to the known one that its rows begin as.
     """
 
     taken: tuple[str, ...]
     fresh: tuple[str, ...]
     unused: tuple[str, ...]
+    tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    nearest: Mapping[int, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line for people."""
@@ -35,54 +41,89 @@ class Transfer:
             if names:
                 counts = Counter(".".join(name.split(".")[:2]) for name in names)
                 text += f"; {what}: {', '.join(f'{part} ({count})' for part, count in sorted(counts.items()))}"
+        if self.tables:
+            pairs = ", ".join(f"{chemical_symbols[z]} as {chemical_symbols[near]}" for z, near in self.nearest.items())
+            text += f"; new elements begin as the nearest known ones in {len(self.tables)} tables: {pairs}"
         return text
 
 
-def take_over(new: Potential, old: Potential, restart: Sequence[str] = ()) -> Transfer:
+def take_over(new: Potential, old: Potential, restart: Sequence[str] = (), twin: Potential | None = None) -> Transfer:
     """Copies weights of ``old`` into ``new`` where names and shapes fit.
 
-    Tables with a row for each element are copied row by row, so the new model may cover more elements; rows of new
-    elements keep the values that they have.
+    Tables with a row for each element are copied row by row, so the new model may cover more elements. A trained
+    network has never seen random rows, and what it makes of them is enormous: the row of a new element is that of the
+    nearest known one. Where tables begin with values of each element (radii, dispersion coefficients) rather than with
+    random numbers, the new element has its own, changed as training changed those of the nearest.
 
     Args:
         new: With fresh weights. Its reference energies are left alone.
         old: A trained model.
         restart: Patterns of names that are left alone.
+        twin: Like ``new`` with other random numbers, which tells values of elements from random ones. Without it, all
+            are taken to be random.
 
     Raises:
         ConfigError: A pattern matches nothing, or nothing of the backbone fits.
     """
     require_matches(restart, [name for name, _ in new.named_parameters()], "finetune.restart")
-    theirs = old.state_dict()
-    taken, fresh = [], []
+    theirs, again = old.state_dict(), {} if twin is None else twin.state_dict()
+    nearest = nearest_known(new.elements, old.elements)
+    taken, fresh, tables = [], [], {}
     with torch.no_grad():
         for name, tensor in new.state_dict().items():
             if name.endswith("reference.values"):
                 continue
-            skipped = name not in theirs or _matches(name, restart)
-            fits = not skipped and _copy(tensor, theirs[name], new.elements, old.elements)
-            (taken if fits else fresh).append(name)
+            skipped = name not in theirs or matches(name, restart)
+            axes = None if skipped else element_axes(tensor.shape, theirs[name].shape, new, old)
+            (fresh if axes is None else taken).append(name)
+            if axes is not None:
+                start = tensor if name in again and torch.equal(tensor, again[name]) else None
+                tensor.copy_(with_nearest(theirs[name].to(tensor), axes, nearest, old.elements, start))
+            if axes:
+                tables[name] = axes
     if new.backbone is not None and not any(name.startswith("backbone.") for name in taken):
         raise ConfigError(
             "finetune.model: nothing of its backbone fits this model's. Leave model=... out to have the structure of "
             "the file, or train without finetune."
         )
     unused = [name for name in theirs if name not in taken and not name.endswith("reference.values")]
-    return Transfer(tuple(taken), tuple(fresh), tuple(name for name in unused if name not in fresh))
+    added = {z: near for z, near in nearest.items() if z != near}
+    return Transfer(tuple(taken), tuple(fresh), tuple(n for n in unused if n not in fresh), tables, added)
 
 
-def freeze(potential: Potential, patterns: Sequence[str]) -> int:
-    """Takes parameters whose names match out of training; returns how many numbers that are.
+def element_axes(
+    shape: Sequence[int], old_shape: Sequence[int], new: Potential, old: Potential
+) -> tuple[int, ...] | None:
+    """Dimensions along which a tensor has a row for each element and they grew; none if shapes are equal, None if they
+    differ in another way."""
+    if len(shape) != len(old_shape):
+        return None
+    different = tuple(d for d in range(len(shape)) if shape[d] != old_shape[d])
+    grown = (len(new.elements), len(old.elements))
+    return different if all((shape[d], old_shape[d]) == grown for d in different) else None
 
-    Raises:
-        ConfigError: A pattern matches nothing, or nothing is left to train.
+
+def with_nearest(
+    table: Tensor, axes: Sequence[int], nearest: Mapping[int, int], known: Sequence[int], start: Tensor | None = None
+) -> Tensor:
+    """A trained table with rows of more elements, each that of the nearest known one.
+
+    Args:
+        table: Trained.
+        axes: Dimensions along which it has a row for each element; none for no change.
+        nearest: Every element to a known one, in the order of the rows.
+        known: Elements of ``table``, in their order.
+        start: Fresh values for all elements, if those of new ones differ from those of the nearest for a reason.
     """
-    named = list(potential.named_parameters())
-    require_matches(patterns, [name for name, _ in named], "finetune.freeze")
-    frozen = [parameter.requires_grad_(False) for name, parameter in named if _matches(name, patterns)]
-    if named and len(frozen) == len(named):
-        raise ConfigError("finetune.freeze: all weights are frozen, so there is nothing to train.")
-    return sum(parameter.numel() for parameter in frozen)
+    elements = list(nearest)
+    for axis in axes:
+        table = table.index_select(axis, table.new_tensor([list(known).index(z) for z in nearest.values()]).long())
+    if start is None:
+        return table
+    there = start
+    for axis in axes:
+        there = there.index_select(axis, start.new_tensor([elements.index(z) for z in nearest.values()]).long())
+    return table + (start - there)
 
 
 def require_matches(patterns: Sequence[str], names: Sequence[str], place: str) -> None:
@@ -96,23 +137,6 @@ def require_matches(patterns: Sequence[str], names: Sequence[str], place: str) -
             )
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns fits a name."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _copy(target: Tensor, source: Tensor, elements: Sequence[int], known: Sequence[int]) -> bool:
-    """Copies if shapes are equal, or differ by the number of elements along one dimension; says whether it did."""
-    if target.shape == source.shape:
-        target.copy_(source)
-        return True
-    if target.ndim != source.ndim:
-        return False
-    different = [d for d in range(target.ndim) if target.shape[d] != source.shape[d]]
-    if len(different) != 1:
-        return False
-    (axis,) = different
-    if (target.shape[axis], source.shape[axis]) != (len(elements), len(known)):
-        return False
-    rows = torch.tensor([list(elements).index(number) for number in known])
-    target.index_copy_(axis, rows, source.to(target.dtype))
-    return True
