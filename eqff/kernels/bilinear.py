@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from eqff.kernels.call import Couplings, address, function, number, require, threads
-from eqff.kernels.choice import eager
+from eqff.kernels.capture import Constant, operation
+from eqff.kernels.choice import own_derivatives
 from eqff.kernels.rules import needed, plain_gradients
 
 
-class RowCouplings:
+class RowCouplings(Constant):
     """t_kij in the three orders that the map and its derivatives need, as tables of each precision when first used.
 
     Args:
@@ -21,6 +23,7 @@ class RowCouplings:
     """
 
     def __init__(self, dense: Tensor):
+        super().__init__(dense)
         self.dense = dense
         self._tables: dict[tuple[tuple[int, int, int], torch.dtype], Couplings] = {}
 
@@ -35,6 +38,24 @@ class RowCouplings:
         return torch.einsum("kij,ei,ej->ek", self.dense.permute(axes).to(x.dtype), x, y)
 
 
+def _rows_like(couplings: RowCouplings, x: Tensor, y: Tensor, axes: Sequence[int]) -> Tensor:
+    return x.new_empty(x.shape[0], couplings.dense.shape[axes[0]])
+
+
+@operation("(str constant, Tensor x, Tensor y, int[] axes) -> Tensor", _rows_like)
+def rows_bilinear(couplings: RowCouplings, x: Tensor, y: Tensor, axes: Sequence[int]) -> Tensor:
+    """See `RowBilinear`; numbers of a row are neighbours in memory."""
+    table, out = couplings.table(tuple(axes), x.dtype), _rows_like(couplings, x, y, axes)
+    function("rows_bilinear", x.dtype)(
+        ctypes.byref(table.structure),
+        number(x.shape[0]),
+        *(address(x), number(x.shape[1]), number(x.stride(0))),
+        *(address(y), number(y.shape[1]), number(y.stride(0))),
+        *(address(out), threads()),
+    )
+    return out
+
+
 class RowBilinear(torch.autograd.Function):
     """z_k = Σ_ij t_kij x_i y_j for rows of x (E, I) and y (E, J); (E, K).
 
@@ -46,24 +67,16 @@ class RowBilinear(torch.autograd.Function):
         """The value; inputs are kept for the derivatives."""
         ctx.save_for_backward(x, y)
         ctx.couplings, ctx.axes = couplings, axes
-        table = couplings.table(axes, x.dtype)
-        require(x.dtype == y.dtype and (x.shape[1], y.shape[1]) == table.columns and len(x) == len(y), x, y)
+        _, i, j = (couplings.dense.shape[axis] for axis in axes)
+        require(x.dtype == y.dtype and x.shape[1] == i and y.shape[1] == j and x.shape[0] == y.shape[0], x, y)
         x, y = (value if value.stride(1) == 1 else value.contiguous() for value in (x, y))
-        out = x.new_empty(x.shape[0], table.rows)
-        function("rows_bilinear", x.dtype)(
-            ctypes.byref(table.structure),
-            number(x.shape[0]),
-            *(address(x), number(x.shape[1]), number(x.stride(0))),
-            *(address(y), number(y.shape[1]), number(y.stride(0))),
-            *(address(out), threads()),
-        )
-        return out
+        return rows_bilinear(couplings, x, y, axes)
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         (x, y), (k, i, j), couplings = ctx.saved_tensors, ctx.axes, ctx.couplings
-        if not eager(given):
+        if not own_derivatives(given):
             return *plain_gradients(lambda *inputs: [couplings.plain(*inputs, ctx.axes)], (x, y), [given]), None, None
         first, second = needed(ctx)
         by_x = RowBilinear.apply(given, y, couplings, (i, k, j)) if first else None

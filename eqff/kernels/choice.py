@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from eqff.errors import ConfigError, did_you_mean
+from eqff.kernels.capture import capturing
 from eqff.kernels.library import library
 
 CHOICES = ("auto", "plain", "fused")
@@ -68,9 +69,15 @@ def eager(*tensors: Tensor | None) -> bool:
         return False
 
 
+def own_derivatives(*cotangents: Tensor | None) -> bool:
+    """Whether operations' own rules may differentiate: where they run, or are captured as nodes of a graph."""
+    return capturing() or eager(*cotangents)
+
+
 def own_rules() -> bool:
     """Whether operations with derivatives of their own may run, on any device."""
-    return eager() and _chosen.get() != "plain"  # in this order: a compiler can't follow the choice
+    # asked in this order, as a compiler can't follow a choice
+    return not torch.compiler.is_compiling() and (capturing() or eager()) and _chosen.get() != "plain"
 
 
 def fused(tensor: Tensor) -> bool:

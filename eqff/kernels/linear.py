@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.choice import eager
+from eqff.kernels.capture import operation
+from eqff.kernels.choice import own_derivatives
 from eqff.kernels.rules import needed, plain_gradients
 
 
@@ -34,6 +35,32 @@ def _plain_outer(left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([each[degree**2 : (degree + 1) ** 2].sum(0) for degree in degrees])
 
 
+def _map_like(features: Tensor, matrices: Tensor) -> Tensor:
+    return features.new_empty(*features.shape[:2], matrices.shape[2])
+
+
+@operation("(Tensor features, Tensor matrices) -> Tensor", _map_like)
+def each_degree_map(features: Tensor, matrices: Tensor) -> Tensor:
+    """See `degree_map`."""
+    out = _map_like(features, matrices)
+    for degree, matrix in enumerate(matrices.unbind()):
+        torch.mm(_rows(features, degree), matrix, out=_rows(out, degree))
+    return out
+
+
+def _outer_like(left: Tensor, right: Tensor) -> Tensor:
+    return left.new_empty(round(left.shape[0] ** 0.5), left.shape[2], right.shape[2])
+
+
+@operation("(Tensor left, Tensor right) -> Tensor", _outer_like)
+def each_degree_outer(left: Tensor, right: Tensor) -> Tensor:
+    """See `DegreeOuter`."""
+    out = _outer_like(left, right)
+    for degree in range(len(out)):
+        torch.mm(_rows(left, degree).t(), _rows(right, degree), out=out[degree])
+    return out
+
+
 class DegreeMap(torch.autograd.Function):
     """See `degree_map`; features are contiguous."""
 
@@ -41,16 +68,13 @@ class DegreeMap(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, matrices: Tensor) -> Tensor:
         """The value; inputs are kept for the derivatives."""
         ctx.save_for_backward(features, matrices)
-        out = features.new_empty(*features.shape[:2], matrices.shape[2])
-        for degree, matrix in enumerate(matrices.unbind()):
-            torch.mm(_rows(features, degree), matrix, out=_rows(out, degree))
-        return out
+        return each_degree_map(features, matrices)
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         features, matrices = ctx.saved_tensors
-        if not eager(given):
+        if not own_derivatives(given):
             return tuple(plain_gradients(lambda *inputs: [_plain_map(*inputs)], (features, matrices), [given]))
         given = given.contiguous()
         first, second = needed(ctx)
@@ -65,17 +89,13 @@ class DegreeOuter(torch.autograd.Function):
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
         """The value; inputs are kept for the derivatives."""
         ctx.save_for_backward(left, right)
-        degrees = round(left.shape[0] ** 0.5)
-        out = left.new_empty(degrees, left.shape[2], right.shape[2])
-        for degree in range(degrees):
-            torch.mm(_rows(left, degree).t(), _rows(right, degree), out=out[degree])
-        return out
+        return each_degree_outer(left, right)
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         left, right = ctx.saved_tensors
-        if not eager(given):
+        if not own_derivatives(given):
             return tuple(plain_gradients(lambda *inputs: [_plain_outer(*inputs)], (left, right), [given]))
         first, second = needed(ctx)
         by_left = DegreeMap.apply(right, given.transpose(1, 2)) if first else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,12 @@ import torch
 from torch import Tensor
 
 from eqff.kernels.call import address, function, number, require, threads
-from eqff.kernels.choice import eager
+from eqff.kernels.capture import each_like, operation
+from eqff.kernels.choice import own_derivatives
 from eqff.kernels.rules import plain_gradients
 
 SUM, FIRST, SECOND = 0, 1, 2
+_EDGES = "Tensor receiver, Tensor sender, Tensor into, Tensor out_of, Tensor order"
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,94 @@ class EdgeOrder:
         """
         require(receiver.dtype == sender.dtype == torch.int64 and receiver.shape == sender.shape, receiver, sender)
         receiver, sender = receiver.contiguous(), sender.contiguous()
-        into, out_of = receiver.new_empty(num_atoms + 1), receiver.new_empty(num_atoms + 1)
-        order = torch.empty_like(sender)
-        tensors = (receiver, sender, into, out_of, order)
-        if function("edge_order")(number(len(sender)), number(num_atoms), *map(address, tensors)):
-            raise ValueError(f"Edges are not sorted by receiver, or name atoms beyond the {num_atoms} there are.")
-        return cls(receiver, sender, into, out_of, order)
+        return cls(receiver, sender, *edge_order(receiver, sender, num_atoms))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """As operations take them."""
+        return self.receiver, self.sender, self.into, self.out_of, self.order
 
 
-def _run(what: int, edges: EdgeOrder, sizes: tuple[int, int], channels: int, **arrays: Tensor | None) -> None:
+def _order_like(receiver: Tensor, sender: Tensor, num_atoms: int) -> tuple[Tensor, ...]:
+    return receiver.new_empty(num_atoms + 1), receiver.new_empty(num_atoms + 1), torch.empty_like(sender)
+
+
+@operation("(Tensor receiver, Tensor sender, SymInt num_atoms) -> (Tensor, Tensor, Tensor)", _order_like)
+def edge_order(receiver: Tensor, sender: Tensor, num_atoms: int) -> tuple[Tensor, ...]:
+    """``into``, ``out_of`` and ``order`` of an `EdgeOrder`.
+
+    Raises:
+        ValueError: Edges are not sorted, or name atoms that don't exist.
+    """
+    found = _order_like(receiver, sender, num_atoms)
+    tensors = (receiver, sender, *found)
+    if function("edge_order")(number(len(sender)), number(num_atoms), *map(address, tensors)):
+        raise ValueError(f"Edges are not sorted by receiver, or name atoms beyond the {num_atoms} there are.")
+    return found
+
+
+def _run(what: int, edges: tuple[Tensor, ...], given: Tensor, features: Tensor, **arrays: Tensor) -> None:
+    receiver, sender, into, out_of, order = edges
     names = ("T", "R", "h", "g", "T2", "R2", "h2", "by_T", "by_R", "by_h", "A")
-    function("messages", arrays["T"].dtype)(
+    arrays["h"] = features
+    function("messages", features.dtype)(
         what,
-        *(number(len(edges.into) - 1), number(len(edges.sender)), number(channels)),
-        *map(address, (edges.into, edges.receiver, edges.sender, edges.out_of, edges.order)),
-        *map(number, sizes),
+        *(number(len(into) - 1), number(len(sender)), number(features.shape[2])),
+        *map(address, (into, receiver, sender, out_of, order)),
+        *(number(given.shape[0]), number(features.shape[0])),
         *(address(arrays.get(name)) for name in names),
         threads(),
     )
+
+
+def _sum_like(matrices: Tensor, weights: Tensor, features: Tensor, *edges: Tensor) -> Tensor:
+    inputs, atoms, channels = features.shape
+    return features.new_empty(matrices.shape[1] // inputs, atoms, channels)
+
+
+@operation(f"(Tensor matrices, Tensor weights, Tensor features, {_EDGES}) -> Tensor", _sum_like)
+def messages_sum(matrices: Tensor, weights: Tensor, features: Tensor, *edges: Tensor) -> Tensor:
+    """See `messages`."""
+    out = _sum_like(matrices, weights, features)
+    _run(SUM, edges, out, features, T=matrices, R=weights, A=out)
+    return out
+
+
+def _first_like(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return each_like(*tensors[:3])
+
+
+@operation(
+    f"(Tensor matrices, Tensor weights, Tensor features, Tensor given, {_EDGES}) -> (Tensor, Tensor, Tensor)",
+    _first_like,
+)
+def messages_first(
+    matrices: Tensor, weights: Tensor, features: Tensor, given: Tensor, *edges: Tensor
+) -> tuple[Tensor, ...]:
+    """Derivatives of <given, A> by T, R and h."""
+    by = _first_like(matrices, weights, features)
+    _run(FIRST, edges, given, features, T=matrices, R=weights, g=given, **_results(by))
+    return by
+
+
+def _second_like(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return each_like(*tensors[:4])
+
+
+@operation(
+    "(Tensor matrices, Tensor weights, Tensor features, Tensor given, Tensor matrices2, Tensor weights2, "
+    f"Tensor features2, {_EDGES}) -> (Tensor, Tensor, Tensor, Tensor)",
+    _second_like,
+)
+def messages_second(
+    matrices: Tensor, weights: Tensor, features: Tensor, given: Tensor, *also_and_edges: Tensor
+) -> tuple[Tensor, ...]:
+    """Derivatives of <(T2, R2, h2), `messages_first`> by T, R, h and what was given."""
+    also, edges = also_and_edges[:3], also_and_edges[3:]
+    *by, out = _second_like(matrices, weights, features, given)
+    values = {"T": matrices, "R": weights, "g": given, **dict(zip(("T2", "R2", "h2"), also, strict=True))}
+    _run(SECOND, edges, given, features, **values, **_results(by), A=out)
+    return *by, out
 
 
 def plain_messages(matrices: Tensor, weights: Tensor, features: Tensor, edges: EdgeOrder) -> Tensor:
@@ -82,9 +155,9 @@ def messages(matrices: Tensor, weights: Tensor, features: Tensor, edges: EdgeOrd
     Returns:
         (outputs, N, C).
     """
-    (inputs, atoms, channels), count = features.shape, len(edges.sender)
-    fits = matrices.dtype == weights.dtype == features.dtype and len(edges.into) == atoms + 1
-    fits = fits and len(matrices) == count and matrices.shape[1] % inputs == 0
+    (inputs, atoms, channels), count = features.shape, edges.sender.shape[0]
+    fits = matrices.dtype == weights.dtype == features.dtype and edges.into.shape[0] == atoms + 1
+    fits = fits and matrices.shape[0] == count and matrices.shape[1] % inputs == 0
     require(fits and weights.shape == (count, channels), matrices, weights, features)
     return Messages.apply(matrices.contiguous(), weights.contiguous(), features.contiguous(), edges)
 
@@ -97,17 +170,13 @@ class Messages(torch.autograd.Function):
         """The value; inputs are kept for the derivatives."""
         ctx.save_for_backward(matrices, weights, features)
         ctx.edges = edges
-        inputs, atoms, channels = features.shape
-        sizes = (matrices.shape[1] // inputs, inputs)
-        out = features.new_empty(sizes[0], atoms, channels)
-        _run(SUM, edges, sizes, channels, T=matrices, R=weights, h=features, A=out)
-        return out
+        return messages_sum(matrices, weights, features, *edges.tensors)
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         saved, edges = ctx.saved_tensors, ctx.edges
-        if not eager(given):
+        if not own_derivatives(given):
             return *plain_gradients(lambda *inputs: [plain_messages(*inputs, edges)], saved, [given]), None
         return *MessagesBackward.apply(*saved, given.contiguous(), edges), None
 
@@ -121,31 +190,20 @@ class MessagesBackward(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(matrices, weights, features, given)
         ctx.edges = edges
-        by = tuple(torch.empty_like(value) for value in (matrices, weights, features))
-        values = {"T": matrices, "R": weights, "h": features, "g": given}
-        _run(FIRST, edges, _sizes(given, features), features.shape[2], **values, **_results(by))
-        return by
+        return messages_first(matrices, weights, features, given, *edges.tensors)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor | None) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         saved, edges = ctx.saved_tensors, ctx.edges
-        if torch.is_grad_enabled() or not eager(*along):
+        if torch.is_grad_enabled() or not own_derivatives(*along):
             return *plain_gradients(lambda *inputs: _plain_first(*inputs, edges), saved, along), None
-        matrices, weights, features, given = saved
         pairs = zip(along, saved[:3], strict=True)
         also = [torch.zeros_like(value) if a is None else a.contiguous() for a, value in pairs]
-        by, out = tuple(torch.empty_like(value) for value in saved[:3]), torch.empty_like(given)
-        values = {"T": matrices, "R": weights, "h": features, "g": given, "T2": also[0], "R2": also[1], "h2": also[2]}
-        _run(SECOND, edges, _sizes(given, features), features.shape[2], **values, **_results(by), A=out)
-        return *by, out, None
+        return *messages_second(*saved, *also, *edges.tensors), None
 
 
-def _sizes(given: Tensor, features: Tensor) -> tuple[int, int]:
-    return given.shape[0], features.shape[0]
-
-
-def _results(by: tuple[Tensor, ...]) -> dict[str, Tensor]:
+def _results(by: Sequence[Tensor]) -> dict[str, Tensor]:
     return dict(zip(("by_T", "by_R", "by_h"), by, strict=True))
 
 

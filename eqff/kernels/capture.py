@@ -1,0 +1,109 @@
+"""Fused operations as single nodes of captured graphs, so that a step compiled as a whole runs them too.
+
+Eager code calls an operation as the function that it is. While `eqff.compilation` captures a step, the same call leaves
+a node ``torch.ops.eqff.NAME`` in the graph, whose results have the sizes that `operation` was told. What is captured
+holds its derivatives already: rules of derivatives run while it is, and call operations themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAMESPACE = "eqff"
+_defined = torch.library.Library(_NAMESPACE, "DEF")
+_capturing: ContextVar[bool] = ContextVar("capturing", default=False)
+_constants: dict[str, Constant] = {}
+
+
+@contextmanager
+def captured() -> Iterator[None]:
+    """Within it, operations leave nodes in the graph that is captured."""
+    token = _capturing.set(True)
+    try:
+        yield
+    finally:
+        _capturing.reset(token)
+
+
+def capturing() -> bool:
+    """Whether a step is being captured."""
+    return _capturing.get()
+
+
+class Constant:
+    """Numbers that an operation takes beside its tensors; graphs, and files of compiled code, hold their digest.
+
+    So a compiled graph finds the numbers it was made with or none, whatever process reads it.
+
+    Args:
+        *numbers: Everything that the operation's result depends on: tensors and what `repr` tells apart.
+    """
+
+    def __init__(self, *numbers: Any):
+        parts = [value.numpy().tobytes() if isinstance(value, Tensor) else repr(value).encode() for value in numbers]
+        shapes = [repr(tuple(value.shape)).encode() for value in numbers if isinstance(value, Tensor)]
+        self.digest = hashlib.sha256(b"|".join([*shapes, *parts])).hexdigest()[:32]
+
+
+def _digest(constant: Constant) -> str:
+    _constants.setdefault(constant.digest, constant)
+    return constant.digest
+
+
+def operation(schema: str, like: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Makes a function of tensors an operation.
+
+    Args:
+        schema: Of arguments and results, as `torch.library.define` reads it; a `Constant`, if there is one, is
+            ``str constant`` and comes first.
+        like: Empty results, from the same arguments.
+    """
+
+    def define(function: Callable[P, R]) -> Callable[P, R]:
+        name, with_constant = function.__name__, schema.startswith("(str constant")
+        tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
+        run, shapes = (_of_digest(function), _of_digest(like)) if with_constant else (function, like)
+        _defined.define(name + schema, tags=tags)
+        _defined.impl(name, run, "CPU")
+        torch.library.register_fake(f"{_NAMESPACE}::{name}", shapes, lib=_defined)
+        node = getattr(getattr(torch.ops, _NAMESPACE), name).default
+
+        @wraps(function)
+        def call(*args: P.args) -> R:
+            if not _capturing.get():
+                return function(*args)
+            return node(_digest(args[0]), *args[1:]) if with_constant else node(*args)
+
+        return call
+
+    return define
+
+
+def _of_digest(function: Callable[..., R]) -> Callable[..., R]:
+    return lambda digest, *tensors: function(_constants[digest], *tensors)
+
+
+def each_like(*tensors: Tensor) -> Sequence[Tensor]:
+    """Empty tensors, contiguous, of the same sizes."""
+    return tuple(tensor.new_empty(tensor.shape) for tensor in tensors)
+
+
+@operation("(Tensor like) -> Tensor", lambda like: like.new_empty(like.shape))
+def mark(like: Tensor) -> Tensor:
+    """A place in a captured graph for a tensor that comes later, of the same size."""
+    raise RuntimeError("a place in a captured graph has no value")
+
+
+marked = torch.ops.eqff.mark.default
+"""What `mark` leaves."""
