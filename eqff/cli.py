@@ -60,6 +60,23 @@ def _hydra_main(task: Callable[[DictConfig], Any], directory: Path, config_name:
     hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(directory), config_name=config_name)(task)()
 
 
+def run_on_arguments(task: Callable[[Sequence[str]], int], help_text: str, argv: Sequence[str] | None = None) -> None:
+    """Runs a command that reads its arguments itself; errors end it as in `run_command`.
+
+    Args:
+        task: Gets the arguments; returns the exit code of the process.
+        help_text: Printed on ``--help``, and where there are no arguments.
+        argv: Arguments; by default those of the process.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or {"-h", "--help"} & set(argv):
+        print(help_text)
+        return
+    code = without_traceback(task, argv)
+    if code:
+        sys.exit(code)
+
+
 def without_traceback(task: Callable[[Any], Any], argument: Any) -> Any:
     """Calls ``task`` with its argument; what a user can mend ends the process with one message, as in `run_command`."""
     try:

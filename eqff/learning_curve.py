@@ -20,7 +20,8 @@ Trains on nested subsets of a training set and shows how errors fall with its si
   python -m eqff.learning_curve data=ions sizes=250,500,1000,2000 seeds=0,1,2 sweep.launcher=slurm ...
 
   sizes      numbers of training structures; each subset holds the smaller ones of its seed
-  seeds      of weights, order of batches, and choice of the subset (where validation and tests have files of their own)
+  seeds      of weights, order of batches, and choice of the subset (where validation and tests have files of their own;
+             with data.split.seed=N all seeds take the same subsets)
   metrics    to show; by default mean absolute errors on test sets, on the validation set where there is no test set
 
 The other settings are those of python -m eqff.train, and of the sweep (python -m eqff.sweep --help). Epochs of a small
@@ -87,15 +88,9 @@ def _from_command_line(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    from eqff.cli import without_traceback
+    from eqff.cli import run_on_arguments
 
-    argv = sys.argv[1:] if argv is None else list(argv)
-    if not argv or {"-h", "--help"} & set(argv):
-        print(HELP)
-        return
-    code = without_traceback(_from_command_line, argv)
-    if code:
-        sys.exit(code)
+    run_on_arguments(_from_command_line, HELP, argv)
 
 
 if __name__ == "__main__":

@@ -57,16 +57,12 @@ def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -
     Raises:
         ConfigError: An override names no setting or no option of a group; the message suggests the nearest one.
     """
-    arguments = _parse(argv)
+    arguments = read_arguments(argv)
     if arguments.multirun or arguments.hydra_help or arguments.shell_completion:
         return  # sweeps are lists of values, which only the sweeper understands
-    overrides = list(arguments.overrides)
-    for text in overrides:
+    for text in arguments.overrides:
         _check_group_syntax(directory, text)
-    if arguments.config_dir:
-        if not Path(arguments.config_dir).is_dir():
-            raise ConfigError(f"--config-dir: there is no folder '{arguments.config_dir}'.")
-        overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
+    overrides = [*arguments.overrides, *search_path(arguments)]
     with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
         try:
             hydra.compose(arguments.config_name or config_name, overrides=overrides)
@@ -82,13 +78,31 @@ def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -
             raise ConfigError(f"{given}: {first_lines(error)}. A group takes the name of an option.") from error
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Hydra's arguments; what it doesn't know is explained in eqff's way."""
+def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """A command line as Hydra takes it apart: ``overrides``, and options in every form that it knows.
+
+    Raises:
+        ConfigError: An option that there is not, in eqff's words.
+    """
     parser = get_args_parser()
     arguments, unknown = parser.parse_known_args(list(argv))
     if unknown:
         raise ConfigError(f"'{unknown[0]}' is not understood. Settings are given as KEY=VALUE; --help lists them.")
     return arguments
+
+
+def search_path(arguments: argparse.Namespace) -> list[str]:
+    """The override by which configs are found in the user's own folder too; none without ``--config-dir``.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    if not arguments.config_dir:
+        return []
+    folder = Path(arguments.config_dir)
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir: there is no folder '{folder}'.")
+    return [f"hydra.searchpath=[file://{folder.resolve()}]"]
 
 
 def _check_group_syntax(directory: Path, text: str) -> None:

@@ -82,15 +82,10 @@ def _from_command_line(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    from eqff.cli import without_traceback
+    from eqff.cli import run_on_arguments
 
-    argv = [text for text in (sys.argv[1:] if argv is None else argv) if text not in ("-m", "--multirun")]
-    if not argv or {"-h", "--help"} & set(argv):
-        print(HELP)
-        return
-    code = without_traceback(_from_command_line, argv)
-    if code:
-        sys.exit(code)
+    argv = sys.argv[1:] if argv is None else argv
+    run_on_arguments(_from_command_line, HELP, [text for text in argv if text not in ("-m", "--multirun")])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from eqff.errors import DataError, EqffError
 from eqff.tracking.costs import continued, cost_of
 from eqff.tracking.data_identity import DataIdentity
 from eqff.tracking.metric_rows import JSONL, metric_lines, parse_row
-from eqff.tracking.run_format import PRUNED, RUN_FORMAT
+from eqff.tracking.run_format import PRUNED, RUN_FORMAT, ended_by_search
 
 CONFIG = "config.yaml"
 _MARKS = ("run.json", "result.json", JSONL)
@@ -83,7 +83,7 @@ def _rows(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def _state(result: Mapping[str, Any], pruned: Mapping[str, Any]) -> State:
     if not result:
         return State.UNFINISHED
-    if pruned and pruned.get("step") == result.get("step"):  # not trained on since
+    if ended_by_search(result, pruned):
         return State.PRUNED
     return State.INTERRUPTED if result.get("interrupted") else State.FINISHED
 

@@ -133,8 +133,8 @@ def plan_curve(argv: Sequence[str], sizes: Sequence[int], seeds: Sequence[int], 
     """A run for every size and seed, the largest first: what doesn't fit shows at once.
 
     A seed is that of the weights and of the order of batches; also of the choice of the subset, where validation and
-    tests have files of their own. Where they are split off the training file, all runs keep one split, so that all are
-    judged by the same structures.
+    tests have files of their own, unless ``data.split.seed`` is given. Where they are split off the training file, all
+    runs keep one split, so that all are judged by the same structures.
 
     Args:
         argv: What all runs have in common.
@@ -156,15 +156,32 @@ def plan_curve(argv: Sequence[str], sizes: Sequence[int], seeds: Sequence[int], 
         )
     if split.get("by") is not None:
         raise ConfigError("data.split.by: whole groups don't make nested subsets. Give data.val=FILE, and no by.")
-    apart = data.get("val") is not None and not split.get("test")
+    own_subsets = data.get("val") is not None and not split.get("test") and not _gives_split_seed(argv, split)
     runs = []
     for size in sorted(sizes, reverse=True):
         for seed in seeds:
             own = [f"{SIZE}={size}", f"seed={seed}", f"data.seed={seed}"]
-            own += [f"data.split.seed={seed}"] if apart else []
+            own += [f"data.split.seed={seed}"] if own_subsets else []
             name = f"train-{size}_seed-{seed}"
             runs.append(Planned(name, (*argv, *own), folder / name))
     return runs
+
+
+def _gives_split_seed(argv: Sequence[str], split: Mapping[str, Any]) -> bool:
+    """Whether the user has chosen the seed of the split, by itself or with a data set of theirs."""
+    if any(text.lstrip("+").startswith("data.split.seed=") for text in argv):
+        return True
+    return split["seed"] != composed(["data.path=any"])["data"]["split"]["seed"]
+
+
+def choice_of_subsets(curve: LearningCurve) -> str:
+    """Whether seeds took other subsets, in a sentence: what the spread over seeds does and does not hold."""
+    chosen = {seed: run.config["data"]["split"]["seed"] for found in curve.runs.values() for seed, run in found.items()}
+    if len(chosen) < 2:
+        return ""
+    if len(set(chosen.values())) > 1:
+        return "Each seed has subsets of its own."
+    return f"All seeds have the same subsets (data.split.seed={min(chosen.values())}): ± holds nothing of their choice."
 
 
 def not_nested(curve: LearningCurve) -> list[str]:

@@ -16,7 +16,7 @@ from eqff.comparison.numbers import spread_text
 from eqff.comparison.rows import Row
 from eqff.comparison.tables import Cell, Table, heading
 from eqff.comparison.texts import csv_text, markdown_table, rich_table
-from eqff.sweeps.learning import LearningCurve, not_nested
+from eqff.sweeps.learning import LearningCurve, choice_of_subsets, not_nested
 from eqff.tracking.plots import BLUE, GREY, grid, save_figure, styled
 
 _LEGEND = (
@@ -38,7 +38,7 @@ def write_curve(curve: LearningCurve, folder: Path, console: Console, wanted: Se
         The files by suffix.
     """
     metrics = choose_metrics(curve.all_runs, wanted or None)
-    table, notes = curve_table(curve, metrics), not_nested(curve)
+    table, notes = curve_table(curve, metrics), [*filter(None, [choice_of_subsets(curve)]), *not_nested(curve)]
     files = {suffix: folder / f"learning_curve.{suffix}" for suffix in ("md", "csv", "png")}
     save_figure(draw_curve(curve, metrics), files["png"])
     text = "\n\n".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
@@ -11,13 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eqff.checkpoints.atomic import replacing
 from eqff.config import config_directory
 from eqff.errors import ConfigError
-from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, first_lines, is_setting, open_override
+from eqff.overrides import (
+    HYDRA_VERSION_BASE,
+    check_command_line,
+    first_lines,
+    is_setting,
+    open_override,
+    read_arguments,
+    search_path,
+)
 from eqff.sweeps.space import Choice, Space
 
 SWEEP_FILE = "sweep.json"
@@ -95,10 +105,12 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
     argv = sorted((open_override(text) for text in overrides), key=is_setting)
     argv = with_structure(argv)
     check_command_line(directory, "train", argv)
-    settings = [text for text in argv if is_setting(text)]
+    arguments = read_arguments(argv)
+    _require_training(argv, arguments)
     try:
         with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
-            cfg = hydra.compose("train", overrides=[*_search_path(argv), *settings])
+            overrides = [*search_path(arguments), *arguments.overrides]
+            cfg = hydra.compose(arguments.config_name or "train", overrides=overrides)
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         missing = f"{error.full_key} is missing: give it as {error.full_key}=..."
@@ -106,10 +118,17 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
     return dict(values)
 
 
-def _search_path(argv: Sequence[str]) -> list[str]:
-    if "--config-dir" not in argv:
-        return []
-    return [f"hydra.searchpath=[file://{Path(argv[list(argv).index('--config-dir') + 1]).resolve()}]"]
+def _require_training(argv: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Refuses options by which a command would show something instead of training, or read other configs."""
+    alone = get_args_parser().parse_args([])
+    taken = ("overrides", "config_dir", "config_name")
+    more = [name for name, value in vars(arguments).items() if name not in taken and value != getattr(alone, name)]
+    if more:
+        options = " ".join(text for text in argv if text.startswith("-"))
+        raise ConfigError(
+            f"'{options}': --{more[0].replace('_', '-')} doesn't go with several trainings; of options, "
+            "--config-dir FOLDER and --config-name NAME do."
+        )
 
 
 def check_runs(runs: Sequence[Planned]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from eqff.sweeps.planning import Planned
 from eqff.tracking.run_folder import RunFolder
+from eqff.tracking.run_format import PRUNED, ended_by_search
 from eqff.training.finetuning.command_line import written
 
 
@@ -34,8 +35,17 @@ def progress(folder: Path) -> Progress:
 
 def result_of(folder: Path) -> dict[str, Any]:
     """``result.json`` of a run; empty if there is none that can be read."""
+    return _content(folder / "result.json")
+
+
+def was_pruned(folder: Path) -> bool:
+    """Whether a run was ended by its search, because it fell behind."""
+    return ended_by_search(result_of(folder), _content(folder / PRUNED))
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from eqff.errors import ConfigError
 from eqff.sweeps.planning import Planned
-from eqff.sweeps.progress import result_of
+from eqff.sweeps.progress import result_of, was_pruned
 from eqff.sweeps.settings import SweepSettings
 from eqff.sweeps.space import Interval, Space
-from eqff.sweeps.trials import NAME, VARIABLE, journal, optuna_module, was_pruned, written_trial
+from eqff.sweeps.trials import NAME, VARIABLE, journal, optuna_module, written_trial
 
 if TYPE_CHECKING:
     import optuna

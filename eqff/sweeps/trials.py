@@ -1,4 +1,4 @@
-"""What a training knows of the trial that it is: where the search is kept, and whether it was ended for falling behind.
+"""What a training knows of the trial that it is: where the search is kept, and by what it is judged.
 
 It stands in the environment, not in the config: the same run outside of a search has the same config.
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqff.errors import ConfigError
-from eqff.tracking.run_format import PRUNED
 
 if TYPE_CHECKING:
     import optuna
@@ -70,8 +69,3 @@ def current_trial() -> tuple[optuna.trial.Trial, str] | None:
     number = known["number"]
     found = next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
     return optuna.trial.Trial(study, found._trial_id), known["metric"]
-
-
-def was_pruned(folder: Path) -> bool:
-    """Whether a run was ended because it fell behind."""
-    return (folder / PRUNED).is_file()

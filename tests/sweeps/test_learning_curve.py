@@ -12,15 +12,15 @@ from eqff.comparison.run import Run
 from eqff.data.splits import split_indices
 from eqff.errors import ConfigError
 from eqff.learning_curve import main
-from eqff.sweeps.learning import LearningCurve, not_nested, plan_curve, take_own
+from eqff.sweeps.learning import LearningCurve, choice_of_subsets, not_nested, plan_curve, take_own
 from eqff.sweeps.learning_report import curve_table, write_curve
 
 SIZES = (100, 200, 400)
 METRIC = "test/forces_mae"
 
 
-def synthetic(error, folder=None, seeds=(0, 1), nested=True):
-    """A curve whose runs have the errors of a function of size and seed."""
+def synthetic(error, folder=None, seeds=(0, 1), nested=True, split_seed=None):
+    """A curve whose runs have the errors of a function of size and seed, and one split unless its seed is None."""
     runs = {}
     for size in SIZES:
         for seed in seeds:
@@ -29,8 +29,9 @@ def synthetic(error, folder=None, seeds=(0, 1), nested=True):
                 (folder / f"{size}-{seed}").mkdir()
                 split = split_indices(500, train=size, seed=seed if nested else size)
                 (folder / f"{size}-{seed}" / "splits.json").write_text(json.dumps(split))
+            config = {"data": {"split": {"seed": seed if split_seed is None else split_seed}}}
             metrics = {METRIC: error(size, seed), "val/forces_mae": 1.0}
-            runs.setdefault(size, {})[seed] = Run(source, "x", {}, metrics, units={METRIC: "meV/Å"})
+            runs.setdefault(size, {})[seed] = Run(source, "x", config, metrics, units={METRIC: "meV/Å"})
     return LearningCurve(runs)
 
 
@@ -77,6 +78,23 @@ def test_every_size_and_seed_is_a_run_the_largest_first(tmp_path):
     assert not any("data.split.seed" in text for run in runs for text in run.overrides)  # one validation set for all
     runs = plan_curve([*ARGV, "data.val=b.xyz"], SIZES, (0, 1), tmp_path)
     assert "data.split.seed=1" in runs[1].overrides and "data.split.train=400" in runs[1].overrides
+
+
+@pytest.mark.parametrize("form", ["data.split.seed=7", "++data.split.seed=0", "data.split={seed: 7}"])
+def test_a_seed_of_the_split_is_kept(form, tmp_path):
+    runs = plan_curve([*ARGV, "data.val=b.xyz", form], SIZES, (0, 1), tmp_path)
+    assert [text for text in runs[1].overrides if "data.split" in text and "train" not in text] == [form]
+
+
+def test_files_say_whether_seeds_have_subsets_of_their_own(tmp_path):
+    for name, split_seed, text in (
+        ("own", None, "Each seed has subsets of its own."),
+        ("one", 7, "All seeds have the same subsets (data.split.seed=7)"),
+    ):
+        (tmp_path / name).mkdir()
+        curve = synthetic(lambda size, seed: (10 + seed) / size, tmp_path / name, split_seed=split_seed)
+        assert text in write_curve(curve, tmp_path / name, Console(quiet=True))["md"].read_text()
+    assert choice_of_subsets(synthetic(lambda size, seed: 1.0, seeds=(0,))) == ""
 
 
 @pytest.mark.parametrize(

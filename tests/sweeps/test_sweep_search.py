@@ -178,3 +178,13 @@ def test_a_comparison_does_not_rank_what_was_ended(step, state):
     from eqff.comparison.folders import _state
 
     assert _state({"step": 7}, {"step": step}) is state
+
+
+@pytest.mark.parametrize(("step", "state"), [(7, "PRUNED"), (6, "COMPLETE")])
+def test_a_trial_that_was_trained_on_counts_as_finished(step, state, tmp_path):
+    search = searched(tmp_path)
+    run = next(search.runs())
+    train(run, step=7)
+    (run.folder / "pruned.json").write_text(json.dumps({"step": step}))
+    search.tell(run, failed=False)
+    assert search.study.get_trials()[0].state.name == state
