@@ -21,9 +21,12 @@ from eqff.nn.radial import BASES, polynomial_cutoff, radial_network
 from eqff.nn.species import SpeciesIndex, species_rows
 from eqff.nn.spherical import SphericalHarmonics, num_components
 from eqff.nn.state import ChargeSpinEmbedding
+from eqff.nn.symmetric_product import SymmetricProduct
 from eqff.nn.tensor_product import NeighbourTensorProduct
 from eqff.parts import Backbone
 from eqff.ranges import Count, Positive, Size
+
+PRODUCTS = {"mixed": ManyBodyProduct, "symmetric": SymmetricProduct}
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class InteractionPass(nn.Module):
         order: int,
         radial: tuple[int, int],
         strictly_local: bool,
+        products: str,
     ):
         super().__init__()
         degree_in, degree, degree_out = degrees
@@ -75,7 +79,7 @@ class InteractionPass(nn.Module):
         self.num_paths = len(self.product.paths)
         self.radial = radial_network(*radial, channels + self.num_paths)
         self.path_bias = nn.Parameter(torch.ones(self.num_paths)) if self.num_paths else None
-        self.many_body = ManyBodyProduct(summed, degree_out, channels, order, num_species)
+        self.many_body = PRODUCTS[products](summed, degree_out, channels, order, num_species)
         self.residual_degree = min(degree_in, degree_out)
         self.residual = DegreeLinear(self.residual_degree, channels, channels)
         self.residual_species = nn.Parameter(torch.ones(num_species, channels))
@@ -130,6 +134,8 @@ class EquivariantMessagePassing(Backbone):
         radial_hidden: Width of the radial networks; 0 for linear combinations of the basis.
         charge_and_spin: Whether total charge and multiplicity enter; neutral singlets are the same either way.
         strictly_local: Whether an atom's features depend on nothing beyond one cutoff.
+        products: "mixed": factors are different linear images of the neighbour sums; "symmetric": powers of one image,
+            as in MACE, a third of the matrix products.
 
     Raises:
         ConfigError: A setting out of its range.
@@ -153,6 +159,7 @@ class EquivariantMessagePassing(Backbone):
         radial_hidden: Size = 32,
         charge_and_spin: bool = True,
         strictly_local: bool = False,
+        products: Literal["mixed", "symmetric"] = "mixed",
     ):
         super().__init__()
         _check_degrees(degree, hidden_degree, out_degree)
@@ -175,6 +182,7 @@ class EquivariantMessagePassing(Backbone):
                 order,
                 (radial_size, radial_hidden),
                 strictly_local,
+                products,
             )
             for degree_in, degree_out in zip(between[:-1], between[1:], strict=True)
         )

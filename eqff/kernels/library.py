@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,18 @@ CPUINFO = Path("/proc/cpuinfo")
 _KIND = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU architecture", "CPU part", "Features")
 
 log = logging.getLogger(__name__)
+
+
+@cache
+def compiled_library(name: str, text: str) -> ctypes.CDLL | None:
+    """A library of `compiled_text`, made at the first call on a machine; None, with a log line, where it can't be."""
+    try:
+        return ctypes.CDLL(str(compiled_text(name, text, find_compiler())))
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning(
+            "No code of their own for %s (%s): loops over tables are used, which are slower.", name, _reason(error)
+        )
+        return None
 
 
 @cache
@@ -63,15 +75,44 @@ def compiled(compiler: Sequence[str]) -> Path:
         OSError: The cache can't be written.
         subprocess.SubprocessError: The compiler fails or takes too long.
     """
+    sources = [str(source) for source in sorted(SOURCES.glob("*.cpp"))]
+    return _in_cache(
+        f"kernels-{fingerprint(compiler)}.so", lambda made: _run([*compiler, *FLAGS, *sources, "-o", made])
+    )
+
+
+def compiled_text(name: str, text: str, compiler: Sequence[str]) -> Path:
+    """The same of C++ that was written by a program; it may include the shipped headers.
+
+    Args:
+        name: Begins the file's name.
+        text: The source.
+        compiler: As of `find_compiler`.
+
+    Raises:
+        OSError: The cache can't be written.
+        subprocess.SubprocessError: The compiler fails or takes too long.
+    """
+
+    def make(path: str) -> None:
+        source = Path(path).with_suffix(".cpp")
+        source.write_text(text, encoding="utf-8")
+        # nothing is left to find in straight lines of code: more than -O1 takes longer and makes nothing faster
+        _run([*compiler, *FLAGS, "-O1", "-I", str(SOURCES), str(source), "-o", path])
+
+    return _in_cache(f"{name}-{fingerprint(compiler, text)}.so", make)
+
+
+def _in_cache(name: str, make: Callable[[str], object]) -> Path:
+    """A file of the cache, made under another path if it is not there."""
     folder = cache_folder()
-    path = folder / f"kernels-{fingerprint(compiler)}.so"
+    path = folder / name
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        made = Path(scratch) / path.name
-        sources = [str(source) for source in sorted(SOURCES.glob("*.cpp"))]
-        _run([*compiler, *FLAGS, *sources, "-o", str(made)])
+        made = Path(scratch) / name
+        make(str(made))
         made.replace(path)  # whole or not at all, also where several processes compile at once
     return path
 
@@ -90,9 +131,9 @@ def cache_folder() -> Path:
     return root / "kernels"
 
 
-def fingerprint(compiler: Sequence[str]) -> str:
+def fingerprint(compiler: Sequence[str], text: str = "") -> str:
     """Of all that the machine code follows from: source, flags, compiler and processor."""
-    parts = [platform.machine(), processor(), str(Path(compiler[0]).resolve()), *compiler[1:], *FLAGS]
+    parts = [platform.machine(), processor(), str(Path(compiler[0]).resolve()), *compiler[1:], *FLAGS, text]
     parts += [source.read_text(encoding="utf-8") for source in sorted(SOURCES.iterdir()) if source.is_file()]
     return hashlib.sha256("\0".join([*parts, _run([*compiler, "--version"])]).encode()).hexdigest()[:16]
 

@@ -1,69 +1,81 @@
-"""Pointwise products of functions on the sphere in spherical components, with first and second derivatives."""
+"""Polynomials of functions on the sphere, in spherical components, with first and second derivatives."""
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import Couplings, address, function, number, plan, require, threads
-from eqff.kernels.choice import eager
+from eqff.kernels.call import require
+from eqff.kernels.capture import each_like, operation
+from eqff.kernels.choice import own_derivatives
+from eqff.kernels.product_plans import ProductPlan
 from eqff.kernels.rules import needed, plain_gradients
 
 
-class ProductPlan:
-    """Couplings of u v → t and of t w → p, in every order in which derivatives sum them.
-
-    Args:
-        first: (middle, inputs, inputs): t_k = Σ first_kij u_i v_j.
-        second: (outputs, middle, inputs): p_k = Σ second_kij t_i w_j.
-        order: 2 for products of u and v alone, 3 with w.
-        dtype: Of the numbers.
-    """
-
-    def __init__(self, first: Tensor, second: Tensor, order: int, dtype: torch.dtype):
-        self.first, self.second, self.order = first.to(dtype), second.to(dtype), order
-        self.outputs, self.middle, self.inputs = second.shape
-        orders = [first.permute(axes) for axes in ((0, 1, 2), (1, 0, 2), (2, 0, 1))]
-        orders += [second.permute(axes) for axes in ((0, 1, 2), (1, 0, 2), (2, 0, 1))]
-        self._tables = [Couplings(table, dtype) for table in orders]
-        self._structure = plan(self._tables, (self.inputs, self.outputs, self.middle, order))
-        self.pointer = ctypes.cast(ctypes.pointer(self._structure), ctypes.c_void_p)
-
-    def plain(self, factors: Tensor, scale: Tensor) -> Tensor:
-        """The same as `products` in plain PyTorch."""
-        parts = factors.unflatten(2, (self.order, -1)).unbind(dim=2)
-        middle = torch.einsum("kij,inc,jnc->knc", self.first, parts[0], parts[1])
-        found = [parts[0][: self.outputs], middle[: self.outputs]]
-        if self.order == 3:
-            found.append(torch.einsum("kij,inc,jnc->knc", self.second, middle, parts[2]))
-        return torch.cat(found, dim=2) * scale
-
-    def plain_first(self, factors: Tensor, scale: Tensor, given: Tensor) -> tuple[Tensor, ...]:
-        """Derivatives of <given, products> by factors and scale, in plain PyTorch."""
-        inputs = [value if value.requires_grad else value.detach().requires_grad_() for value in (factors, scale)]
-        return torch.autograd.grad(self.plain(*inputs), inputs, given, create_graph=True)
-
-    def run(self, name: str, factors: Tensor, *others: Tensor | None) -> None:
-        """Calls a function of the library with arrays as it names them."""
-        channels = factors.shape[2] // self.order
-        arrays = (address(value) for value in (factors, *others))
-        function(name, factors.dtype)(self.pointer, number(factors.shape[1]), number(channels), *arrays, threads())
-
-
 def products(factors: Tensor, scale: Tensor, plan: ProductPlan) -> Tensor:
-    """From factors [u, v (, w)] (inputs, N, order · C) to [u, t (, p)] · scale, (outputs, N, order · C).
+    """Polynomials of factors, weighed with a scale.
 
     Args:
-        factors: Side by side.
-        scale: (N, order · C).
-        plan: How t and p follow from them.
+        factors: Side by side, (inputs, N, parts_in · C).
+        scale: (N, parts_scale · C).
+        plan: Which polynomials.
+
+    Returns:
+        (outputs, N, parts_out · C).
     """
-    fits = factors.dtype == scale.dtype == plan.first.dtype and factors.shape[0] == plan.inputs
-    require(fits and factors.shape[1:] == scale.shape and scale.shape[1] % plan.order == 0, factors, scale)
+    channels = plan.channels(factors)
+    fits = factors.dtype == scale.dtype == plan.first.dtype and len(factors) == plan.inputs
+    fits = fits and factors.shape[2] == plan.parts_in * channels
+    require(fits and scale.shape == (factors.shape[1], plan.parts_scale * channels), factors, scale)
     return Products.apply(factors.contiguous(), scale.contiguous(), plan)
+
+
+def _value_like(plan: ProductPlan, factors: Tensor, scale: Tensor) -> Tensor:
+    return factors.new_empty(plan.outputs, factors.shape[1], plan.parts_out * plan.channels(factors))
+
+
+@operation("(str constant, Tensor factors, Tensor scale) -> Tensor", _value_like)
+def products_value(plan: ProductPlan, factors: Tensor, scale: Tensor) -> Tensor:
+    """See `products`."""
+    out = _value_like(plan, factors, scale)
+    plan.run("forward", (factors, scale), (out,))
+    return out
+
+
+def _first_like(
+    plan: ProductPlan, factors: Tensor, scale: Tensor, given: Tensor, want_scale: bool
+) -> tuple[Tensor, Tensor]:
+    return factors.new_empty(factors.shape), scale.new_empty(scale.shape if want_scale else 0)
+
+
+@operation(
+    "(str constant, Tensor factors, Tensor scale, Tensor given, bool want_scale) -> (Tensor, Tensor)", _first_like
+)
+def products_first(
+    plan: ProductPlan, factors: Tensor, scale: Tensor, given: Tensor, want_scale: bool
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of <given, products> by factors and scale, the latter without numbers if it is not wanted."""
+    by_factors, by_scale = _first_like(plan, factors, scale, given, want_scale)
+    plan.run("backward", (factors, scale, given), (by_factors, by_scale if want_scale else None))
+    return by_factors, by_scale
+
+
+def _second_like(plan: ProductPlan, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return each_like(*tensors[:3])
+
+
+@operation(
+    "(str constant, Tensor factors, Tensor scale, Tensor given, Tensor along) -> (Tensor, Tensor, Tensor)", _second_like
+)
+def products_second(
+    plan: ProductPlan, factors: Tensor, scale: Tensor, given: Tensor, along: Tensor
+) -> tuple[Tensor, ...]:
+    """Derivatives of <along, derivative of <given, products> by factors> by factors, scale and what was given."""
+    by = _second_like(plan, factors, scale, given)
+    plan.run("twice", (factors, scale, given, along), by)
+    return by
 
 
 class Products(torch.autograd.Function):
@@ -74,15 +86,13 @@ class Products(torch.autograd.Function):
         """The value; inputs are kept for the derivatives."""
         ctx.save_for_backward(factors, scale)
         ctx.plan = plan
-        out = factors.new_empty(plan.outputs, *factors.shape[1:])
-        plan.run("products_forward", factors, scale, out)
-        return out
+        return products_value(plan, factors, scale)
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         saved, plan = ctx.saved_tensors, ctx.plan
-        if not eager(given):
+        if not own_derivatives(given):
             return *plain_gradients(lambda *inputs: [plan.plain(*inputs)], saved, [given]), None
         return *ProductsBackward.apply(*saved, given.contiguous(), plan, needed(ctx)[1]), None
 
@@ -98,19 +108,15 @@ class ProductsBackward(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(factors, scale, given)
         ctx.plan = plan
-        by_factors, by_scale = torch.empty_like(factors), torch.empty_like(scale) if want_scale else None
-        plan.run("products_backward", factors, scale, given, by_factors, by_scale)
-        return by_factors, by_scale
+        by_factors, by_scale = products_first(plan, factors, scale, given, want_scale)
+        return by_factors, by_scale if want_scale else None
 
     @staticmethod
     def backward(ctx: Any, along: Tensor | None, along_scale: Tensor | None) -> tuple[Tensor | None, ...]:
         """Derivatives of the inner product with ``given`` (or ``along``) by the inputs."""
         saved, plan = ctx.saved_tensors, ctx.plan
-        if torch.is_grad_enabled() or along_scale is not None or not eager(along):
+        if torch.is_grad_enabled() or along_scale is not None or not own_derivatives(along):
             return *plain_gradients(plan.plain_first, saved, (along, along_scale)), None, None
         if along is None:
             return None, None, None, None, None
-        by = tuple(torch.empty_like(value) for value in saved)
-        factors, scale, given = saved
-        plan.run("products_twice", factors, scale, given, along.contiguous(), *by)
-        return *by, None, None
+        return *products_second(plan, *saved, along.contiguous()), None, None

@@ -10,7 +10,8 @@ from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
 from eqff.kernels.choice import fused
-from eqff.kernels.products import ProductPlan, products
+from eqff.kernels.product_plans import MixedPlan, ProductPlan
+from eqff.kernels.products import products
 from eqff.nn.linear import DegreeLinear
 from eqff.nn.species import species_rows
 from eqff.nn.spherical import SphericalHarmonics, num_components
@@ -43,7 +44,9 @@ def sphere_grid(degree_in: int, degree_out: int, order: int) -> tuple[Tensor, Te
 
 
 @cache
-def product_plan(degree_in: int, degree_out: int, order: int, dtype: torch.dtype) -> ProductPlan:
+def product_plan(
+    degree_in: int, degree_out: int, order: int, dtype: torch.dtype, kind: type[ProductPlan] = MixedPlan
+) -> ProductPlan:
     """The same products by Gaunt coefficients, which are sparse: far fewer operations where a loop can be sparse too.
 
     The product of two factors is kept up to ``degree_in + degree_out``: more of it meets no component of the third.
@@ -56,7 +59,7 @@ def product_plan(degree_in: int, degree_out: int, order: int, dtype: torch.dtype
     of_first = harmonics[:, : num_components(middle)]
     second = torch.einsum("kg,gi,gj->kij", back[: num_components(degree_out)], of_first, factors)
     first, second = (table.where(table.abs() > 1e-12, 0.0) for table in (first, second))
-    return ProductPlan(first, second, order, dtype)
+    return kind(first, second, order, dtype)
 
 
 class ManyBodyProduct(nn.Module):

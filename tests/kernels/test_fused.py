@@ -8,8 +8,10 @@ from eqff.kernels.choice import fused, kernels, own_rules
 from eqff.kernels.library import library
 from eqff.kernels.linear import degree_map
 from eqff.kernels.messages import EdgeOrder, messages, plain_messages
+from eqff.kernels.product_plans import MixedPlan, SymmetricPlan
 from eqff.kernels.products import products
 from eqff.nn.many_body import ManyBodyProduct, product_plan
+from eqff.nn.symmetric_product import SymmetricProduct
 from eqff.nn.tensor_product import row_couplings
 
 pytestmark = pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
@@ -62,29 +64,42 @@ def test_products(degree_in, degree_out, order):
     check(lambda *x: products(*x, plan), given, third=degree_in == 1)
 
 
-def test_products_fill_several_vectors():
+@pytest.mark.parametrize(
+    ("kind", "degree_out", "order"), [(MixedPlan, 1, 3), (SymmetricPlan, 1, 3), (SymmetricPlan, 2, 2)]
+)
+@pytest.mark.parametrize("channels", [8, 21])
+def test_code_made_for_products(kind, degree_out, order, channels):
+    """Channels that fill vectors, and such that the last vector overlaps the one before."""
     torch.manual_seed(0)
-    plan = product_plan(2, 1, 3, torch.float64)
-    given = numbers(9, 3, 3 * 21), numbers(3, 3 * 21)
+    plan = product_plan(2, degree_out, order, torch.float64, kind)
+    assert plan._code.takes(channels)
+    given = numbers(9, 3, plan.parts_in * channels), numbers(3, plan.parts_scale * channels)
     torch.testing.assert_close(products(*given, plan), plan.plain(*given))
-    for fused, plain in zip(
-        derivative(lambda *x: products(*x, plan), given), derivative(plan.plain, given), strict=True
-    ):
-        torch.testing.assert_close(fused, plain)
+    check(lambda *x: products(*x, plan), given, third=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("degree_in", "degree_out", "order"), [(2, 2, 3), (2, 1, 2), (4, 2, 3), (3, 3, 3)])
-def test_products_by_gaunt_coefficients_equal_those_on_the_grid(degree_in, degree_out, order, dtype):
+@pytest.mark.parametrize(
+    ("kind", "channels", "degree_in", "degree_out", "order"),
+    [
+        (ManyBodyProduct, 6, 2, 2, 3),
+        (ManyBodyProduct, 6, 2, 1, 2),
+        (ManyBodyProduct, 6, 4, 2, 3),
+        (ManyBodyProduct, 6, 3, 3, 3),
+        (SymmetricProduct, 16, 2, 1, 3),
+        (SymmetricProduct, 16, 2, 2, 2),
+    ],
+)
+def test_products_by_gaunt_coefficients_equal_those_on_the_grid(kind, channels, degree_in, degree_out, order, dtype):
     torch.manual_seed(0)
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # in which modules keep their constants
     try:
-        module = ManyBodyProduct(degree_in, degree_out, 6, order, 2)
+        module = kind(degree_in, degree_out, channels, order, 2)
     finally:
         torch.set_default_dtype(previous)
     with torch.no_grad():
-        basis, species = torch.randn(7, (degree_in + 1) ** 2, 6, dtype=dtype), torch.arange(7) % 2
+        basis, species = torch.randn(7, (degree_in + 1) ** 2, channels, dtype=dtype), torch.arange(7) % 2
         with kernels("plain"):
             plain = module(basis, species)
         with kernels("fused"):
@@ -158,8 +173,8 @@ def test_without_edges_or_atoms(name):
 def test_arrays_in_any_order_of_memory(edges, name):
     function, inputs = operations(edges)[name]
     turned = [value.detach().transpose(0, -1).contiguous().transpose(0, -1).requires_grad_() for value in inputs]
-    for fused, plain in zip(derivative(function, turned), derivative(function, inputs), strict=True):
-        torch.testing.assert_close(fused, plain, rtol=0.0, atol=1e-12)
+    for one, other in zip(derivative(function, turned), derivative(function, inputs), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.0, atol=1e-12)
     check(function, turned, third=False)
 
 

@@ -1,0 +1,49 @@
+"""C++ for values on a tape, for sixteen floats or eight doubles at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eqff.kernels.generated.tape import Combination, Input, Step, Tape
+
+_FRAME = """
+static inline void {name}_step(const real* const* in, real* const* out, const index_t* stride) {{
+{body}}}
+
+extern "C" void {name}(index_t atoms, index_t channels, const real* const* in, real* const* out, const index_t* stride,
+                       const index_t* row, int threads) {{
+    over_blocks<{inputs}, {outputs}>(atoms, channels, in, out, stride, row, threads, {name}_step);
+}}
+"""
+
+
+def program(name: str, tape: Tape, inputs: Sequence[str], results: Mapping[str, Sequence[int | None]]) -> str:
+    """A function that reads some arrays and writes others, channel by channel.
+
+    Args:
+        name: Of the function.
+        tape: What is computed.
+        inputs: Names of the arrays that are read, in the order of their pointers.
+        results: The values of each array's components; arrays in the order of their pointers.
+    """
+    lines = []
+    for place in tape.needed(value for values in results.values() for value in values):
+        lines.append(f"    const vec v{place} = {_expression(tape.steps[place], inputs)};")
+    for index, values in enumerate(results.values()):
+        for component, value in enumerate(values):
+            stored = "vec{}" if value is None else f"v{value}"
+            lines.append(f"    put(out[{index}] + {component} * stride[{len(inputs) + index}], {stored});")
+    return _FRAME.format(
+        name=name, body="".join(line + "\n" for line in lines), inputs=len(inputs), outputs=len(results)
+    )
+
+
+def _expression(step: Step, inputs: Sequence[str]) -> str:
+    if isinstance(step, Input):
+        index = inputs.index(step.array)
+        return f"get(in[{index}] + {step.component} * stride[{index}])"
+    if isinstance(step, Combination):
+        return " + ".join(
+            f"v{value}" if factor == 1.0 else f"real({factor!r}) * v{value}" for factor, value in step.terms
+        )
+    return f"v{step.left} * v{step.right}"
