@@ -23,7 +23,7 @@ class Kind:
     """An element, or one with all atoms that it is bonded to.
 
     Attributes:
-        name: As written: "O", or "C(H,H,H,O)".
+        name: "O", or "C(H,H,H,O)": bonded atoms in alphabetical order, however they were written.
         element: Atomic number.
         bonded: Atomic numbers of all bonded atoms, ascending; None for any.
     """
@@ -42,9 +42,12 @@ class Kind:
         written = _WRITTEN.fullmatch(name.replace(" ", ""))
         if written is None:
             raise ConfigError(f"'{name}' is no kind of atom; write an element (O), or with its bonds (C(H,H,H,O)).")
-        inner = written[2]
-        bonds = None if inner is None else tuple(sorted(_number(symbol, name) for symbol in inner.split(",") if symbol))
-        return cls(name, _number(written[1], name), bonds)
+        element = _number(written[1], name)
+        if written[2] is None:
+            return cls(written[1], element, None)
+        symbols = sorted(symbol for symbol in written[2].split(",") if symbol)
+        bonds = tuple(sorted(_number(symbol, name) for symbol in symbols))
+        return cls(f"{written[1]}({','.join(symbols)})", element, bonds)
 
     @property
     def plain(self) -> bool:

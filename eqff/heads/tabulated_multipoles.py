@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,23 @@ from eqff.heads.bonded_kinds import Bonds, Kind
 from eqff.heads.local_moments import FramedMultipoles, LocalMoments, PlacedMoments
 from eqff.heads.molecules import BONDS, longest_bond
 from eqff.ranges import Positive
+
+
+def _kinds(names: Iterable[str]) -> dict[str, Kind]:
+    """From names as written to kinds.
+
+    Raises:
+        ConfigError: Two names mean the same kind, so that only one of their rows would count.
+    """
+    written: dict[Kind, str] = {}
+    for name in names:
+        kind = Kind.read(name)
+        if kind in written:
+            raise ConfigError(
+                f"sites: '{written[kind]}' and '{name}' are the same kind of atom, {kind.name}. Keep one of their rows."
+            )
+        written[kind] = name
+    return {name: kind for kind, name in written.items()}
 
 
 @dataclass(frozen=True)
@@ -54,8 +71,8 @@ class TabulatedMultipoles(FramedMultipoles):
         if not rows:
             raise ConfigError("sites is empty: give a row for each kind of atom, by its element or as 'C(H,H,H,O)'.")
         # kinds with neighbours come first, and keep what they match
-        self.kinds = sorted(((Kind.read(name), row) for name, row in rows.items()), key=lambda pair: pair[0].plain)
-        self.axes = {name: [Kind.read(axis) for axis in row.axes] for name, row in rows.items()}
+        self.kinds = sorted(((kind, rows[name]) for name, kind in _kinds(rows).items()), key=lambda pair: pair[0].plain)
+        self.axes = {kind.name: [Kind.read(axis) for axis in row.axes] for kind, row in self.kinds}
         self.stretch, self.longest = stretch, longest_bond(elements, stretch)
 
     @property

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,21 @@ LEVEL = "PBE(+U), Materials Project"
 VERSION = 2
 """Of the conversion: another one makes other files in the cache."""
 
+_NOT_THEIRS = (  # what unpickling, SevenNet and the conversion raise on files of others and on parts of files
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -40,9 +59,14 @@ def fetch_from_sevenn(source: str) -> Path:
         ModelFileError: No such model, or one that eqff's parts can't express.
     """
     name = source.removeprefix(PREFIX)
-    checkpoint = Path(name) if "/" in name else _shipped(name)
+    checkpoint = Path(name).expanduser() if "/" in name else _shipped(name)
     if not checkpoint.is_file():
-        raise ModelFileError(f"There is no SevenNet checkpoint at '{checkpoint}'.")
+        kind = "is a folder, not" if checkpoint.is_dir() else "is not there:"
+        raise ModelFileError(
+            f"'{checkpoint}' {kind} a SevenNet checkpoint. Give the .pth file that SevenNet has written."
+        )
+    if checkpoint.suffix == ".safetensors":
+        raise ModelFileError(f"'{checkpoint}' is no SevenNet checkpoint. If it is eqff's, load it without {PREFIX}")
     identity = hashlib.sha256(f"{VERSION} {sha256_of(checkpoint)}".encode()).hexdigest()
     target = cached_path(f"sevenn-{checkpoint.stem if '/' in name else name}", identity)
     if not target.is_file():
@@ -58,6 +82,11 @@ def _shipped(name: str) -> Path:
         return Path(util.pretrained_name_to_path(name))
     except ValueError as error:
         raise ModelFileError(f"sevenn has no model '{name}'.{did_you_mean(name, SHIPPED)}") from error
+    except OSError as error:
+        raise DownloadError(
+            f"sevenn could not bring '{name}': {error}. Its package holds {', '.join(SHIPPED)}; other files are given "
+            f"as {PREFIX}/path/to/checkpoint.pth."
+        ) from error
 
 
 def _convert(checkpoint: Path, source: str, target: Path, known: bool) -> None:
@@ -65,14 +94,33 @@ def _convert(checkpoint: Path, source: str, target: Path, known: bool) -> None:
 
     from eqff.checkpoints.model_file import save_model
     from eqff.imported.sevenn import convert
+    from eqff.imported.sevenn_config import require_supported
 
-    read = _package("checkpoint").SevenNetCheckpoint(str(checkpoint))
+    package = _package("checkpoint")
     log.info("%s is converted from %s", source, checkpoint)
-    made = convert(read.config, read.build_model().state_dict(), LEVEL if known else "", torch.float32)
+    with _told_as_a_file(checkpoint):
+        read = package.SevenNetCheckpoint(str(checkpoint))
+        config = read.config
+        require_supported(config)  # before SevenNet builds what can't be converted
+        made = convert(config, read.build_model().state_dict(), LEVEL if known else "", torch.float32)
     about = ABOUT if known else {"states": ABOUT["states"]}
     save_model(
         target, made.potential, model_config=made.model_config, context=made.context, metadata=about | {"name": source}
     )
+
+
+@contextmanager
+def _told_as_a_file(checkpoint: Path) -> Iterator[None]:
+    """What a file that isn't SevenNet's, or not whole, makes fail is one message about that file."""
+    try:
+        yield
+    except _NOT_THEIRS as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelFileError(
+            f"'{checkpoint}' can't be read as a SevenNet checkpoint ({type(error).__name__}: {reason}). It is cut off, "
+            "damaged, another program's, or of a version that the installed sevenn doesn't know: bring it anew, or try "
+            "it with SevenNet itself."
+        ) from error
 
 
 def _package(module: str) -> Any:

@@ -238,6 +238,24 @@ def test_kinds_with_bonds_go_before_elements():
     assert float(found["atomic_dipoles"][hydroxyl].norm()) == pytest.approx(0.1 * 2**0.5)
 
 
+def test_bonds_may_be_written_in_any_order():
+    atoms = molecule("CH3OH")
+    atoms.info.update(total_charge=0, multiplicity=1)
+    rows = {"C(O,H,H,H)" if name == "C" else name: row for name, row in METHANOL.items()}
+    rows["H(O)"] = rows["H(O)"] | {"axes": ["O", "C(H,O, H,H)"]}
+    found, expected = (moments_of(TabulatedMultipoles(table, (1, 6, 8)), [atoms]) for table in (rows, METHANOL))
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=0, atol=0)
+    assert TabulatedMultipoles(rows, (1, 6, 8)).kinds[0][0].name == "C(H,H,H,O)"
+
+
+@pytest.mark.parametrize("pair", [("C(H,H,H,O)", "C(O,H,H,H)"), ("H(O)", "H( O )"), ("O", " O")])
+def test_one_kind_named_twice_is_refused(pair):
+    with pytest.raises(ConfigError, match="are the same kind of atom") as caught:
+        TabulatedMultipoles(METHANOL | dict.fromkeys(pair, {"charge": 0.1}), (1, 6, 8))
+    assert all(f"'{name}'" in str(caught.value) for name in pair)
+
+
 def changed(**settings):
     return TabulatedMultipoles({"O": SITES["O"] | settings, "H": SITES["H"]}, (1, 8))
 

@@ -224,10 +224,82 @@ def test_states_of_charge_and_unknown_elements_are_refused(package):
 def test_names_that_are_none(package, monkeypatch):
     with pytest.raises(ModelFileError, match="7net-O.*Did you mean '7net-0'"):
         eqff.load("sevenn://7net-O")
-    with pytest.raises(ModelFileError, match="no SevenNet checkpoint"):
+    with pytest.raises(ModelFileError, match="'/nowhere/checkpoint.pth' is not there"):
         eqff.load("sevenn:///nowhere/checkpoint.pth")
+    with pytest.raises(ModelFileError, match="is a folder"):
+        eqff.load(f"sevenn://{package.checkpoint.parent}")
+    package.checkpoint.rename(package.checkpoint.with_suffix(".safetensors"))
+    with pytest.raises(ModelFileError, match="load it without sevenn://"):
+        eqff.load(f"sevenn://{package.checkpoint.with_suffix('.safetensors')}")
     monkeypatch.setenv("EQFF_OFFLINE", "1")
     with pytest.raises(DownloadError, match="7net-omni.*EQFF_OFFLINE"):
+        eqff.load("sevenn://7net-omni")
+
+
+def saved(path, content):
+    torch.save(content, path)
+    return path.read_bytes()
+
+
+def without(state, name):
+    return {key: value for key, value in state.items() if key != name}
+
+
+FILES = {
+    "empty": lambda path, state: b"",
+    "text": lambda path, state: b"cutoff: 5.0",
+    "cut off": lambda path, state: saved(path, {"config": CONFIG, "state": state})[:-2000],
+    "damaged": lambda path, state: b"\x80\x02}q" + 300 * b"\xff",
+    "names a class that is nowhere": lambda path, state: b"\x80\x02cno_such_module\nThing\n.",
+    "a list": lambda path, state: saved(path, [1, 2]),
+    "another program's": lambda path, state: saved(path, {"model": {}, "optimizer": {}}),
+    "other settings": lambda path, state: saved(path, {"config": {"cutoff": 5.0}, "state": state}),
+    "a weight is missing": lambda path, state: saved(
+        path, {"config": CONFIG, "state": without(state, "1_convolution.denominator")}
+    ),
+    "a weight of another size": lambda path, state: saved(
+        path, {"config": CONFIG, "state": state | {"0_self_interaction_1.linear.weight": torch.zeros(3)}}
+    ),
+}
+
+
+class Reader:
+    """Reads as SevenNet's own: when it is asked for the settings, whatever is in the file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    @property
+    def content(self):
+        return torch.load(self.path, weights_only=False)
+
+    @property
+    def config(self):
+        return self.content.get("config", {})
+
+    def build_model(self):
+        return SimpleNamespace(state_dict=lambda: self.content["state"])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_that_are_not_sevennets_are_one_message(package, theirs, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["sevenn.checkpoint"], "SevenNetCheckpoint", Reader)
+    package.checkpoint.write_bytes(saved(package.checkpoint, {"config": CONFIG, "state": theirs.state_dict()}))
+    address = f"sevenn://{package.checkpoint}"
+    assert eqff.load(address).elements == (6, 8, 14)
+    package.checkpoint.write_bytes(FILES[name](tmp_path / "other", theirs.state_dict()))
+    before = sorted((tmp_path / "cache").rglob("*"))
+    with pytest.raises(ModelFileError, match=r"SevenNet (checkpoint|model).*(bring it anew|Give the checkpoint)"):
+        eqff.load(address)
+    assert sorted((tmp_path / "cache").rglob("*")) == before  # nothing is kept of it
+
+
+def test_a_download_that_fails_in_the_package(package, monkeypatch):
+    def offline(name):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(sys.modules["sevenn.util"], "pretrained_name_to_path", offline)
+    with pytest.raises(DownloadError, match="'7net-omni': no route to host"):
         eqff.load("sevenn://7net-omni")
 
 
