@@ -19,8 +19,8 @@ from eqff.errors import ConfigError, EqffError
 from eqff.evaluation.predictions import predict
 from eqff.train import train
 from eqff.training.finetuning.command_line import with_structure, written
-from eqff.training.finetuning.settings import FinetuneSettings
 from eqff.training.finetuning.freezing import freeze
+from eqff.training.finetuning.settings import FinetuneSettings
 from eqff.training.finetuning.weights import take_over
 
 SHIFT = {1: 3.0, 8: -40.0}
@@ -79,7 +79,9 @@ def test_keep_leaves_energies_alone(compose, old, other_level):
     )
 
 
-def test_new_elements_leave_predictions_for_old_ones(compose, old, tmp_path, water_file):
+@pytest.fixture
+def carbon_monoxide(tmp_path):
+    """Stretched molecules with an element that water has not."""
     rng = np.random.default_rng(3)
     frames = []
     for stretch in 0.1 * rng.random(12):
@@ -90,8 +92,12 @@ def test_new_elements_leave_predictions_for_old_ones(compose, old, tmp_path, wat
         frames.append(atoms)
     path = tmp_path / "co.extxyz"
     write(path, frames)
+    return path
+
+
+def test_new_elements_leave_predictions_for_old_ones(compose, old, carbon_monoxide, water_file):
     chosen = ("+finetune.reference_energies=keep", "+finetune.lr_factor=1e-9", f"+data.test.old={water_file}")
-    result = begin(compose, old, path, *chosen, "training.ema=null", "training.keep=last")
+    result = begin(compose, old, carbon_monoxide, *chosen, "training.ema=null", "training.keep=last")
     model = load_model(result.folder)
     assert model.elements == (1, 6, 8)
     assert np.allclose(energies(model, water_file), energies(load_model(old), water_file), atol=1e-3)
@@ -104,6 +110,23 @@ def test_frozen_weights_stay_and_others_move(compose, old, water_file):
     same = {name: torch.equal(before[name], after[name]) for name in before}
     assert all(equal for name, equal in same.items() if name.startswith("backbone."))
     assert not any(equal for name, equal in same.items() if name.startswith("terms.local.") and "weight" in name)
+
+
+def test_new_elements_are_trained_in_a_frozen_backbone(compose, carbon_monoxide, capsys):
+    """Also with a moving average of the weights, and in a run that goes on without the old model."""
+    painn = ("~model.backbone", "+model.backbone={_target_: eqff.backbones.painn.PaiNN, channels: 4}")
+    old = train(compose(*painn, output="old")).folder
+    before = load_model(old).state_dict()
+    begin(compose, old, carbon_monoxide, *painn, "finetune.freeze=[backbone.*]", "training.keep=last")
+    assert "weights frozen; rows of new elements are trained in 1 frozen tables" in capsys.readouterr().out
+    shutil.rmtree(old)
+    run = train(compose(f"resume={old.parent / 'new'}"), ["trainer.max_epochs=3"]).folder
+    after = load_model(run).state_dict()
+    backbone = [name for name in before if name.startswith("backbone.")]
+    table = after["backbone.embedding"]
+    assert torch.equal(table[[0, 2]], before["backbone.embedding"])  # H and O, with C in between
+    assert not torch.isclose(table[1], table[2], rtol=1e-3).any()  # where it began
+    assert all(torch.equal(after[name], before[name]) for name in backbone if name != "backbone.embedding")
 
 
 def test_restarted_weights_are_others(compose, old, water_file):

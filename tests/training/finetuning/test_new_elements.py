@@ -84,7 +84,9 @@ def test_a_new_element_begins_as_the_nearest_one(name):
     new = extended(MODELS[name], old)
     energies = {**KNOWN.reference_energies, **NEW}
     for there, like in (("COHLi", "COHH"), ("CBrHO", "CClHO"), ("BrLiOC", "ClHOC")):
-        shift = sum(energies[a] - energies[b] for a, b in zip(molecule(there).numbers, molecule(like).numbers))
+        shift = sum(
+            energies[a] - energies[b] for a, b in zip(molecule(there).numbers, molecule(like).numbers, strict=True)
+        )
         found, expected = predict(new, molecule(there)), predict(old, molecule(like))
         torch.testing.assert_close(found["energy"] - shift, expected["energy"], rtol=1e-12, atol=1e-9)
         torch.testing.assert_close(found["forces"], expected["forces"], rtol=1e-12, atol=1e-10)
