@@ -68,9 +68,9 @@ class Refit:
 def refit(potential: Potential, frames: Sequence[AtomicData], elements: Sequence[int], *, charges: bool) -> Refit:
     """Fits a model's errors per atom by least squares, with the smallest changes where something stays undetermined.
 
-    At another level of theory energies differ mostly by so much for each atom and each electron: tight binding has
-    ionisation energies and electron affinities that are all too large by about 5 eV [GFN2-xTB: Bannwarth, Ehlert &
-    Grimme, J. Chem. Theory Comput. 15, 1652 (2019)], and a network that has to unlearn that forgets the rest.
+    At another level of theory energies differ mostly by so much for each atom and each electron (5 eV/e between
+    GFN2-xTB, whose ionisation energies and electron affinities are all too large, and ωB97X), and a network that has
+    to unlearn that forgets the rest.
 
     Args:
         potential: The model as it begins.

@@ -25,7 +25,7 @@ MODEL = {
 KNOWN = ModelContext((1, 6, 8), {1: -13.0, 6: -1030.0, 8: -2042.0}, mean_neighbours=4.0)
 SHIFT = {1: 0.7, 3: -203.0, 6: -40.0, 8: 31.0}
 SLOPE = -4.85
-"""eV/e; by how much ionisation energies of GFN2-xTB are too large."""
+"""eV/e; of the size of what lies between tight binding and density functionals."""
 FORMULAS = ("OHH", "CHH", "CO", "COO", "CHHH", "OH")
 WITH_LITHIUM = (*FORMULAS, "LiOH", "LiH", "OHLi")
 
