@@ -20,9 +20,10 @@ from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
 from eqff.data.convert import Multiplicity
-from eqff.data.graph import LOCAL, AtomicGraph, graph_from_tensors
+from eqff.data.graph import AtomicGraph
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
+from eqff.interfaces.graphs import lasting, moved
 from eqff.interfaces.skin import Pairs, SkinLists
 from eqff.interfaces.state import STATE, require_state, stated, surroundings
 from eqff.outside import Outside, outside_rule
@@ -31,6 +32,7 @@ from eqff.potential import Potential
 TERMS = "energies_per_term"
 _DERIVATIVES = ("energy", "forces", "stress", "virial")
 _MAGMOMS = "magmoms"
+_WATCHED = ("positions", "numbers", "cell", "pbc")
 _REMEDY = (
     "Say it on the structure, atoms.info.update(total_charge=0, multiplicity=1), or for all structures, "
     "model.calculator(total_charge=0, multiplicity=1)"
@@ -115,13 +117,16 @@ class EqffCalculator(Calculator):
         self.with_stress = with_stress
         self.neighbours = SkinLists(self.potential.neighbour_lists, skin)
         self._pairs: dict[str, Pairs] = {}
-        self._settled: tuple[Any, dict[str, Tensor]] | None = None
+        self._settled: tuple[Any, AtomicGraph] | None = None
         self._computed: tuple[Any, ...] | None = None
         self._warned: set[tuple[int, int]] = set()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation, ``"state"`` for total charge and multiplicity."""
-        changes = list(super().check_state(atoms, tol))
+        if self.atoms is None:
+            return list(super().check_state(atoms, tol))
+        # ASE's own comparison takes longer than all else that an MD step of a small molecule needs beside the model
+        changes = [name for name in _WATCHED if not np.array_equal(getattr(atoms, name), getattr(self.atoms, name))]
         return changes if self._stated(atoms) == self._computed else [*changes, "state"]
 
     def calculate(
@@ -198,30 +203,15 @@ class EqffCalculator(Calculator):
 
     def _graph(self, atoms: Atoms) -> AtomicGraph:
         """The graph of one structure; what only elements, periodicity and state decide is kept between steps."""
-        device = self._device
-        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms), device)
+        where = self.potential.dtype, self._device
+        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms), where)
         if self._settled is None or self._settled[0] != key:
-            self._settled = key, self._lasting(self.structure(atoms), device)
+            self._settled = key, lasting(self.structure(atoms), *where)
         _require_geometry(atoms)
         positions, pbc = atoms.positions, atoms.pbc
         cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
         self._pairs = self.neighbours(positions, cell, pbc)
-        tensors = {
-            **self._settled[1],
-            # in the precision of the model before they travel; a copy, as atoms go on moving
-            "positions": torch.tensor(positions, dtype=self.potential.dtype, device=device),
-            "cell": torch.tensor(cell[None], dtype=self.potential.dtype, device=device),
-        }
-        for name, pairs in self._pairs.items():
-            suffix = "" if name == LOCAL else f"_{name}"
-            tensors[f"edge_index{suffix}"] = torch.from_numpy(np.stack((pairs.sender, pairs.receiver))).to(device)
-            tensors[f"edge_shift{suffix}"] = torch.from_numpy(pairs.shift.astype(np.float32)).to(device)
-        return graph_from_tensors(tensors, self.potential.dtype)
-
-    def _lasting(self, data: AtomicData, device: torch.device) -> dict[str, Tensor]:
-        """What stays while elements, periodicity and state do, on the model's device."""
-        kept = {name: data[name].to(device) for name in ("numbers", "pbc", *STATE, *table.optional_inputs())}
-        return kept | {"batch": torch.zeros(data["numbers"].shape[0], dtype=torch.int64, device=device)}
+        return moved(self._settled[1], positions, cell, self._pairs)
 
     def _results(self, prediction: dict[str, Tensor]) -> dict[str, Any]:
         energy = float(prediction["energy"])

@@ -10,6 +10,8 @@ d now, d = d₀F + uⱼ - uᵢ with u the displacements beyond F, so
 
 with σ_min the smallest singular value of F. A pair that is not on the list had |d₀| ≥ cutoff + skin, and can't be
 within the cutoff while σ_min(F) (cutoff + skin) - |uᵢ| - |uⱼ| ≥ cutoff.
+
+Of a small molecule the list has all pairs and holds for ever: measuring them takes less than to look whether it holds.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ import numpy as np
 from eqff.data.neighbours import check_cell, neighbour_pairs
 from eqff.errors import ModelError
 
+FEW = 32
+"""Atoms up to which all pairs of a structure without periodic directions are its list."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -31,23 +36,29 @@ class Pairs:
         sender: (E,) int64.
         receiver: (E,) int64, ascending.
         shift: Lattice translations of the sender, whole numbers, (E, 3).
+        vectors: From receiver to sender in Å, (E, 3).
         lengths: Å, (E,).
     """
 
     sender: np.ndarray
     receiver: np.ndarray
     shift: np.ndarray
+    vectors: np.ndarray
     lengths: np.ndarray
 
 
 @dataclass(frozen=True)
 class _Search:
-    """What was found, and where the atoms and the cell were then; ``cell`` has zero rows where not periodic."""
+    """What was found, and where the atoms and the cell were then; ``cell`` has zero rows where not periodic.
+
+    ``complete`` lists hold wherever the atoms go.
+    """
 
     positions: np.ndarray
     cell: np.ndarray
     pbc: np.ndarray
     pairs: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    complete: bool
 
 
 class SkinLists:
@@ -58,7 +69,7 @@ class SkinLists:
 
     Args:
         cutoffs: Å, by name of the list.
-        skin: Å; 0 searches at every step in which something moved.
+        skin: Å; 0 searches at every step in which something moved, but for small molecules.
 
     Raises:
         ModelError: A skin below zero.
@@ -98,15 +109,17 @@ class SkinLists:
     def _new_search(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> _Search:
         check_cell(cell, pbc, "structure")
         self.searches += 1
-        pairs = {
-            name: neighbour_pairs(positions, cell, pbc, cutoff + self.skin) for name, cutoff in self.cutoffs.items()
-        }
-        return _Search(positions.copy(), cell, np.array(pbc, dtype=bool), pairs)
+        complete = len(positions) <= FEW and not np.any(pbc)
+        reach = np.inf if complete else self.skin
+        pairs = {name: neighbour_pairs(positions, cell, pbc, cutoff + reach) for name, cutoff in self.cutoffs.items()}
+        return _Search(positions.copy(), cell, np.array(pbc, dtype=bool), pairs, complete)
 
     def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether no pair that is not on the lists can be within a cutoff."""
         if len(positions) != len(search.positions) or not np.array_equal(pbc, search.pbc):
             return False
+        if search.complete:
+            return True
         deformation, shrinking = _deformation(search.cell, cell, search.pbc)
         moved = np.sort(np.linalg.norm(positions - search.positions @ deformation, axis=1))
         closer = 2 * moved[-1] if len(moved) == 1 else moved[-1] + moved[-2]  # an atom and its own image: 0, so safe
@@ -126,9 +139,11 @@ def _within(
     positions: np.ndarray, cell: np.ndarray, found: tuple[np.ndarray, np.ndarray, np.ndarray], cutoff: float
 ) -> Pairs:
     sender, receiver, shift = found
-    vectors = positions[sender] - positions[receiver]
+    vectors = positions.take(sender, axis=0) - positions.take(receiver, axis=0)
     if cell.any():
         vectors += shift @ cell
     squares = np.einsum("ij,ij->i", vectors, vectors)
     kept = np.flatnonzero(squares < cutoff**2)
-    return Pairs(sender[kept], receiver[kept], shift[kept], np.sqrt(squares[kept]))
+    lengths = np.sqrt(squares.take(kept))
+    sender, receiver = sender.take(kept), receiver.take(kept)
+    return Pairs(sender, receiver, shift.take(kept, axis=0), vectors.take(kept, axis=0), lengths)

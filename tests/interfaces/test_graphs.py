@@ -1,0 +1,60 @@
+"""The graph of a structure that moves, against the graph of the same structure made anew."""
+
+import numpy as np
+import pytest
+import torch
+
+from eqff.data.atoms import from_atoms
+from eqff.data.batching import collate
+from eqff.data.graph import INPUTS, edge_slots, graph_from_batch
+from eqff.data.neighbours import add_neighbours
+from eqff.interfaces.graphs import lasting, moved, slots
+from eqff.interfaces.skin import FEW, SkinLists
+from eqff.testing.structures import crystal, molecule
+
+CUTOFFS = {"local": 3.0, "wide": 4.5}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", [molecule, crystal])
+def test_it_is_that_of_a_structure_made_anew(make, dtype):
+    atoms, rng = make(1), np.random.default_rng(0)
+    data = from_atoms(atoms, total_charge=0, multiplicity="lowest")
+    kept, lists = lasting(data, dtype, torch.device("cpu")), SkinLists(CUTOFFS, 0.5)
+    for _ in range(3):
+        atoms.positions += 0.1 * rng.standard_normal(atoms.positions.shape)
+        cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
+        graph = moved(kept, atoms.positions, cell, lists(atoms.positions, cell, atoms.pbc))
+        anew = add_neighbours(from_atoms(atoms, total_charge=0, multiplicity="lowest"), CUTOFFS)
+        expected = graph_from_batch(collate([anew]), dtype)
+        for name in INPUTS:
+            torch.testing.assert_close(getattr(graph, name), getattr(expected, name), rtol=0, atol=0)
+        rounding = {torch.float32: 2e-6, torch.float64: 1e-14}[dtype]
+        for name, edges in expected.edges.items():
+            for field in ("sender", "receiver", "shift", "slots"):
+                assert torch.equal(getattr(graph.edges[name], field), getattr(edges, field))
+            torch.testing.assert_close(graph.edges[name].vectors, edges.vectors, rtol=0, atol=rounding)
+            torch.testing.assert_close(graph.edges[name].lengths, edges.lengths, rtol=0, atol=rounding)
+
+
+@pytest.mark.parametrize("receiver", [[], [0, 0, 3], [1, 2, 2, 2]])
+def test_the_table_of_neighbours(receiver):
+    receiver = np.array(receiver, dtype=np.int64)
+    np.testing.assert_array_equal(slots(receiver, 5), edge_slots(torch.from_numpy(receiver), 5).numpy())
+
+
+def test_positions_are_copies():
+    atoms = molecule(1)
+    kept = lasting(from_atoms(atoms, total_charge=0, multiplicity="lowest"), torch.float64, torch.device("cpu"))
+    graph = moved(kept, atoms.positions, np.zeros((3, 3)), {})
+    before = graph.positions.clone()
+    atoms.positions += 1.0
+    assert torch.equal(graph.positions, before)
+
+
+@pytest.mark.parametrize(("atoms", "searches"), [(FEW, 1), (FEW + 1, 4)])
+def test_all_pairs_of_a_small_molecule_are_searched_once(atoms, searches):
+    lists, rng = SkinLists(CUTOFFS, 0.0), np.random.default_rng(0)
+    for _ in range(4):
+        lists(rng.uniform(0, 8, (atoms, 3)), np.zeros((3, 3)), np.zeros(3, bool))
+    assert lists.searches == searches
