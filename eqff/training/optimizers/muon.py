@@ -87,24 +87,26 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _update_matrices(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        shapes: dict[tuple[int, ...], list[Tensor]] = {}
-        for parameter in parameters:
-            shapes.setdefault(tuple(parameter.shape[-2:]), []).append(parameter)
+        if group["weight_decay"]:
+            torch._foreach_mul_(parameters, 1.0 - group["lr"] * group["weight_decay"])
+        shapes: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        for parameter, direction in zip(parameters, self._nesterov(parameters, group["momentum"]), strict=True):
+            shapes.setdefault(tuple(parameter.shape[-2:]), []).append((parameter, direction))
         for (rows, columns), same in shapes.items():
-            stack = torch.cat([self._nesterov(p, group["momentum"]).reshape(-1, rows, columns) for p in same])
+            stack = torch.cat([direction.reshape(-1, rows, columns) for _, direction in same])
             update = orthogonalize(stack) * max(1.0, columns / rows) ** 0.5
-            pieces = update.split([p.numel() // (rows * columns) for p in same])
-            for parameter, piece in zip(same, pieces, strict=True):
-                if group["weight_decay"]:
-                    parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-                parameter.add_(piece.reshape(parameter.shape), alpha=-group["lr"])
+            pieces = update.split([p.numel() // (rows * columns) for p, _ in same])
+            changes = [piece.reshape(p.shape) for (p, _), piece in zip(same, pieces, strict=True)]
+            torch._foreach_add_([p for p, _ in same], changes, alpha=-group["lr"])
 
-    def _nesterov(self, parameter: Tensor, momentum: float) -> Tensor:
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(parameter.grad, 1.0 - momentum)
-        return parameter.grad.lerp(state["momentum"], momentum)
+    def _nesterov(self, parameters: list[Tensor], momentum: float) -> tuple[Tensor, ...]:
+        """Gradients with momentum, one step ahead."""
+        for parameter in parameters:
+            if "momentum" not in self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        gradients, averages = [p.grad for p in parameters], [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(averages, gradients, 1.0 - momentum)
+        return torch._foreach_lerp(gradients, averages, momentum)
 
     def _update_others(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
         for parameter in parameters:
@@ -115,13 +117,15 @@ class Muon(torch.optim.Optimizer):
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
         states = [self.state[p] for p in parameters]
+        steps = [s["step"] for s in states]
+        torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
             parameters,
             [p.grad for p in parameters],
             [s["exp_avg"] for s in states],
             [s["exp_avg_sq"] for s in states],
             [],
-            [s["step"].add_(1) for s in states],
+            steps,
             lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
