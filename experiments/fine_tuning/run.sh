@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tuning eqff-ions on 50 frames beside training from scratch: what is learned, what is forgotten. Eleven runs of a
+# Fine-tuning eqff-ions on 50 frames beside training from scratch: what is learned, what is forgotten. Fourteen runs of a
 # minute of CPU time on one thread each, then tables and a figure; started again, it skips what is finished.
 # usage: run.sh OUTPUT_FOLDER [more overrides]
 #   MODEL=eqff-ions is what is fine-tuned: a name, a path or a run folder
@@ -49,10 +49,10 @@ train() {  # SET VARIANT SEED OVERRIDES...
 }
 
 for set in ${SETS:-unseen wb97x}; do
-  variants=${VARIANTS:-scratch full readouts replay} seeds=${SEEDS:-0 1}
+  variants=${VARIANTS:-scratch full readouts replay}
   # frames of two levels of theory are not mixed: no replay
-  [ "$set" = unseen ] || { variants=${variants/replay/}; seeds=${SEEDS:-0}; }
-  for seed in $seeds; do
+  [ "$set" = unseen ] || variants=${variants/replay/}
+  for seed in ${SEEDS:-0 1}; do
     for name in $variants; do train "$set" "$name" "$seed" "$@"; done
   done
 done

@@ -67,17 +67,17 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
 
 def figure(sets: dict[str, dict], path: Path) -> None:
     """Force errors on new and old frames, side by side."""
-    drawn, axes = plt.subplots(1, len(sets), figsize=(5.2 * len(sets), 3.4), squeeze=False, sharey=True)
+    drawn, axes = plt.subplots(1, len(sets), figsize=(5.2 * len(sets), 3.6), squeeze=False, sharey=True)
+    shown = [variant for variant in VARIANTS if any(variant in found for found in sets.values())]
     for axis, (name, found) in zip(axes[0], sets.items(), strict=True):
-        shown = [variant for variant in VARIANTS if variant in found]
         for offset, which in ((-0.2, "new"), (0.2, "old")):
             column = f"{which}/forces_mae"
-            means = [np.mean([run.get(column, np.nan) for run in found[variant]]) for variant in shown]
+            means = [np.mean([run.get(column, np.nan) for run in found.get(variant, [{}])]) for variant in shown]
             axis.barh(np.arange(len(shown)) + offset, means, 0.38, label=f"{which} frames")
-        axis.set_yticks(range(len(shown)), [VARIANTS[variant].replace(", ", ",\n") for variant in shown])
-        axis.set(xscale="log", xlabel="MAE of forces (meV/Å)", title=name)
-        axis.invert_yaxis()
-    axes[0, 0].legend(frameon=False)
+        axis.set(xlabel="MAE of forces (meV/Å)", title=name)
+    axes[0, 0].set_yticks(range(len(shown)), [VARIANTS[variant].replace(", ", ",\n") for variant in shown])
+    axes[0, 0].invert_yaxis()  # shared: once for all
+    axes[0, -1].legend(frameon=False, loc="lower right")
     drawn.tight_layout()
     drawn.savefig(path, dpi=150)
 

@@ -21,6 +21,10 @@ _UNDETERMINED = 1e-6
 """Share of an element in what the compositions leave open, above which its energy alone says nothing: rounding."""
 
 
+BEYOND_CHEMISTRY = 10.0
+"""eV/atom: more than it takes to pull the strongest bonded solids and molecules apart (4 to 9)."""
+
+
 @dataclass(frozen=True)
 class Refit:
     """What is added to a model's energies so that its errors have no linear trend in composition and charge.
@@ -54,6 +58,11 @@ class Refit:
         if self.slope is not None:
             text += f", and by {self.slope:+.4g} eV for each unit of charge"
         text += f"; errors of {self.left:.4g} eV/atom are left in the training set"
+        if self.left > BEYOND_CHEMISTRY:
+            text += (
+                ". That is beyond chemistry: are frames of several levels of theory mixed (declare them by "
+                "data.level_of_theory), or structures far from all that the model knows?"
+            )
         if self.undetermined:
             unknowns = len(self.shifts) + (self.slope is not None)
             names = ", ".join(chemical_symbols[z] for z in self.undetermined)

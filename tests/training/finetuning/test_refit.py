@@ -89,6 +89,15 @@ def test_what_compositions_leave_open_is_said(old):
     assert (found.rank, found.undetermined) == (3, (1,))
 
 
+def test_mixed_levels_are_told_by_what_is_left(old):
+    """Replayed frames of the old level among those of a new one: no energies of elements fit both."""
+    new, replayed = (frames(old, structures(FORMULAS), shift, 0.0) for shift in (SHIFT, dict.fromkeys(SHIFT, 0.0)))
+    mixed = refit(old, [*new, *replayed], (1, 6, 8), charges=True)
+    assert mixed.left > 5.0
+    assert "several levels of theory" in str(replace(mixed, left=50.0))
+    assert "several levels" not in str(refit(old, new, (1, 6, 8), charges=True))
+
+
 @pytest.mark.parametrize(
     "reference",
     [
