@@ -6,11 +6,13 @@ import argparse
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -63,7 +65,7 @@ def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -
     for text in arguments.overrides:
         _check_group_syntax(directory, text)
     overrides = [*arguments.overrides, *search_path(arguments)]
-    with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
+    with composition(directory):
         try:
             hydra.compose(arguments.config_name or config_name, overrides=overrides)
         except YAMLError as error:
@@ -76,6 +78,18 @@ def check_command_line(directory: Path, config_name: str, argv: Sequence[str]) -
         except (ValueError, OmegaConfBaseException) as error:
             given = " ".join(text for text in overrides if _names_group(directory, text)) or "The command line"
             raise ConfigError(f"{given}: {first_lines(error)}. A group takes the name of an option.") from error
+
+
+@contextmanager
+def composition(directory: Path) -> Iterator[None]:
+    """Configs of a directory can be composed in the block, also within a command that Hydra has started."""
+    outer = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
 
 
 def read_arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -36,6 +36,10 @@ class Course:
         names = [key.split("/")[0] for key in self.rows[-1]["metrics"] if key.split("/")[-1] in SHOWN]
         return list(dict.fromkeys(names))
 
+    def errors(self, name: str, metric: str) -> list[float]:
+        """Of a set, round by round; not a number where there is none."""
+        return [float(row["metrics"].get(f"{name}/{metric}") or "nan") for row in self.rows]
+
     def table(self) -> Table:
         """For terminals."""
         head, *body = self.lines()
@@ -68,14 +72,14 @@ def write_course(rows: Sequence[dict[str, Any]], folder: Path) -> Course:
 
 @styled
 def course_figure(course: Course) -> Figure:
-    """Errors of each set against labels, both axes logarithmic."""
-    figure, axes = grid(len(SHOWN), (4.0, 3.2))
+    """Errors of each set against labels, both axes logarithmic; what no set has is left out."""
+    known = [metric for metric in SHOWN if any(value > 0 for n in course.sets for value in course.errors(n, metric))]
+    figure, axes = grid(len(known), (4.0, 3.2))
     labels = [row["labels"] for row in course.rows]
-    for ax, (metric, text) in zip(axes, SHOWN.items(), strict=True):
+    for ax, metric in zip(axes, known, strict=True):
         for colour, name in zip(COLOURS * (1 + len(course.sets) // len(COLOURS)), course.sets, strict=False):
-            values = [row["metrics"].get(f"{name}/{metric}", float("nan")) for row in course.rows]
-            ax.plot(labels, values, "o-", color=colour, label=name)
-        ax.set(xscale="log", yscale="log", xlabel="labels", ylabel=text)
+            ax.plot(labels, course.errors(name, metric), "o-", color=colour, label=name)
+        ax.set(xscale="log", yscale="log", xlabel="labels", ylabel=SHOWN[metric])
         ax.legend()
     return figure
 

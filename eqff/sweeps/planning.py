@@ -20,8 +20,8 @@ from eqff.checkpoints.atomic import replacing
 from eqff.config import config_directory
 from eqff.errors import ConfigError
 from eqff.overrides import (
-    HYDRA_VERSION_BASE,
     check_command_line,
+    composition,
     first_lines,
     is_setting,
     open_override,
@@ -108,7 +108,7 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
     arguments = read_arguments(argv)
     _require_training(argv, arguments)
     try:
-        with hydra.initialize_config_dir(version_base=HYDRA_VERSION_BASE, config_dir=str(directory)):
+        with composition(directory):
             overrides = [*search_path(arguments), *arguments.overrides]
             cfg = hydra.compose(arguments.config_name or "train", overrides=overrides)
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)

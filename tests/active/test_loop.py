@@ -12,6 +12,7 @@ from ase.io import read
 from eqff import simulate
 from eqff.active import loop as loop_module
 from eqff.active.candidates import identity
+from eqff.active.command import main
 from eqff.active.jobs import Launch
 from eqff.active.labelling import LABELLER as LABELLER_JOB
 from eqff.active.labelling import by_command, write_frames
@@ -23,14 +24,17 @@ from eqff.locking import locked
 from eqff.sweeps.launchers import Ending
 from eqff.testing.structures import molecule
 
+# needs nothing but Python, whose start takes a fiftieth of that of ase
 LABELLER = """
 import sys
-from ase.io import read, write
-from ase.calculators.singlepoint import SinglePointCalculator
-frames = read(sys.argv[1], index=":")
-for atoms in frames:
-    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=0 * atoms.positions)
-write(sys.argv[2], frames[int(sys.argv[3]) :])
+lines, frames = open(sys.argv[1]).read().splitlines(), []
+while lines:
+    count = int(lines[0])
+    head = lines[1].replace("pos:R:3", "pos:R:3:forces:R:3") + " energy=-1.0"
+    frames.append([lines[0], head, *(line + " 0.0 0.0 0.0" for line in lines[2 : count + 2])])
+    del lines[: count + 2]
+with open(sys.argv[2], "w") as file:
+    file.writelines(line + chr(10) for frame in frames[int(sys.argv[3]) :] for line in frame)
 print("something went wrong in the middle", file=sys.stderr)
 sys.exit(int(sys.argv[4]))
 """
@@ -53,7 +57,7 @@ def settings(files, **changes):
 def labeller(tmp_path, dropped=0, code=0):
     script = tmp_path / "labeller.py"
     script.write_text(LABELLER)
-    return f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{input}} {{output}} {dropped} {code}"
+    return f"{shlex.quote(sys.executable)} -S {shlex.quote(str(script))} {{input}} {{output}} {dropped} {code}"
 
 
 def training_sets(output, rounds):
@@ -229,6 +233,20 @@ def test_a_wrong_setting_of_trainings_is_told_before_anything_is_labelled(files,
     with pytest.raises(ConfigError, match="model.backbone.chanels"):
         ActiveLoop(settings(files, train=("model=minimal", "model.backbone.chanels=8"))).run()
     assert not (tmp_path / "loop" / "round_00").exists()
+
+
+def test_as_a_command(files, pretended, monkeypatch, capsys):
+    """Settings of trainings are composed while Hydra has this command's own."""
+    argv = [*(f"{name}={path}" for name, path in files.items()), "rounds=2", "first=6", "count=4", "samples=4"]
+    monkeypatch.setattr(sys, "argv", ["eqff-active", *argv, 'train=["model=minimal","trainer.max_steps=5"]'])
+    main()
+    assert all("trainer.max_steps=5" in command for command in pretended) and len(pretended) == 2
+    shown = capsys.readouterr()
+    assert "Round 1: training on 10 structures" in shown.err and "course.csv" in shown.out
+    monkeypatch.setattr(sys, "argv", ["eqff-active", *argv, 'train=["model=minimal","trainer.max_stepz=5"]'])
+    with pytest.raises(SystemExit):
+        main()
+    assert "max_stepz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
