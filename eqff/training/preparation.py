@@ -122,7 +122,7 @@ def _read_and_build(
     settings.losses.check_labels(labels, len(data.frames["train"]))
     built = build_model(cfg, settings, data, earlier)
     if built.start:
-        console.print("\n".join(filter(None, map(str, (built.start, built.frozen)))), highlight=False, soft_wrap=True)
+        console.print(str(built.start), highlight=False, soft_wrap=True)
     training = settings.training
     module = ForceFieldModule(
         built.potential, settings.losses, training.optimizer, tuple(training.metrics), built.frozen
@@ -197,6 +197,8 @@ def build_model(
     else:
         potential = build_potential(cfg["model"], context, settings.dtype)
     frozen = start.freeze(potential, settings.finetune.freeze) if start else Frozen()
+    if frozen.count and not earlier:
+        start = replace(start, notes=(*start.notes, str(frozen)))
     if settings.training.compile:
         potential.compile_training_step()
     return Built(potential, context, start, frozen)

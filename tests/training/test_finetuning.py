@@ -118,9 +118,11 @@ def test_new_elements_are_trained_in_a_frozen_backbone(compose, carbon_monoxide,
     old = train(compose(*painn, output="old")).folder
     before = load_model(old).state_dict()
     begin(compose, old, carbon_monoxide, *painn, "finetune.freeze=[backbone.*]", "training.keep=last")
-    assert "weights frozen; rows of new elements are trained in 1 frozen tables" in capsys.readouterr().out
+    said = "weights frozen; rows of new elements are trained in 1 frozen tables"
+    assert capsys.readouterr().out.count(said) == 1
     shutil.rmtree(old)
     run = train(compose(f"resume={old.parent / 'new'}"), ["trainer.max_epochs=3"]).folder
+    assert (run / "report.md").read_text(encoding="utf-8").count(said) == 1
     after = load_model(run).state_dict()
     backbone = [name for name in before if name.startswith("backbone.")]
     table = after["backbone.embedding"]
