@@ -6,6 +6,7 @@ structure is periodic.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,22 +35,22 @@ def molecule(
         total_charge: e.
         excited: Two more unpaired electrons than the lowest multiplicity has.
     """
-    return _fill(seed, num_atoms, elements, np.zeros((3, 3)), total_charge, excited)
+    return _filled(seed, num_atoms, elements, np.zeros((3, 3)), total_charge, excited)
 
 
 def wire(seed: int, num_atoms: int = 5, elements: Sequence[int] = (1, 6, 7, 8)) -> Atoms:
     """Periodic along one direction that is no axis."""
-    return _fill(seed, num_atoms, elements, np.array([[3.4, 0.3, -0.4], [0, 0, 0], [0, 0, 0]]))
+    return _filled(seed, num_atoms, elements, np.array([[3.4, 0.3, -0.4], [0, 0, 0], [0, 0, 0]]))
 
 
 def slab(seed: int, num_atoms: int = 6, elements: Sequence[int] = (1, 6, 7, 8)) -> Atoms:
     """Periodic along two oblique directions."""
-    return _fill(seed, num_atoms, elements, np.array([[3.3, 0.2, 0.1], [-0.7, 3.5, 0.3], [0, 0, 0]]))
+    return _filled(seed, num_atoms, elements, np.array([[3.3, 0.2, 0.1], [-0.7, 3.5, 0.3], [0, 0, 0]]))
 
 
 def crystal(seed: int, num_atoms: int = 6, elements: Sequence[int] = (1, 6, 7, 8)) -> Atoms:
     """Triclinic, with a cell smaller than usual cutoffs."""
-    return _fill(seed, num_atoms, elements, np.array([[3.5, 0.2, 0.1], [-0.6, 3.7, 0.3], [0.4, 0.5, 3.9]]))
+    return _filled(seed, num_atoms, elements, np.array([[3.5, 0.2, 0.1], [-0.6, 3.7, 0.3], [0.4, 0.5, 3.9]]))
 
 
 def one_of_each(elements: Sequence[int] = (1, 6, 7, 8)) -> dict[str, Atoms]:
@@ -102,10 +103,24 @@ def closed_shell(atoms: Atoms) -> Atoms:
     return result
 
 
-def _fill(
+def _filled(
     seed: int, num_atoms: int, elements: Sequence[int], cell: np.ndarray, total_charge: int = 0, excited: bool = False
 ) -> Atoms:
-    """Places atoms at random, none closer to another or its images than the minimum distance."""
+    """Atoms at random places, none closer to another or its images than the minimum distance."""
+    vectors = tuple(map(tuple, cell.tolist()))
+    return _fill(seed, num_atoms, tuple(elements), vectors, total_charge, excited).copy()
+
+
+@functools.lru_cache(maxsize=256)  # batteries ask for the same few structures in every test
+def _fill(
+    seed: int,
+    num_atoms: int,
+    elements: tuple[int, ...],
+    vectors: tuple[tuple[float, ...], ...],
+    total_charge: int,
+    excited: bool,
+) -> Atoms:
+    cell = np.array(vectors)
     rng = np.random.default_rng(seed)
     periodic = np.linalg.norm(cell, axis=1) > 0
     numbers = rng.choice(np.asarray(elements), num_atoms)

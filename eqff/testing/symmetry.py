@@ -15,9 +15,10 @@ from eqff.testing.frames import random_orthogonal, turn_field
 from eqff.testing.structures import displaced, transformed
 from eqff.testing.tolerances import INVARIANCE
 
-DTYPES = [torch.float64, torch.float32]
+# what holds in double precision holds in single precision if the two agree, which test_precision checks every time
+DTYPES = [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)]
 
-TURNS = [(False, torch.float64), (True, torch.float64), (False, torch.float32)]
+TURNS = [(False, torch.float64), (True, torch.float64), pytest.param(False, torch.float32, marks=pytest.mark.slow)]
 TURN_NAMES = ["rotation", "reflection", "rotation-float32"]
 """How frames are turned, and in which precision."""
 

@@ -44,10 +44,10 @@ def path(tmp_path, good):
 
 def refusal(path, **arguments):
     """The message with which a file is refused, after a look at what that cost."""
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelFileError) as caught:
         eqff.load(path, **arguments)
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < MEGABYTES
     message = str(caught.value)
     assert Path(path).name in message and "Traceback" not in message and len(message) < 1000

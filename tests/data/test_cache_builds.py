@@ -42,7 +42,7 @@ def slow(monkeypatch, seconds):
     monkeypatch.setattr(reading, "check_frame", slowly)
 
 
-def wait_until(condition, seconds=30.0):
+def wait_until(condition, seconds=300.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "took too long"

@@ -1,6 +1,7 @@
 """Whole trainings of a second: what they learn, keep, write, and how they stop."""
 
 import csv
+import itertools
 import json
 
 import numpy as np
@@ -13,6 +14,7 @@ import eqff
 from eqff.errors import ConfigError, DataError, TrainingError
 from eqff.tracking.metric_files import read_metrics
 from eqff.train import train
+from eqff.training.budget import CpuClock
 from eqff.training.callbacks.averaging import WeightAveraging
 from eqff.training.callbacks.persistence import Persistence
 from eqff.training.module import ForceFieldModule
@@ -72,7 +74,10 @@ def test_schedule_reaches_its_end_in_steps(compose):
     assert result.budget["steps"] == {"total": 7, "used": 7}
 
 
-def test_cpu_budget_ends_when_it_is_used(compose):
+def test_cpu_budget_ends_when_it_is_used(compose, monkeypatch):
+    """By a clock that moves on when it is looked at: how much a step takes is not the machine's."""
+    looks = itertools.count()
+    monkeypatch.setattr(CpuClock, "__call__", lambda self: 0.01 * next(looks))
     result = train(compose("trainer.max_epochs=null", "budget.cpu_seconds=3", "trainer.log_every_n_steps=1"))
     used = result.budget["CPU seconds"]["used"]
     rates = [row["learning_rate"] for row in read_metrics(result.folder) if "train/loss" in row]
