@@ -14,38 +14,24 @@ folder BENCH_EXPORTS, and taken from there the next time. BENCH_DEVICE=cuda time
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from ase import Atoms
+from benchmarks import models
 from benchmarks.sizes import add_batches
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from eqff.build import ModelContext, build_potential
-from eqff.checkpoints import save_model
-from eqff.config import config_directory
-from eqff.data.atoms import from_atoms
-from eqff.data.batching import collate
-from eqff.data.graph import graph_from_batch
-from eqff.data.neighbours import add_neighbours
-from eqff.export.export import export_model
+import eqff
 from eqff.interfaces.ase import EqffCalculator
-from eqff.potential import Potential
-from eqff.training.losses import Losses
-from eqff.training.module import atoms_per_structure
-from eqff.training.optimizers import build_optimizer
-from eqff.uncertainty.loading import load
+
+if TYPE_CHECKING:
+    from eqff.potential import Potential
 
 SHORT_RANGE = "model=short_range"  # as the other packages: neither charge states nor long range
 MATCHED = "model.backbone.hidden_degree=2"
-NEIGHBOURS = 15.0
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 MODES = {"train": ("eager", "compile"), "infer": ("eager", "aot")}
 
@@ -60,6 +46,7 @@ class Eqff(common.Peer):
 
     name, dist = "eqff", "eqff"
     modes = tuple(sorted({mode for modes in MODES.values() for mode in modes}))
+    scale = 1.0  # of random weights
 
     def build(self, config: str, species: list[int]) -> Potential:
         """A model with random weights for some elements.
@@ -70,12 +57,10 @@ class Eqff(common.Peer):
         if self.args.mode not in MODES[self.args.task]:
             raise ValueError(f"--mode {self.args.mode} does not exist for {self.args.task}: {MODES[self.args.task]}")
         overrides = {"matched": [SHORT_RANGE, MATCHED], "default": [SHORT_RANGE]}.get(config, config.split(";"))
-        with initialize_config_dir(str(config_directory()), version_base="1.3"):
-            composed = compose("train", overrides=["data.path=none", *overrides])
-        self.config = OmegaConf.to_container(composed, resolve=False)
-        context = ModelContext(tuple(species), dict.fromkeys(species, 0.0), mean_neighbours=NEIGHBOURS)
-        potential = build_potential(self.config["model"], context).to(DEVICE)
-        return _exported(potential, self.config["model"], context) if self.args.mode == "aot" else potential
+        if self.args.mode == "aot":
+            return eqff.load(models.exported(overrides, species, self.args.seed, self.scale), trust_code=True)
+        self.config = models.composed(overrides)
+        return models.built(self.config, species, self.scale)[0].to(DEVICE)
 
     def note(self, config: str) -> str:
         """What the configuration changes."""
@@ -83,6 +68,12 @@ class Eqff(common.Peer):
 
     def train_step(self, model: Potential, batches: list[list[Atoms]]) -> Callable[[int], None]:
         """Forward, forces, loss, backward and optimizer, on batches that are collated already."""
+        from eqff.data.batching import collate
+        from eqff.data.graph import graph_from_batch
+        from eqff.training.losses import Losses
+        from eqff.training.module import atoms_per_structure
+        from eqff.training.optimizers import build_optimizer
+
         collated = [collate([_frame(atoms, model) for atoms in batch]).to(DEVICE) for batch in batches]
         losses = Losses.from_config(self.config["training"]["losses"])
         optimizer = build_optimizer(self.config["training"]["optimizer"], model)
@@ -102,6 +93,9 @@ class Eqff(common.Peer):
 
     def infer(self, model: Potential, atoms: Atoms) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
         """Energy, forces and (where periodic) stress: of a graph that is there, and through the ASE calculator."""
+        from eqff.data.batching import collate
+        from eqff.data.graph import graph_from_batch
+
         model.eval()
         graph = graph_from_batch(collate([_frame(atoms, model)]).to(DEVICE), model.dtype)
         stress = bool(atoms.pbc.any())
@@ -114,17 +108,6 @@ class Eqff(common.Peer):
     def calculator(self, model: Potential, atoms: Atoms, **settings: Any) -> EqffCalculator:
         """For structures like this one."""
         return EqffCalculator(model, total_charge=0, multiplicity="lowest", **settings)
-
-
-def _exported(potential: Potential, config: dict[str, Any], context: ModelContext) -> Potential:
-    """The model as machine code, which is compiled once for each config."""
-    known = hashlib.sha256(repr((config, context, torch.__version__)).encode()).hexdigest()[:16]
-    file = Path(os.environ.get("BENCH_EXPORTS", tempfile.gettempdir())) / f"bench_eqff_{known}.pt2"
-    if not file.exists():
-        model = file.with_suffix(".safetensors")
-        save_model(model, potential, model_config=config, context=context)
-        export_model(model, file)
-    return load(file, trust_code=True)
 
 
 def _to_the_end(function: Callable[[int], None]) -> Callable[[int], None]:
@@ -140,6 +123,9 @@ def _to_the_end(function: Callable[[int], None]) -> Callable[[int], None]:
 
 
 def _frame(atoms: Atoms, model: Potential) -> Any:
+    from eqff.data.atoms import from_atoms
+    from eqff.data.neighbours import add_neighbours
+
     labelled = atoms.copy()
     labelled.info = {"energy": atoms.info["REF_energy"]} if "REF_energy" in atoms.info else {}
     if "REF_forces" in labelled.arrays:

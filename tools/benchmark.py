@@ -103,6 +103,9 @@ def _fill(options: argparse.Namespace) -> None:
     for name, value in preset.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    for name in ("train", "infer"):
+        if getattr(options, name) == ["none"]:
+            setattr(options, name, ())
     for name in ("peers_folder", "peers"):
         setattr(options, name, Path(getattr(options, name) or "peers").absolute())
 
@@ -143,10 +146,11 @@ def _report(options: argparse.Namespace, jobs: Sequence[Job], records: Records) 
 
 def _md(options: argparse.Namespace, places: Places, records: Records) -> list[str]:
     """Steps of molecular dynamics, measured anew each time."""
-    job = Job(OWN, "infer", ("water648",), mode="eager", threads=options.threads[0], device=options.device)
-    command = [sys.executable, str(TOOLS / "bench_md.py"), "--threads", str(job.threads), "--workload"]
+    mode = mode_of(OWN, "infer", dict(text.split("=", 1) for text in options.mode)).split(",")[0]
+    job = Job(OWN, "infer", ("water648",), mode=mode, threads=options.threads[0], device=options.device)
+    command = [sys.executable, str(TOOLS / "bench_md.py"), "--threads", str(job.threads), "--mode", mode]
     done = subprocess.run(
-        [*command, "aspirin,water192,water648"],
+        [*command, "--workload", "aspirin,water192,water648"],
         env=places.environment(job),
         capture_output=True,
         text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from ase.data import chemical_symbols
-from scipy.spatial.distance import pdist
 
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
@@ -82,6 +81,8 @@ def shortest_distance(frame: AtomicData) -> tuple[float, int, int]:
         first, second = divmod(int(distances.argmin()), len(positions))
         return float(distances[first, second]), first, second
     if not pbc.any() and 1 < len(positions) < _LARGE:
+        from scipy.spatial.distance import pdist  # 20 MB that no calculator needs
+
         distances = pdist(positions)
         pair = int(distances.argmin())
         first, second = (int(index[pair]) for index in np.triu_indices(len(positions), 1))

@@ -144,6 +144,13 @@ def test_tables_of_what_is_there(places, tmp_path, capsys):
     assert json.loads((tmp_path / "out.json").read_text())["timings"][0]["cpu"] == {"0": 20.0}
 
 
+def test_none_is_no_workload(places, tmp_path):
+    import benchmark
+
+    folders = ["--folder", str(tmp_path / "b"), "--peers-folder", str(places.folder)]
+    assert benchmark.main([*folders, "--train", "none", "--infer", "none", "--rounds", "1"]) == 0
+
+
 def test_sweeps_fit_what_they_vary():
     from benchmarks.sweeps import SWEEPS, table
 
