@@ -16,13 +16,13 @@ from eqff.checkpoints.model_file import find_model_file, load_model
 from eqff.corrections import names_of_corrections
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError
-from eqff.export.compiling import compile_functions, disordered, sample
+from eqff.export.compiling import compile_functions
 from eqff.export.exported import ExportedPotential
 from eqff.export.loading import exported_from
 from eqff.export.package import SUFFIX, About, processor, write_package
 from eqff.export.program import signature
+from eqff.export.samples import disordered, sample
 from eqff.export.split import split
-from eqff.kernels.choice import kernels
 from eqff.parts import Term
 from eqff.potential import Potential
 from eqff.registry.locate import locate
@@ -60,22 +60,22 @@ def export_model(
     potential = load_model(file, dtype=dtype, packages=packages)
     parts = split(potential, _corrections(potential))
     start = time.perf_counter()
-    with kernels("plain"):
-        graph = sample(parts.compiled)
-        names = signature(parts.compiled, parts.handed, graph)
-        files = compile_functions(parts.compiled, names, graph)
+    graph = sample(parts.compiled)
+    names = signature(parts.compiled, parts.handed, graph)
+    compilation = compile_functions(parts.compiled, names, graph)
     about = About(
         dtype=str(potential.dtype).removeprefix("torch."),
         lists=names.lists,
         handed=names.handed,
         fields=names.fields,
         beside=parts.places,
+        operations=compilation.operations,
         torch=torch.__version__,
         processor=processor(),
         model_digest=hashlib.sha256(file.read_bytes()).hexdigest(),
         seconds=round(time.perf_counter() - start, 1),
     )
-    write_package(output, files, about, file.read_bytes())
+    write_package(output, compilation.files, about, file.read_bytes())
     exported = exported_from(output, potential, about)
     try:
         require_agreement(exported, potential)

@@ -9,16 +9,13 @@ from torch import Tensor
 
 from eqff.build import build_corrections
 from eqff.corrections import corrected, names_of_corrections
+from eqff.data.flat import pack
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
-from eqff.export.program import Signature, named, no_cotangents, pack
+from eqff.export.program import Signature, named, no_cotangents
 from eqff.export.split import Split, split
-from eqff.kernels.choice import fused
 from eqff.parts import Term
 from eqff.potential import Potential
-
-FUSED_FROM = 64
-"""Atoms from which on eqff's fused operations, where they run, are quicker than compiled code; see docs/export.md."""
 
 Compiled = Callable[[list[Tensor]], Sequence[Tensor]]
 """Machine code: tensors in, tensors out."""
@@ -28,8 +25,8 @@ class ExportedPotential(Potential):
     """A model of which backbone, derivatives and all that compiles are machine code; for one structure at a time.
 
     Parts that do not compile (long-range sums) run beside. Their derivatives by what the compiled parts hand them go
-    back through the compiled derivative. What it can't take (batches, structures without any neighbour), and large
-    structures where fused operations run, the parts themselves compute, with the same results.
+    back through the compiled derivative. What it can't take (batches, structures without any neighbour), the parts
+    themselves compute, with the same results.
 
     Args:
         potential: The model that was exported.
@@ -37,9 +34,6 @@ class ExportedPotential(Potential):
         derivatives: Forces and virial, see `eqff.export.program.DerivativeFunction`.
         energy: Energy and fields; None where nothing runs beside.
         beside: Terms that are added to the model and not compiled.
-
-    Attributes:
-        fused_from: Atoms from which on fused operations are preferred where they run.
     """
 
     def __init__(
@@ -55,7 +49,6 @@ class ExportedPotential(Potential):
         self.metadata = potential.metadata
         self.names, self.derivatives, self.compiled_energy = names, derivatives, energy
         self.exported_dtype = potential.dtype
-        self.fused_from = FUSED_FROM
         self._split = [split(potential, beside)]  # in a list: its parts are registered already
         self.eval()
 
@@ -83,10 +76,8 @@ class ExportedPotential(Potential):
         return _with_stress(prediction, graph) if stress else prediction
 
     def _takes(self, graph: AtomicGraph) -> bool:
-        """Whether compiled code can compute this, and is the quickest way."""
-        if graph.num_structures != 1 or any(graph.edges[name].sender.shape[0] == 0 for name in self.names.lists):
-            return False
-        return graph.num_atoms < self.fused_from or not fused(graph.positions)
+        """Whether compiled code can compute this."""
+        return graph.num_structures == 1 and all(graph.edges[name].sender.shape[0] for name in self.names.lists)
 
     def added(self, terms: Mapping[str, Term]) -> ExportedPotential:
         """The same with more terms, which are not compiled.

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from eqff.checkpoints.model_file import load_model
 from eqff.errors import ModelError
+from eqff.export import operations
 from eqff.export.exported import Compiled, ExportedPotential
 from eqff.export.package import About, read_package
 from eqff.export.program import Signature
+from eqff.export.split import split
 
 _log = logging.getLogger(__name__)
 
@@ -62,17 +65,29 @@ def load_exported(
 
 
 def exported_from(path: Path, potential: Any, about: About) -> ExportedPotential:
-    """The potential with the code of a package; runs code."""
+    """The potential with the code of a package; runs code.
+
+    Raises:
+        ModelError: The code calls fused operations, and here are none.
+        ModelFileError: It calls operations of another version.
+    """
     names = Signature(about.lists, about.handed, about.fields)
+    if about.operations:
+        operations.require(about.operations, path)
+        if not operations.run_here(potential):
+            raise ModelError(
+                f"{path} was compiled with eqff's fused operations, which don't run here: they need a C++ compiler "
+                "once, and EQFF_KERNELS must not be 'plain'. Export the model again here, or take the model file."
+            )
+        operations.tell_constants(split(potential).compiled)
     energy = _code(path, "energy") if about.handed else None
     return ExportedPotential(potential, names, _code(path, "derivatives"), energy)
 
 
 def _code(path: Path, name: str) -> Compiled:
-    from torch._inductor.package import load_package
-
-    # the loader itself: what PyTorch wraps around it parses a description of the arguments at every call
-    loader = load_package(str(path), name).loader
+    # the loader itself: what PyTorch wraps around it (`torch._inductor.aoti_load_package`) brings 70 MB of compilers,
+    # and parses a description of the arguments at every call
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), name, False, 1, -1)
 
     def run(tensors: list[Tensor]) -> Sequence[Tensor]:
         return loader.boxed_run(tensors)

@@ -20,7 +20,7 @@ import torch
 from eqff.errors import ModelFileError
 
 SUFFIX = ".pt2"
-FORMAT = 1
+FORMAT = 2
 _ABOUT, _MODEL = "extra/eqff.json", "extra/model.safetensors.base64"  # PyTorch's loader takes extra files for text
 
 
@@ -34,6 +34,7 @@ class About:
         handed: Fields that parts which are not compiled read.
         fields: That come out, in order.
         beside: Parts that are not compiled, by place.
+        operations: Schemas of eqff's fused operations that the code calls.
         torch: Version that compiled it.
         processor: Features of the processor that it was compiled on, all of which it may use.
         model_digest: SHA-256 of the model file.
@@ -46,6 +47,7 @@ class About:
     handed: tuple[str, ...]
     fields: tuple[str, ...]
     beside: tuple[str, ...]
+    operations: tuple[str, ...]
     torch: str
     processor: tuple[str, ...]
     model_digest: str

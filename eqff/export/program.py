@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from eqff.data import fields as table
-from eqff.data.graph import INPUTS, AtomicGraph, Edges
+from eqff.data.flat import EDGES, unpack
+from eqff.data.graph import INPUTS, AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.potential import Potential
-
-EDGES = ("sender", "receiver", "shift", "slots")
-LEAST = 2
-"""Compilers take sizes of 0 and 1 for special; narrower tables of neighbours are filled up with empty places."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +37,6 @@ def signature(compiled: Potential, handed: Sequence[str], sample: AtomicGraph) -
     wanted = set(table.names("label")) | set(handed)
     out = [name for name in fields if name in wanted or name.startswith(("energy_", "atom_energy_"))]
     return Signature(tuple(compiled.neighbour_lists), tuple(handed), tuple(out))
-
-
-def pack(graph: AtomicGraph, lists: Sequence[str]) -> list[Tensor]:
-    """The tensors of a graph in the order of `unpack`, tables of neighbours not narrower than `LEAST`."""
-    tensors = [getattr(graph, name) for name in INPUTS]
-    for name in lists:
-        tensors += _filled(graph.edges[name])
-    return tensors
-
-
-def unpack(tensors: Sequence[Tensor], lists: Sequence[str]) -> AtomicGraph:
-    """The graph of `pack`'s tensors, whose edges get their vectors from `AtomicGraph.deformed`."""
-    edges = {}
-    for index, name in enumerate(lists):
-        begin = len(INPUTS) + index * len(EDGES)
-        sender, receiver, shift, slots = tensors[begin : begin + len(EDGES)]
-        edges[name] = Edges(sender, receiver, shift, shift, shift[:, 0], slots)
-    return AtomicGraph(**dict(zip(INPUTS, tensors, strict=False)), edges=edges)
 
 
 class EnergyFunction(torch.nn.Module):
@@ -107,12 +86,3 @@ def named(values: Sequence[Tensor], names: Signature) -> dict[str, Tensor]:
 def no_cotangents(fields: Mapping[str, Tensor], names: Signature) -> list[Tensor]:
     """Zero for each handed field."""
     return [torch.zeros_like(fields[name]) for name in names.handed]
-
-
-def _filled(edges: Edges) -> list[Tensor]:
-    """Sender, receiver, shift and slots, the table with `LEAST` columns or more."""
-    slots = edges.slots
-    if slots.shape[1] < LEAST:
-        more = slots.new_full((slots.shape[0], LEAST - slots.shape[1]), edges.sender.shape[0])
-        slots = torch.cat([slots, more], dim=1)
-    return [edges.sender, edges.receiver, edges.shift, slots]

@@ -19,11 +19,11 @@ from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import save_model
 from eqff.config import config_directory
 from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
-from eqff.export.compiling import sample
 from eqff.export.export import export_model, require_agreement
 from eqff.export.exported import ExportedPotential
 from eqff.export.package import FORMAT, About, processor, read_package
 from eqff.export.program import DerivativeFunction, EnergyFunction, signature
+from eqff.export.samples import sample
 from eqff.export.split import split
 
 SMALL = ("model.backbone.channels=4", "model.backbone.radial_hidden=4", "model.terms.local.hidden=4")
@@ -160,6 +160,7 @@ def fake(path, **changes):
         handed=(),
         fields=("energy_local",),
         beside=(),
+        operations=(),
         torch=torch.__version__,
         processor=processor(),
         model_digest=hashlib.sha256(model).hexdigest(),
@@ -211,20 +212,3 @@ def test_compiled_code_equals_the_model(tmp_path, model):
     exported, plain = eqff.load(tmp_path / "model.pt2", trust_code=True), eqff.load(file)
     for name in STRUCTURES:
         require_equal(results(exported, name), results(plain, name), 2e-5)  # float32, other orders of summation
-
-
-def test_large_structures_take_fused_operations_where_they_run(monkeypatch):
-    potential = built("model=short_range", *SMALL)
-    exported = not_compiled(potential)
-    graph = sample(exported)
-    calls = []
-    exported.derivatives = lambda tensors, code=exported.derivatives: calls.append(1) or code(tensors)
-    exported(graph)
-    assert len(calls) == 1
-    exported.fused_from = graph.num_atoms
-    monkeypatch.setattr("eqff.export.exported.fused", lambda tensor: True)
-    exported(graph)
-    assert len(calls) == 1
-    monkeypatch.setattr("eqff.export.exported.fused", lambda tensor: False)
-    exported(graph)
-    assert len(calls) == 2
