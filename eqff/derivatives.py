@@ -39,26 +39,6 @@ def differentiate(
     return fields | {"energy": energy} | _named(gradients, graph)
 
 
-def differentiate_functional(
-    energy_function: EnergyFunction, graph: AtomicGraph, *, stress: bool = False
-) -> dict[str, Tensor]:
-    """The same as `differentiate` with ``create_graph``, written so that ``torch.compile`` takes it whole.
-
-    ``torch.compile`` can't differentiate its own output twice, so the first derivative has to be inside of what is
-    compiled, and ``torch.func`` is the form in which it can be traced.
-    """
-    strain = _no_strain(graph)
-
-    def total(positions: Tensor, strain: Tensor) -> tuple[Tensor, tuple[Tensor, dict[str, Tensor]]]:
-        energy, fields = energy_function(graph.deformed(positions, strain if stress else None))
-        return energy.sum(), (energy, fields)
-
-    argnums = (0, 1) if stress else (0,)
-    derivative = torch.func.grad_and_value(total, argnums=argnums, has_aux=True)
-    gradients, (_, (energy, fields)) = derivative(graph.positions, strain)
-    return fields | {"energy": energy} | _named(gradients, graph)
-
-
 def _no_strain(graph: AtomicGraph) -> Tensor:
     return torch.zeros(graph.num_structures, 3, 3, dtype=graph.positions.dtype, device=graph.positions.device)
 

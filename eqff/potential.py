@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eqff.bounds import tell_bounds
-from eqff.compilation import compiled_prediction, require_agreement
+from eqff.compilation.prediction import CompiledPrediction
 from eqff.contributions import check_contributions, moments_without_field
 from eqff.data import fields as table
 from eqff.data.graph import AtomicGraph
@@ -69,7 +69,7 @@ class Potential(nn.Module):
         known = torch.zeros(max(self.elements) + 1, dtype=torch.bool)
         known[list(self.elements)] = True
         self.register_buffer("known_elements", known, persistent=False)
-        self._compile, self._compiled_agrees = False, False
+        self._compiled: CompiledPrediction | None = None
         self._differentiates = any(head.differentiates for head in self.heads.values())
         check_fields(self.ordered_parts())
         check_contributions(self.heads, self.terms)
@@ -144,14 +144,18 @@ class Potential(nn.Module):
             energy, fields = self.energy(graph)
             return fields | {"energy": energy}
         create_graph = self.training if create_graph is None else create_graph
-        if create_graph and self._compile:
-            return self._compiled_prediction(graph, stress)
+        if create_graph and self._compiled:
+            return self._compiled(graph, stress)
         return differentiate(self.energy, graph, stress=stress, create_graph=create_graph)
 
-    def compile_training_step(self) -> None:
-        """From now on, predictions that are differentiated again run compiled, first derivative included.
+    def compile_training_step(self, compiler: str = "inductor") -> None:
+        """From now on, predictions that are differentiated again run compiled, both derivatives included.
 
-        The first of them is also computed plainly, and a ModelError is raised if the two don't agree.
+        The first of them is also computed plainly, and a ModelError is raised if the two don't agree, or can't be
+        compiled.
+
+        Args:
+            compiler: One of `eqff.compilation.code.COMPILERS`.
 
         Raises:
             ModelError: Some parts can't be compiled.
@@ -162,14 +166,7 @@ class Potential(nn.Module):
                 f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of "
                 "waves from the cell), or derivatives are taken inside. Train with training.compile=false."
             )
-        self._compile = True
-
-    def _compiled_prediction(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
-        prediction = compiled_prediction(self, graph, stress)
-        if not self._compiled_agrees:
-            require_agreement(prediction, differentiate(self.energy, graph, stress=stress))
-            self._compiled_agrees = True
-        return prediction
+        self._compiled = CompiledPrediction(self, compiler)
 
     def calculator(self, **settings: Any) -> EqffCalculator:
         """An ASE calculator with this model; for its settings see `eqff.interfaces.ase.EqffCalculator`."""

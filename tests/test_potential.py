@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eqff.build import ModelContext, allow, build_potential, construct, locate
-from eqff.compilation import require_agreement
+from eqff.compilation.agreement import require_agreement
 from eqff.errors import ConfigError, ModelError
 from eqff.parts import Head, Term
 from eqff.potential import Potential, check_fields

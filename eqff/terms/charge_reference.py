@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from eqff.data.charge_reference import ChargeReference, charge_energy, signed
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError
+from eqff.kernels.capture import capturing
 from eqff.nn.exact import ExactModule
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Fields, Term
@@ -52,7 +53,7 @@ class ChargeReferenceEnergy(Term):
         tables = {name: getattr(self.tables, name) for name in self.names}
         energy = charge_energy(tables, graph.total_charge, _counts(graph))
         # a compiled step can't look; it only sees training frames, whose charges were checked when they were read
-        if not torch.compiler.is_compiling() and bool(energy.isnan().any()):
+        if not torch.compiler.is_compiling() and not capturing() and bool(energy.isnan().any()):
             charges = sorted({round(charge) for charge in graph.total_charge[energy.isnan()].tolist()})
             raise ModelError(
                 f"The model has no reference energy for total charge {', '.join(map(signed, charges))}, only for "

@@ -10,7 +10,7 @@ from ase import Atoms
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
-from eqff.derivatives import differentiate, differentiate_functional
+from eqff.derivatives import differentiate
 from eqff.potential import Potential
 from eqff.testing.base import Battery
 from eqff.testing.compare import assert_close
@@ -117,24 +117,6 @@ class DerivativeChecks(Battery):
         forces = -torch.autograd.grad(energy, positions, create_graph=True)[0]
         slope = (torch.autograd.grad((forces * weights).sum(), positions)[0] * direction).sum()
         assert_close(slope, central_difference(projection), SECOND_DERIVATIVE, "position gradient of forces")
-
-    def test_functional_derivative(self) -> None:
-        """The route that is compiled gives the same numbers and parameter gradients as the plain one."""
-        potential, graph, weights = self._force_projection()
-        parameters = [p for p in potential.parameters() if p.requires_grad]
-        plain = differentiate(potential.energy, graph, stress=True, create_graph=True)
-        functional = differentiate_functional(potential.energy, graph, stress=True)
-        for name, value in plain.items():
-            assert_close(functional[name], value, INVARIANCE[torch.float64], name)
-        if parameters:
-            gradients = [
-                torch.autograd.grad(
-                    (p["forces"] * weights).sum(), parameters, allow_unused=True, materialize_grads=True
-                )
-                for p in (functional, plain)
-            ]
-            for value, expected in zip(*gradients, strict=True):
-                assert_close(value, expected, INVARIANCE[torch.float64], "parameter gradient")
 
     def _force_projection(self) -> tuple[Potential, AtomicGraph, Tensor]:
         """The potential, a batch, and random weights for its forces (N, 3)."""

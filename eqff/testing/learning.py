@@ -65,12 +65,26 @@ class LearningChecks(Battery):
 
     @pytest.mark.slow
     def test_compiled_equals_eager(self) -> None:
-        """The compiled training step has the same predictions and parameter gradients; takes a minute."""
-        torch._dynamo.reset()  # what other tests compiled counts towards the limit of recompilations
-        eager, compiled = self.potential().train(), self.potential().train()
-        if not all(part.compiles for part in eager.ordered_parts().values()):
-            pytest.skip("a part of it says that it can't be compiled")
+        """The compiled training step has the same predictions and parameter gradients; takes minutes."""
+        compiled = self.potential().train()
+        self._require_compiles(compiled)
         compiled.compile_training_step()
+        self._compare(compiled)
+
+    @pytest.mark.slow
+    def test_captured_equals_eager(self) -> None:
+        """The same of what is captured to be compiled, whose operations run one by one."""
+        captured = self.potential().train()
+        self._require_compiles(captured)
+        captured.compile_training_step("none")
+        self._compare(captured)
+
+    def _require_compiles(self, potential: Potential) -> None:
+        if not all(part.compiles for part in potential.ordered_parts().values()):
+            pytest.skip("a part of it says that it can't be compiled")
+
+    def _compare(self, compiled: Potential) -> None:
+        eager = self.potential().train()
         graph = self.graph(eager, list(self.structures().values()))
         expected, found = (p(graph, stress=True, create_graph=True) for p in (eager, compiled))
         for name, value, _ in comparable(expected):

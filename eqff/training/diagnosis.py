@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from eqff.compilation.prediction import uncompiled
+
 if TYPE_CHECKING:
     from eqff.training.module import ForceFieldModule
 
@@ -89,7 +91,7 @@ def first_bad_tensor(module: ForceFieldModule, batch: Any) -> str:
         has a row per atom or structure.
     """
     try:
-        with torch.compiler.set_stance("force_eager"):
+        with uncompiled():
             _walk(module, batch)
     except _Found as found:
         return str(found)

@@ -1,0 +1,149 @@
+"""Predictions of one potential from compiled code, which is made when batches ask for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from eqff.compilation.agreement import require_agreement
+from eqff.compilation.weights import Weights
+from eqff.data.flat import pack, sizes_of
+from eqff.data.graph import AtomicGraph
+from eqff.derivatives import differentiate
+from eqff.errors import ModelError
+
+if TYPE_CHECKING:
+    from eqff.compilation.code import Code
+    from eqff.potential import Potential
+
+FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError)
+"""What capturing and compiling raise: PyTorch has no error of its own for it."""
+
+MOST = 8
+"""Times that code is made for other sizes or settings, before batches that it does not fit run uncompiled."""
+
+log = logging.getLogger(__name__)
+_uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Within it nothing runs compiled."""
+    token = _uncompiled.set(True)
+    try:
+        yield
+    finally:
+        _uncompiled.reset(token)
+
+
+class CompiledPrediction:
+    """What `differentiate` gives with ``create_graph``, compiled; copies begin without code.
+
+    Code is held against the plain prediction and its derivatives by the weights before it is used.
+
+
+    Args:
+        potential: Of parts that all compile.
+        compiler: One of `eqff.compilation.code.COMPILERS`.
+    """
+
+    def __init__(self, potential: Potential, compiler: str = "inductor"):
+        self._potential, self._compiler = potential, compiler
+        self._codes: dict[tuple, list[Code]] = {}
+
+    def __reduce__(self) -> tuple[type, tuple[Potential, str]]:
+        return type(self), (self._potential, self._compiler)
+
+    @cached_property
+    def _energy(self) -> _Energy:
+        return _Energy(self._potential)
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return Weights(self._energy)
+
+    @cached_property
+    def _lists(self) -> tuple[str, ...]:
+        return tuple(self._potential.neighbour_lists)
+
+    def __call__(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
+        """The prediction for a batch.
+
+        Raises:
+            ModelError: The model can't be compiled, or code gives something else than uncompiled parts.
+        """
+        values, sizes = self._weights.values, sizes_of(graph, self._lists)
+        code = None
+        if not _uncompiled.get() and min(sizes[0], *sizes[2::2]) > 1:  # compilers take 0 and 1 for special
+            kind = (stress, graph.positions.dtype, graph.positions.device, *(v.requires_grad for v in values))
+            code = self._code(kind, sizes, graph)
+        return self._plain(graph, stress) if code is None else code(values, pack(graph, self._lists))
+
+    def _code(self, kind: tuple, sizes: Sequence[int], graph: AtomicGraph) -> Code | None:
+        """What fits, made now if there is none yet; None where too much has been made."""
+        codes = self._codes.setdefault(kind, [])
+        for code in codes:
+            if code.fits(sizes):
+                return code
+        made = sum(map(len, self._codes.values()))
+        if made == MOST:
+            return None
+        if made == MOST - 1:
+            log.warning("The training step is compiled for the %dth time; whatever comes next runs uncompiled.", MOST)
+        codes.append(self._made(graph, stress=kind[0]))
+        return codes[-1]
+
+    def _made(self, graph: AtomicGraph, stress: bool) -> Code:
+        # compilers take seconds to import
+        from eqff.compilation.capture import capture
+        from eqff.compilation.code import compile_captured
+
+        plain = self._plain(graph, stress)  # first: what parts make once and keep must not be made of symbols
+        try:
+            captured = capture(self._energy, self._weights, graph, self._lists, stress)
+            code = compile_captured(captured, self._compiler)
+        except FAILURES as error:
+            raise ModelError(
+                f"torch {torch.__version__} can't compile this model's training step: "
+                f"{str(error).strip().splitlines()[0]} Is there a C++ compiler? Train with training.compile=false."
+            ) from error
+        values = self._weights.values
+        found = code(values, pack(graph, self._lists))
+        require_agreement(found, plain)
+        slopes, expected = (self._slopes(prediction) for prediction in (found, plain))
+        largest = max((float(value.abs().max()) for value in expected.values() if value.numel()), default=0.0)
+        forces = {"forces": plain["forces"]}
+        require_agreement(forces | slopes, forces | expected, least=1e-3 * largest)
+        return code
+
+    def _slopes(self, prediction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Derivatives of a sum over energies and forces by every weight that is trained."""
+        named = zip(self._weights.names, self._weights.values, strict=True)
+        trained = {f"derivatives by {name}": value for name, value in named if value.requires_grad}
+        wanted = [prediction[name] for name in ("energy", "forces") if prediction[name].requires_grad]
+        if not wanted or not trained:
+            return {}
+        given = [torch.linspace(0.5, 1.5, v.numel(), dtype=v.dtype, device=v.device).view_as(v) for v in wanted]
+        options = {"allow_unused": True, "materialize_grads": True}
+        return dict(zip(trained, torch.autograd.grad(wanted, list(trained.values()), given, **options), strict=True))
+
+    def _plain(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
+        return differentiate(self._potential.energy, graph, stress=stress, create_graph=True)
+
+
+class _Energy(nn.Module):
+    """The function that is differentiated, as a module with weights."""
+
+    def __init__(self, potential: Potential):
+        super().__init__()
+        self.potential = potential
+
+    def forward(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.potential.energy(graph)
