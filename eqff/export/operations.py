@@ -13,6 +13,7 @@ from eqff.errors import ModelFileError
 from eqff.export.samples import sample
 from eqff.kernels.capture import captured
 from eqff.kernels.choice import fused
+from eqff.kernels.linear import each_degree_map
 from eqff.potential import Potential
 
 NAMESPACE = "eqff"
@@ -54,7 +55,8 @@ def tell_constants(potential: Potential) -> None:
 @cache
 def decompositions() -> dict[object, Callable[..., Tensor]]:
     """Operations that are better compiled than called: a matrix product for each degree."""
-    return {torch.ops.eqff.each_degree_map.default: _each_degree_map}
+    operation = getattr(getattr(torch.ops, NAMESPACE), each_degree_map.__name__).default
+    return {operation: _each_degree_map}
 
 
 def _each_degree_map(features: Tensor, matrices: Tensor) -> Tensor:
