@@ -1,8 +1,9 @@
 """Small data and configs for trainings that last a second."""
 
-import hydra
 import pytest
 from ase.io import write
+from broken.commands import composed, with_values
+from omegaconf import OmegaConf
 from springs import water_frames
 
 from eqff.config import config_directory
@@ -23,9 +24,12 @@ def water_file(tmp_path_factory):
 
 @pytest.fixture
 def compose(water_file, tmp_path):
-    """Composes the training config for the water file with overrides, as the command line does."""
+    """Composes the training config for the water file with overrides, as the command line does.
 
-    def composed(*overrides, output="run"):
+    What choices of options compose to is kept: it takes a quarter of such a training's time.
+    """
+
+    def compose(*overrides, output="run"):
         own = [
             f"data.path={water_file}",
             "model=minimal",
@@ -40,7 +44,17 @@ def compose(water_file, tmp_path):
             "data.batch_size=4",
             f"output={tmp_path / output}",
         ]
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
-            return hydra.compose("train", overrides=[*own, *overrides])
+        values = [text for text in own + list(overrides) if _is_value(text)]
+        choices = tuple(text for text in own + list(overrides) if not _is_value(text))
+        cfg = with_values(composed("train", choices), values)
+        OmegaConf.set_struct(cfg, True)
+        return cfg
 
-    return composed
+    return compose
+
+
+def _is_value(text):
+    """Whether an override sets one value: it chooses no option of a group, takes nothing away and merges nothing."""
+    key, _, value = text.lstrip("+").partition("=")
+    chooses = "/" in key or "@" in key or (config_directory() / key).is_dir()
+    return not (chooses or text.startswith("~") or value.startswith("{"))
