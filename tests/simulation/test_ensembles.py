@@ -52,7 +52,7 @@ def test_full_cells_change_their_shape_and_isotropic_ones_do_not(potential, rela
     assert np.abs(shapes["full"] - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("thermostat", ["bussi", "nose_hoover"])
+@pytest.mark.parametrize("thermostat", ["bussi", pytest.param("nose_hoover", marks=pytest.mark.slow)])
 def test_thermostats_hold_the_temperature_of_what_moves(potential, relaxed, tmp_path, thermostat):
     """6 atoms: counting 3N instead of 3N - 3 would show as 360 K."""
     chosen = settings(

@@ -238,6 +238,7 @@ class Forked:
         return self.returncode
 
 
+@pytest.mark.slow  # that a stopped run goes on to the bit is tested in test_resume, whole files in tests/checkpoints
 @pytest.mark.skipif(sys.platform != "linux", reason="torch can't be forked everywhere")
 def test_killed_twice(tmp_path, monkeypatch, capsys):
     """tools/kill_runs.py with processes that start at once."""
