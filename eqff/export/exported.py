@@ -49,6 +49,7 @@ class ExportedPotential(Potential):
         self.metadata = potential.metadata
         self.names, self.derivatives, self.compiled_energy = names, derivatives, energy
         self.exported_dtype = potential.dtype
+        self._known: Tensor | None = None
         self._split = [split(potential, beside)]  # in a list: its parts are registered already
         self.eval()
 
@@ -61,7 +62,9 @@ class ExportedPotential(Potential):
             ModelError: An element that the model does not cover, or a field that nothing reads; forces that have to be
                 differentiated again; another precision or device than it was exported for.
         """
-        self.require_elements(graph.numbers)
+        if graph.numbers is not self._known:  # along a trajectory it is; tensors of graphs are never edited
+            self.require_elements(graph.numbers)
+            self._known = graph.numbers
         self.field_guard.check(graph)
         if self.training if create_graph is None else create_graph:
             raise ModelError("An exported model can't be trained: its forces have no derivatives. Take the model file.")

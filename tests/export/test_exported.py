@@ -130,6 +130,10 @@ def test_refusals_of_the_model_hold():
     exported = not_compiled(built("model=short_range", *SMALL))
     with pytest.raises(ModelError, match="does not know"):
         exported.calculator(total_charge=0, multiplicity=1).get_potential_energy(molecule("NH3"))
+    one = exported.calculator(total_charge=0, multiplicity=1)
+    assert np.isfinite(one.get_potential_energy(molecule("H2O")))
+    with pytest.raises(ModelError, match="does not know"):
+        one.get_potential_energy(molecule("NH3"))
     with pytest.raises(DataError, match="total charge is nowhere given"):
         exported.calculator().get_potential_energy(molecule("H2O"))
     with pytest.raises(ModelError, match="reads the external field"):
