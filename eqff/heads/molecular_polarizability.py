@@ -33,6 +33,7 @@ class MolecularPolarizability(Head):
 
     reads = ("atomic_polarizabilities", "positions")
     writes = ("polarizability",)
+    compiles = False  # looks at the values of polarizabilities
 
     def __init__(
         self,

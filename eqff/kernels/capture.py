@@ -75,7 +75,7 @@ def operation(schema: str, like: Callable[..., Any]) -> Callable[[Callable[P, R]
         tags = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
         run, shapes = (_of_digest(function), _of_digest(like)) if with_constant else (function, like)
         _defined.define(name + schema, tags=tags)
-        _defined.impl(name, run, "CPU")
+        _defined.impl(name, run, "CompositeExplicitAutograd")  # any device that the function takes
         torch.library.register_fake(f"{_NAMESPACE}::{name}", shapes, lib=_defined)
         node = getattr(getattr(torch.ops, _NAMESPACE), name).default
 

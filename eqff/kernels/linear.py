@@ -12,9 +12,11 @@ from eqff.kernels.choice import own_derivatives
 from eqff.kernels.rules import needed, plain_gradients
 
 
-def _rows(features: Tensor, degree: int) -> Tensor:
-    """Components of one degree of (components, N, C) as rows, ((2 degree + 1) N, C)."""
-    return features[degree**2 : (degree + 1) ** 2].reshape(-1, features.shape[2])
+def _rows(features: Tensor) -> tuple[Tensor, ...]:
+    """Components of each degree of (components, N, C) as rows, ((2 degree + 1) N, C)."""
+    components, atoms, channels = features.shape
+    counts = [(2 * degree + 1) * atoms for degree in range(round(components**0.5))]
+    return features.view(-1, channels).split(counts)
 
 
 def degree_map(features: Tensor, matrices: Tensor) -> Tensor:
@@ -43,8 +45,8 @@ def _map_like(features: Tensor, matrices: Tensor) -> Tensor:
 def each_degree_map(features: Tensor, matrices: Tensor) -> Tensor:
     """See `degree_map`."""
     out = _map_like(features, matrices)
-    for degree, matrix in enumerate(matrices.unbind()):
-        torch.mm(_rows(features, degree), matrix, out=_rows(out, degree))
+    for rows, matrix, result in zip(_rows(features), matrices.unbind(), _rows(out), strict=True):
+        torch.mm(rows, matrix, out=result)
     return out
 
 
@@ -56,8 +58,8 @@ def _outer_like(left: Tensor, right: Tensor) -> Tensor:
 def each_degree_outer(left: Tensor, right: Tensor) -> Tensor:
     """See `DegreeOuter`."""
     out = _outer_like(left, right)
-    for degree in range(len(out)):
-        torch.mm(_rows(left, degree).t(), _rows(right, degree), out=out[degree])
+    for first, second, result in zip(_rows(left), _rows(right), out.unbind(), strict=True):
+        torch.mm(first.t(), second, out=result)
     return out
 
 
