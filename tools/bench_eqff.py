@@ -6,7 +6,8 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
     PEERS_FOLDER=... python tools/bench_eqff.py --task train --workload ethanol32,aspirin5 --config matched --threads 1
 
 Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums
-and features), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
+and features), ``symmetric`` (the same with symmetric products), ``lean`` (besides with features of degree 1, as MACE's
+matched ones), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
 overrides joined by ``;``, ``model=flagship`` for one.
 Modes: ``eager``; for training ``compile``; for inference ``aot``: exported to machine code (`eqff.export`) into the
 folder BENCH_EXPORTS, and taken from there the next time. BENCH_DEVICE=cuda times on a GPU.
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from eqff.potential import Potential
 
 SHORT_RANGE = "model=short_range"  # as the other packages: neither charge states nor long range
-MATCHED = "model.backbone.hidden_degree=2"
+CONFIGS = {
+    "default": [SHORT_RANGE],
+    "matched": [SHORT_RANGE, "model.backbone.hidden_degree=2"],
+    "symmetric": [SHORT_RANGE, "model.backbone.hidden_degree=2", "model.backbone.products=symmetric"],
+    "lean": [SHORT_RANGE, "model.backbone.products=symmetric"],
+}
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 MODES = {"train": ("eager", "compile"), "infer": ("eager", "aot")}
 
@@ -56,7 +62,7 @@ class Eqff(common.Peer):
         """
         if self.args.mode not in MODES[self.args.task]:
             raise ValueError(f"--mode {self.args.mode} does not exist for {self.args.task}: {MODES[self.args.task]}")
-        overrides = {"matched": [SHORT_RANGE, MATCHED], "default": [SHORT_RANGE]}.get(config, config.split(";"))
+        overrides = CONFIGS.get(config, config.split(";"))
         if self.args.mode == "aot":
             return eqff.load(models.exported(overrides, species, self.args.seed, self.scale), trust_code=True)
         self.config = models.composed(overrides)
@@ -64,7 +70,7 @@ class Eqff(common.Peer):
 
     def note(self, config: str) -> str:
         """What the configuration changes."""
-        return {"matched": f"{SHORT_RANGE} {MATCHED}", "default": SHORT_RANGE}.get(config, config)
+        return " ".join(CONFIGS.get(config, config.split(";")))
 
     def train_step(self, model: Potential, batches: list[list[Atoms]]) -> Callable[[int], None]:
         """Forward, forces, loss, backward and optimizer, on batches that are collated already."""

@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--job-seconds", type=float, default=600.0, help="after which a process is given up")
     add("--mode", nargs="*", default=[], metavar="PACKAGE[.TASK]=MODE[,MODE]", help="else each package's fastest")
     add("--config", default="matched", help="of all packages' scripts")
+    add("--own-config", nargs="*", default=[], metavar="CONFIG", help="of eqff's script instead, several in turn")
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--quick", action="store_true", help="fewer boxes of water, at most a quarter of an hour")
     add("--md", action="store_true", help="also steps of molecular dynamics and the model's share of them")
@@ -117,7 +118,9 @@ def _jobs(options: argparse.Namespace, packages: Sequence[str]) -> list[Job]:
         sweep = SWEEPS[options.sweep]
         own = {"mode": mode_of(OWN, "infer", modes), "threads": options.threads[0], "device": options.device}
         return [sweep.job(value, "infer", **own) for value in sweep.values]
-    jobs = list(comparison(packages, options.train, options.infer, options.threads, modes, **settings))
+    jobs = list(
+        comparison(packages, options.train, options.infer, options.threads, modes, options.own_config, **settings)
+    )
     if options.quick:  # growth with size needs large boxes, ratios don't
         own = {"mode": mode_of(OWN, "infer", modes).split(",")[0], "threads": options.threads[0], **settings}
         jobs.append(Job(OWN, "infer", LARGE, **own))

@@ -101,8 +101,17 @@ def test_ratios_pair_rounds():
 def test_targets_are_held_against_the_fastest_mode():
     rows = [row("eqff", 0.02), row("nequip", 0.1), row("nequip", 0.04, mode="compile"), row("mace", 0.3)]
     nequip, mace = tables.verdicts(tables.timings(rows))
-    assert "0.50 of nequip (compile)" in nequip and "not met" in nequip
+    assert "0.50 of nequip, compile" in nequip and "not met" in nequip
     assert "0.07 of mace" in mace and mace.endswith("met. Memory 1.00.")
+
+
+def test_configurations_of_eqff_take_turns_and_have_ratios_of_their_own():
+    jobs = list(comparison(["eqff", "mace"], ["ethanol32"], [], [1], {}, ["matched", "lean"]))
+    assert [(j.package, j.config) for j in jobs] == [("eqff", "matched"), ("eqff", "lean"), ("mace", "matched")]
+    found = tables.timings([row("eqff", 0.02), row("eqff", 0.01, config="lean"), row("mace", 0.2)])
+    assert "| eqff lean, eager | 10 |" in tables.markdown(found) and "| 0.05 / 0.10 |" in tables.markdown(found)
+    lean, matched = tables.verdicts(found)
+    assert "eqff lean, eager 0.05 of mace" in lean and "eqff, eager 0.10 of mace" in matched
 
 
 def test_growth_is_of_boxes_of_water_alone():

@@ -128,6 +128,7 @@ def comparison(
     inference: Sequence[str],
     threads: Sequence[int],
     modes: dict[str, str],
+    own_configs: Sequence[str] = (),
     **settings: Any,
 ) -> Iterator[Job]:
     """Packages in turn for each task and number of threads, so that those of a ratio run next to each other.
@@ -138,11 +139,13 @@ def comparison(
         inference: The same.
         threads: Numbers of them.
         modes: See `mode_of`; several separated by commas make several jobs.
+        own_configs: Of eqff, each in turn; none: that of all packages.
         settings: Others of `Job`.
     """
     tasks = {"train": tuple(training), "infer": tuple(inference)}
     for (task, workloads), count, package in product(tasks.items(), threads, packages):
         if not workloads:
             continue
-        for mode in mode_of(package, task, modes).split(","):
-            yield Job(package, task, workloads, mode=mode, threads=count, **settings)
+        configs = own_configs if package == OWN and own_configs else [settings.get("config", Job.config)]
+        for config, mode in product(configs, mode_of(package, task, modes).split(",")):
+            yield Job(package, task, workloads, **settings | {"config": config, "mode": mode, "threads": count})
