@@ -15,11 +15,14 @@ LEAST = 2
 
 
 def pack(graph: AtomicGraph, lists: Sequence[str]) -> list[Tensor]:
-    """The tensors of a graph in the order of `unpack`, tables of neighbours not narrower than `LEAST`."""
+    """The tensors of a graph in the order of `unpack`, tables of neighbours not narrower than `LEAST`.
+
+    They are contiguous: compiled code does not look, and reads other strides as if there were none.
+    """
     tensors = [getattr(graph, name) for name in INPUTS]
     for name in lists:
         tensors += _filled(graph.edges[name])
-    return tensors
+    return [tensor.contiguous() for tensor in tensors]
 
 
 def unpack(tensors: Sequence[Tensor], lists: Sequence[str]) -> AtomicGraph:

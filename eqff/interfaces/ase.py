@@ -185,7 +185,8 @@ class EqffCalculator(Calculator):
     def _stated(self, atoms: Atoms) -> tuple[Any, ...]:
         """All that is said about charge, spin and an external field, to notice when it changes."""
         said = stated(atoms.info) | surroundings(atoms.info)
-        info = tuple(sorted((key, str(value)) for key, value in said.items()))
+        # all digits: how arrays are printed is the user's to choose
+        info = tuple(sorted((key, str(np.asarray(value).tolist())) for key, value in said.items()))
         return (*info, self.total_charge, self.multiplicity, self.electric_field)
 
     def _surroundings(self, atoms: Atoms) -> dict[str, Any]:

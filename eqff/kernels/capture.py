@@ -8,6 +8,7 @@ holds its derivatives already: rules of derivatives run while it is, and call op
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -44,16 +45,22 @@ def capturing() -> bool:
 class Constant:
     """Numbers that an operation takes beside its tensors; graphs, and files of compiled code, hold their digest.
 
-    So a compiled graph finds the numbers it was made with or none, whatever process reads it.
+    So a compiled graph finds the numbers it was made with or none, whatever process reads it. Numbers count up to
+    rounding: other processors sum tables up in another order.
 
     Args:
         *numbers: Everything that the operation's result depends on: tensors and what `repr` tells apart.
     """
 
     def __init__(self, *numbers: Any):
-        parts = [value.numpy().tobytes() if isinstance(value, Tensor) else repr(value).encode() for value in numbers]
+        parts = [_rounded(value) if isinstance(value, Tensor) else repr(value).encode() for value in numbers]
         shapes = [repr(tuple(value.shape)).encode() for value in numbers if isinstance(value, Tensor)]
         self.digest = hashlib.sha256(b"|".join([*shapes, *parts])).hexdigest()[:32]
+
+
+def _rounded(table: Tensor) -> bytes:
+    # in irrational steps: simple fractions never lie half way between two of them, where rounding would decide
+    return (table.double() * (1e6 * math.sqrt(2.0))).round().long().numpy().tobytes()
 
 
 def _digest(constant: Constant) -> str:

@@ -124,7 +124,9 @@ class SymmetricPlan(ProductPlan):
     def plain(self, factors: Tensor, scale: Tensor) -> Tensor:
         """See `ProductPlan.plain`."""
         powers = torch.stack(self._powers(factors, factors, factors))
-        weights = scale.view(len(scale), self.order, -1, factors.shape[2])[:, :, self._degree]
+        weights = scale.view(len(scale), self.order, self.parts_scale // self.order, factors.shape[2])[
+            :, :, self._degree
+        ]
         return torch.einsum("vknc,nvkc->knc", powers, weights)
 
     def run(self, name: str, read: Sequence[Tensor], written: Sequence[Tensor | None]) -> None:

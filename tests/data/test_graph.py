@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from eqff.data.flat import pack
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import crystal, molecule
@@ -38,3 +39,11 @@ def test_sharing_does_not_keep_a_graph_alive():
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_what_compiled_code_gets_is_contiguous():
+    graph = graph_of([crystal(1)], {"local": 3.0}, torch.float64)
+    turned = replace(graph, positions=graph.positions.t().contiguous().t(), cell=graph.cell.mT.contiguous().mT)
+    assert not turned.positions.is_contiguous() and not turned.cell.is_contiguous()
+    for ours, theirs in zip(pack(turned, ("local",)), pack(graph, ("local",)), strict=True):
+        assert ours.is_contiguous() and torch.equal(ours, theirs)

@@ -124,3 +124,16 @@ def test_simulations_take_a_field(potential):
     other = _in_field()
     other.calc = potential.calculator()
     assert atoms.get_potential_energy() == other.get_potential_energy()
+
+
+def test_a_field_is_noticed_to_the_last_digit(potential):
+    """However arrays are printed."""
+    atoms = _in_field(field=np.array([0.0, 0.0, 1e-4]))
+    atoms.calc = potential.calculator()
+    with np.printoptions(precision=3):
+        before = atoms.get_potential_energy()
+        atoms.info["electric_field"] = np.array([0.0, 0.0, 2e-4])
+        after = atoms.get_potential_energy()
+    fresh = atoms.copy()
+    fresh.calc = potential.calculator()
+    assert after != before and after == fresh.get_potential_energy()
