@@ -26,7 +26,7 @@ class Part(nn.Module):
         writes: Fields that it adds.
         neighbour_lists: The neighbour lists it needs: name and cutoff in Å. Where several parts name one list, the
             largest cutoff is taken and each part must be zero beyond its own.
-        compiles: Whether ``torch.compile`` takes it whole: no shape or branch depends on values.
+        compiles: Whether training steps with it can be compiled: no shape or branch depends on values.
         holds: Contributions to the energy that only one part may hold; see `eqff.contributions`.
         bounds: Fields that it writes and that can never exceed a value, whatever is learned: name and that value.
     """

@@ -46,8 +46,8 @@ def uncompiled() -> Iterator[None]:
 class CompiledPrediction:
     """What `differentiate` gives with ``create_graph``, compiled; copies begin without code.
 
-    Code is held against the plain prediction and its derivatives by the weights before it is used.
-
+    Code is held against the plain prediction and its derivatives by the weights before it is used. Where the plain one
+    isn't finite there is nothing to hold it against, and none is made.
 
     Args:
         potential: Of parts that all compile.
@@ -87,7 +87,7 @@ class CompiledPrediction:
         return self._plain(graph, stress) if code is None else code(values, pack(graph, self._lists))
 
     def _code(self, kind: tuple, sizes: Sequence[int], graph: AtomicGraph) -> Code | None:
-        """What fits, made now if there is none yet; None where too much has been made."""
+        """What fits, made now if there is none yet; None where too much has been made, or it can't be judged."""
         codes = self._codes.setdefault(kind, [])
         for code in codes:
             if code.fits(sizes):
@@ -95,24 +95,27 @@ class CompiledPrediction:
         made = sum(map(len, self._codes.values()))
         if made == MOST:
             return None
+        plain = self._plain(graph, kind[0])  # first: what parts make once and keep must not be made of symbols
+        if not all(bool(plain[name].isfinite().all()) for name in ("energy", "forces")):
+            return None  # the training says so, and where it began
         if made == MOST - 1:
             log.warning("The training step is compiled for the %dth time; whatever comes next runs uncompiled.", MOST)
-        codes.append(self._made(graph, stress=kind[0]))
+        codes.append(self._made(graph, kind[0], plain))
         return codes[-1]
 
-    def _made(self, graph: AtomicGraph, stress: bool) -> Code:
+    def _made(self, graph: AtomicGraph, stress: bool, plain: Mapping[str, Tensor]) -> Code:
         # compilers take seconds to import
         from eqff.compilation.capture import capture
         from eqff.compilation.code import compile_captured
 
-        plain = self._plain(graph, stress)  # first: what parts make once and keep must not be made of symbols
         try:
             captured = capture(self._energy, self._weights, graph, self._lists, stress)
             code = compile_captured(captured, self._compiler)
         except FAILURES as error:
+            reason = (str(error).strip().splitlines() or [repr(error)])[0]
             raise ModelError(
-                f"torch {torch.__version__} can't compile this model's training step: "
-                f"{str(error).strip().splitlines()[0]} Is there a C++ compiler? Train with training.compile=false."
+                f"torch {torch.__version__} can't compile this model's training step: {reason} Is there a C++ compiler? "
+                "Train with training.compile=false."
             ) from error
         values = self._weights.values
         found = code(values, pack(graph, self._lists))

@@ -80,8 +80,9 @@ def _compile(
         options = {**OPTIONS, "aot_inductor.package": True}
         files = torch._inductor.aot_compile(program.module(check_guards=False), tuple(inputs), options=options)
     except (RuntimeError, TypeError, ValueError, AssertionError, torch._inductor.exc.InductorError) as error:
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
         raise ModelError(
-            f"torch {torch.__version__} can't compile this model ahead of time: {str(error).strip().splitlines()[0]} "
+            f"torch {torch.__version__} can't compile this model ahead of time: {reason} "
             "Is there a C++ compiler (g++)? The model file itself works as before."
         ) from error
     _log.info("Compiled %s in %.0f s.", name, time.perf_counter() - start)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from eqff.backbones.equivariant import EquivariantMessagePassing
+from eqff.compilation import capture
 from eqff.compilation.prediction import CompiledPrediction, uncompiled
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -107,4 +108,23 @@ def test_what_depends_on_values_is_refused():
     potential = small_potential()
     potential.terms["local"].__class__ = Selecting
     with pytest.raises(ModelError, match=r"can't compile this model.*training\.compile=false"):
+        CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
+
+
+def test_numbers_that_are_none_are_left_to_the_training():
+    potential = small_potential()
+    with torch.no_grad():
+        next(potential.parameters()).fill_(torch.nan)
+    compiled = CompiledPrediction(potential, "none")
+    assert compiled(batch(potential, 4, 5), False)["forces"].isnan().any()
+    assert not any(compiled._codes.values())
+
+
+def test_a_failure_without_a_word_is_one_message(monkeypatch):
+    def fail(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(capture, "capture", fail)
+    potential = small_potential()
+    with pytest.raises(ModelError, match=r"AssertionError\(\).*training\.compile=false"):
         CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
