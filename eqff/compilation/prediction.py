@@ -114,8 +114,8 @@ class CompiledPrediction:
         except FAILURES as error:
             reason = (str(error).strip().splitlines() or [repr(error)])[0]
             raise ModelError(
-                f"torch {torch.__version__} can't compile this model's training step: {reason} Is there a C++ compiler? "
-                "Train with training.compile=false."
+                f"torch {torch.__version__} can't compile this model's training step: {reason} Is there a C++ "
+                "compiler? Train with training.compile=false."
             ) from error
         values = self._weights.values
         found = code(values, pack(graph, self._lists))
