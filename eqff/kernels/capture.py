@@ -18,6 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from eqff.errors import ModelError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -98,7 +100,16 @@ def operation(schema: str, like: Callable[..., Any]) -> Callable[[Callable[P, R]
 
 
 def _of_digest(function: Callable[..., R]) -> Callable[..., R]:
-    return lambda digest, *tensors: function(_constants[digest], *tensors)
+    return lambda digest, *tensors: function(_constant(digest), *tensors)
+
+
+def _constant(digest: str) -> Constant:
+    if digest not in _constants:
+        raise ModelError(
+            "The compiled code needs tables of couplings that nothing here has made: it is of another version of eqff. "
+            "Compile or export the model again."
+        )
+    return _constants[digest]
 
 
 def each_like(*tensors: Tensor) -> Sequence[Tensor]:

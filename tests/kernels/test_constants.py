@@ -1,7 +1,10 @@
 """Numbers that captured graphs name by digest: the same ones on every machine, and no others."""
 
+import pytest
 import torch
 
+import eqff.kernels.bilinear  # noqa: F401  (its operation)
+from eqff.errors import ModelError
 from eqff.kernels.capture import Constant
 
 
@@ -19,3 +22,8 @@ def test_all_else_is():
     other[1, 2] = 1e-5
     digests = [Constant(*given).digest for given in ((table, 3), (table, 2), (other, 3), (table.view(2, 8), 3))]
     assert len(set(digests)) == 4
+
+
+def test_an_unknown_one_is_told():
+    with pytest.raises(ModelError, match="export the model again"):
+        torch.ops.eqff.rows_bilinear("none", torch.ones(1, 1), torch.ones(1, 1), [0, 1, 2])
