@@ -23,7 +23,7 @@ FLAGS = (
 )
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 300.0
-"""s; a compiler that takes longer is stuck (it takes some 5 s)."""
+"""s; a compiler that takes longer is stuck (it takes some 10 s)."""
 CPUINFO = Path("/proc/cpuinfo")
 _KIND = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU architecture", "CPU part", "Features")
 

@@ -45,8 +45,11 @@ def edges() -> EdgeOrder:
     return EdgeOrder.of(receiver, sender, 5)
 
 
-# channels that fill a vector, leave one partly empty, and both
-@pytest.mark.parametrize(("inputs", "outputs", "channels"), [(1, 9, 3), (4, 9, 8), (9, 9, 11), (4, 1, 3), (16, 4, 2)])
+# channels that fill two vectors, one, leave one partly empty, and both
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "channels"),
+    [(1, 9, 3), (1, 9, 16), (4, 9, 8), (4, 9, 16), (9, 9, 11), (9, 9, 8), (4, 1, 3), (16, 4, 2), (16, 4, 16)],
+)
 def test_messages(edges, inputs, outputs, channels):
     torch.manual_seed(0)
     count = len(edges.sender)

@@ -28,6 +28,16 @@ struct Wide {
     void add_product(real value, const Wide& a, const Wide& b) {
         for (int k = 0; k < n; ++k) part[k] += (value * a.part[k]) * b.part[k];
     }
+    Wide& operator+=(const Wide& a) {
+        for (int k = 0; k < n; ++k) part[k] += a.part[k];
+        return *this;
+    }
+    friend Wide operator+(Wide a, const Wide& b) { return a += b; }
+    friend Wide operator*(real value, const Wide& a) {
+        Wide out;
+        for (int k = 0; k < n; ++k) out.part[k] = value * a.part[k];
+        return out;
+    }
     friend Wide operator*(const Wide& a, const Wide& b) {
         Wide out;
         for (int k = 0; k < n; ++k) out.part[k] = a.part[k] * b.part[k];
@@ -70,8 +80,11 @@ static inline void store(real* to, const Wide<real, n>& from, index_t count) {
         if (count > k * Vector<real>::width) store(to + k * Vector<real>::width, from.part[k], count - k * Vector<real>::width);
 }
 
-template <class real, class V>
-static inline real sum_of_lanes(const V& v) {
+template <class real, int n>
+static inline real sum_of_lanes(const Wide<real, n>& wide) {
+    using V = typename Vector<real>::type;
+    V v = wide.part[0];
+    for (int k = 1; k < n; ++k) v += wide.part[k];
     real lanes[sizeof(V) / sizeof(real)], total = 0;
     std::memcpy(lanes, &v, sizeof(V));
     for (unsigned lane = 0; lane < sizeof(V) / sizeof(real); ++lane) total += lanes[lane];
