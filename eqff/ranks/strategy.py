@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,13 +65,3 @@ def unused_parameters(module: ForceFieldModule, frame: AtomicData) -> list[str]:
     named = [(name, p) for name, p in potential.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
     return [name for (name, _), gradient in zip(named, gradients, strict=True) if gradient is None]
-
-
-@contextmanager
-def whole_graphs() -> Iterator[None]:
-    """Compiled steps stay in one piece: ``torch.compile`` would cut what runs under DDP at its buckets of gradients,
-    and the first derivative, which is inside of the step, can't be cut."""
-    import torch._dynamo
-
-    with torch._dynamo.config.patch(optimize_ddp=False):
-        yield

@@ -14,7 +14,7 @@ from eqff.errors import ConfigError, TrainingError
 from eqff.ranks.clocks import Agreement
 from eqff.ranks.group import is_first
 from eqff.ranks.layout import Layout
-from eqff.ranks.strategy import trainer_arguments, unused_parameters, whole_graphs
+from eqff.ranks.strategy import trainer_arguments, unused_parameters
 from eqff.tracking.about import about_run, about_run_and_data
 from eqff.tracking.metric_files import MetricFiles
 from eqff.tracking.run_folder import RunFolder
@@ -83,7 +83,7 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     signal = None
     try:
         products = tf32_products(prepared.settings.tf32, layout.accelerator)
-        with products, memory_watched(last, prepared.data), interval_checked(), whole_graphs():
+        with products, memory_watched(last, prepared.data), interval_checked():
             # weights_only: the state is plain tensors and numbers, nothing in it is executed
             path = state.path if state else None
             trainer.fit(module, datamodule=prepared.data, ckpt_path=path, weights_only=True)
