@@ -117,6 +117,9 @@ def test_compiled_results_that_differ_are_refused():
     for wrong in (plain["forces"] * 1.01, plain["forces"] * torch.nan):
         with pytest.raises(ModelError, match="other forces"):
             require_agreement({**plain, "forces": wrong}, plain)
+    # an error that is little beside the elements' reference energies, and much beside all else
+    with pytest.raises(ModelError, match="other energy"):
+        require_agreement({**plain, "energy": plain["energy"] + 1.0}, plain)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from eqff.build import build_corrections
 from eqff.checkpoints.model_file import find_model_file, load_model
+from eqff.compilation.agreement import size_of
 from eqff.corrections import names_of_corrections
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError
@@ -28,7 +29,7 @@ from eqff.potential import Potential
 from eqff.registry.locate import locate
 
 AGREEMENT = {torch.float32: 1e-4, torch.float64: 1e-10}
-"""Largest difference of the compiled model to the plain one, relative to a field's largest value: summation order."""
+"""Largest difference of the compiled model to the plain one, relative to `size_of` a field: summation order."""
 
 
 def export_model(
@@ -109,9 +110,10 @@ def _compare(name: str, value: Tensor, plain: Mapping[str, Tensor], graph: Atomi
     expected = plain[name]
     if not expected.is_floating_point() or not expected.numel():
         return
-    size, difference = float(expected.abs().max()), float((value - expected).abs().max())
+    size, difference = size_of(name, expected, graph.num_atoms), float((value - expected).abs().max())
     if not difference <= AGREEMENT[graph.positions.dtype] * max(size, 1e-3):
         raise ModelError(
             f"The compiled model gives other {name} than the plain one: they differ by {difference:.3g}, with values "
-            f"up to {size:.3g}. torch {torch.__version__} compiles this model wrongly; use the model file."
+            f"up to {float(expected.abs().max()):.3g}. torch {torch.__version__} compiles this model wrongly; use the "
+            "model file."
         )

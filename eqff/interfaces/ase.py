@@ -62,7 +62,7 @@ class EqffCalculator(Calculator):
         device: Where to compute; by default where the potential is.
         dtype: Precision; by default that of the potential.
         skin: Å beyond the cutoffs within which pairs are searched, so that a search serves several steps; results don't
-            depend on it. 0 searches whenever something moved.
+            depend on it. 0 searches whenever something moved, but for small molecules (`eqff.interfaces.skin.FEW`).
         with_stress: Whether every calculation gives the stress too where atoms have three lattice vectors, for
             barostats and relaxations of the cell, which ask for it at each geometry after the forces.
         corrections: Whether energy terms that the model was not trained with (``model.corrections``, as dispersion that

@@ -104,6 +104,11 @@ def test_functions_equal_the_model(model, name):
 def test_a_file_is_compared_before_it_stays(model):
     potential = built(f"model={model}", *SMALL)
     require_agreement(not_compiled(potential), potential)
+    single = built(f"model={model}", *SMALL, dtype=torch.float32)
+    require_agreement(not_compiled(single), single)
+    single.terms["local"].reference.values.add_(0.01)
+    with pytest.raises(ModelError, match="other (atom_)?energy"):
+        require_agreement(not_compiled(single), built(f"model={model}", *SMALL, dtype=torch.float32))
     with torch.no_grad():
         potential.terms["local"].linear.weight.mul_(1.01)
     with pytest.raises(ModelError, match="compiles this model wrongly"):
