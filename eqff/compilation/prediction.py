@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from eqff.compilation.agreement import require_agreement
+from eqff.compilation.agreement import require_agreement, size_of
 from eqff.compilation.weights import Weights
 from eqff.data.flat import pack, sizes_of
 from eqff.data.graph import AtomicGraph
@@ -120,25 +120,36 @@ class CompiledPrediction:
         values = self._weights.values
         found = code(values, pack(graph, self._lists))
         require_agreement(found, plain)
-        slopes, expected = (self._slopes(prediction) for prediction in (found, plain))
-        largest = max((float(value.abs().max()) for value in expected.values() if value.numel()), default=0.0)
-        forces = {"forces": plain["forces"]}
-        require_agreement(forces | slopes, forces | expected, least=1e-3 * largest)
+        forces, others = {"forces": plain["forces"]}, [name for name in plain if name not in ("energy", "forces")]
+        for fields in (["energy", "forces"], others):
+            slopes, expected = (self._slopes(prediction, fields) for prediction in (found, plain))
+            # what isn't finite uncompiled shows when it is trained on
+            expected = {name: value for name, value in expected.items() if bool(value.isfinite().all())}
+            largest = max((float(value.abs().max()) for value in expected.values() if value.numel()), default=0.0)
+            require_agreement(forces | slopes, forces | expected, least=1e-3 * largest)
         return code
 
-    def _slopes(self, prediction: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Derivatives of a sum over energies and forces by every weight that is trained."""
+    def _slopes(self, prediction: Mapping[str, Tensor], fields: Sequence[str]) -> dict[str, Tensor]:
+        """Derivatives of a sum over fields, each in units of its size, by every weight that is trained."""
         named = zip(self._weights.names, self._weights.values, strict=True)
         trained = {f"derivatives by {name}": value for name, value in named if value.requires_grad}
-        wanted = [prediction[name] for name in ("energy", "forces") if prediction[name].requires_grad]
+        wanted = {name: prediction[name] for name in fields if prediction[name].requires_grad}
+        wanted = {name: value for name, value in wanted.items() if value.numel()}
         if not wanted or not trained:
             return {}
-        given = [torch.linspace(0.5, 1.5, v.numel(), dtype=v.dtype, device=v.device).view_as(v) for v in wanted]
-        options = {"allow_unused": True, "materialize_grads": True}
-        return dict(zip(trained, torch.autograd.grad(wanted, list(trained.values()), given, **options), strict=True))
+        atoms = len(prediction["forces"])
+        given = [_uneven(value) / max(size_of(name, value.detach(), atoms), 1e-3) for name, value in wanted.items()]
+        options = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+        by = torch.autograd.grad(list(wanted.values()), list(trained.values()), given, **options)
+        return dict(zip(trained, by, strict=True))
 
     def _plain(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
         return differentiate(self._potential.energy, graph, stress=stress, create_graph=True)
+
+
+def _uneven(like: Tensor) -> Tensor:
+    """Weights of a sum over values."""
+    return torch.linspace(0.5, 1.5, like.numel(), dtype=like.dtype, device=like.device).view_as(like)
 
 
 class _Energy(nn.Module):

@@ -2,12 +2,13 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 
 from eqff.backbones.equivariant import EquivariantMessagePassing
-from eqff.compilation import capture
+from eqff.compilation import capture, code
 from eqff.compilation.prediction import CompiledPrediction, uncompiled
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -108,6 +109,29 @@ def test_what_depends_on_values_is_refused():
     potential = small_potential()
     potential.terms["local"].__class__ = Selecting
     with pytest.raises(ModelError, match=r"can't compile this model.*training\.compile=false"):
+        CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
+
+
+def test_derivatives_of_all_fields_are_held_against_the_plain_ones(monkeypatch):
+    """Here that of features is wrong by a tenth."""
+    potential = small_potential()
+    compile_captured = code.compile_captured
+
+    def wrong(captured, compiler):
+        made = compile_captured(captured, compiler)
+        place = [name for name, follows in zip(made.names, made.differentiable, strict=True) if follows]
+        field = place.index("features")
+        given = len(place) - field
+
+        def derive(*values):
+            values = list(values)
+            values[-given] = 1.1 * values[-given]
+            return made.derive(*values)
+
+        return replace(made, derive=derive)
+
+    monkeypatch.setattr(code, "compile_captured", wrong)
+    with pytest.raises(ModelError, match="other derivatives by"):
         CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
 
 
