@@ -124,7 +124,7 @@ class SymmetricPlan(ProductPlan):
     def plain(self, factors: Tensor, scale: Tensor) -> Tensor:
         """See `ProductPlan.plain`."""
         powers = torch.stack(self._powers(factors, factors, factors))
-        weights = scale.view(len(scale), self.order, self.parts_scale // self.order, factors.shape[2])[
+        weights = scale.view(scale.shape[0], self.order, self.parts_scale // self.order, factors.shape[2])[
             :, :, self._degree
         ]
         return torch.einsum("vknc,nvkc->knc", powers, weights)

@@ -56,7 +56,7 @@ class SymmetricProduct(nn.Module):
 
     def _on_grid(self, factor: Tensor, scale: Tensor) -> Tensor:
         """From u ((degree_in + 1)², N, C) to the sum of its weighed powers, (N, (degree_out + 1)², C)."""
-        each = scale.view(len(scale), self.order, self.degrees[1] + 1, self.channels)
+        each = scale.view(scale.shape[0], self.order, self.degrees[1] + 1, self.channels)
         weights = each[:, :, self.degree].unbind(dim=1)
         result = factor[: self.components_out].transpose(0, 1) * weights[0]
         if self.order == 1:

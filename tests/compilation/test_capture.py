@@ -21,9 +21,9 @@ from eqff.testing.structures import molecule
 ENERGIES = dict.fromkeys((1, 6, 7, 8), 0.0)
 
 
-def small_potential() -> Potential:
+def small_potential(**changes) -> Potential:
     torch.manual_seed(0)
-    settings = {"channels": 4, "degree": 1, "order": 2, "radial_hidden": 4, "radial_size": 4}
+    settings = {"channels": 4, "degree": 1, "order": 2, "radial_hidden": 4, "radial_size": 4} | changes
     backbone = EquivariantMessagePassing(tuple(ENERGIES), 8.0, **settings)
     local = LocalEnergy(backbone.channels, backbone.num_passes, ENERGIES, hidden=4)
     return Potential(backbone, {"local": local}, elements=tuple(ENERGIES)).double().train()
@@ -57,6 +57,14 @@ def test_same_for_batches_of_all_sizes_from_one_capture(compiled, sizes):
         assert found[name].requires_grad == value.requires_grad
     for ours, theirs in zip(slopes(potential, found), slopes(potential, plain), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    assert sum(map(len, compiled._codes.values())) == 1
+
+
+def test_products_on_the_grid_have_one_capture_too():
+    """Fewer channels than a vector holds: there is no code of their own for symmetric products."""
+    compiled = CompiledPrediction(small_potential(products="symmetric"), "none")
+    for sizes in ((4, 5), (3, 7, 2)):
+        compiled(batch(compiled._potential, *sizes), False)
     assert sum(map(len, compiled._codes.values())) == 1
 
 
