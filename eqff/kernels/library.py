@@ -37,7 +37,7 @@ def compiled_library(name: str, text: str) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(compiled_text(name, text, find_compiler())))
     except (OSError, subprocess.SubprocessError) as error:
         log.warning(
-            "No code of their own for %s (%s): loops over tables are used, which are slower.", name, _reason(error)
+            "No code of their own for %s (%s): slower operations run. See docs/kernels.md.", name, _reason(error)
         )
         return None
 
@@ -95,6 +95,7 @@ def compiled_text(name: str, text: str, compiler: Sequence[str]) -> Path:
     """
 
     def make(path: str) -> None:
+        log.info("Code for %s is compiled, once on this machine", name)
         source = Path(path).with_suffix(".cpp")
         source.write_text(text, encoding="utf-8")
         # nothing is left to find in straight lines of code: more than -O1 takes longer and makes nothing faster

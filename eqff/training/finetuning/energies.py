@@ -34,14 +34,14 @@ class Refit:
         slope: eV for each unit of total charge; None if it was not fitted.
         rank: How many combinations of all of these the frames determine.
         undetermined: Elements whose energies they leave open.
-        left: Mean absolute error of the energies afterwards, eV/atom.
+        left: Mean absolute error of the energies afterwards, eV/atom; None where it was not measured.
     """
 
     shifts: dict[int, float] = field(default_factory=dict)
     slope: float | None = None
     rank: int = 0
     undetermined: tuple[int, ...] = ()
-    left: float = 0.0
+    left: float | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Refit:
@@ -57,8 +57,9 @@ class Refit:
         text = f"Energies of {len(self.shifts)} elements moved to the new data's, by up to {largest:+.4g} eV"
         if self.slope is not None:
             text += f", and by {self.slope:+.4g} eV for each unit of charge"
-        text += f"; errors of {self.left:.4g} eV/atom are left in the training set"
-        if self.left > BEYOND_CHEMISTRY:
+        if self.left is not None:
+            text += f"; errors of {self.left:.4g} eV/atom are left in the training set"
+        if self.left is not None and self.left > BEYOND_CHEMISTRY:
             text += (
                 ". That is beyond chemistry: are frames of several levels of theory mixed (declare them by "
                 "data.level_of_theory), or structures far from all that the model knows?"
