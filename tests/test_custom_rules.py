@@ -28,8 +28,8 @@ CHECKED = {
 ELSEWHERE = {
     "longrange/bessel.py:_ConstantBessel": "has no derivative (test_bessel.py)",
     "compilation/code.py:_Prediction": (
-        "refuses to be differentiated twice: the first derivative by positions is part of what it computes; tests/compilation "
-        "holds its derivative against the plain step's"
+        "can't be differentiated twice: forces are part of what it computes; tests/compilation holds its derivative "
+        "against the plain step's"
     ),
     "dispersion/mbd/matrix_sqrt.py": "tests/dispersion/mbd/test_matrix_sqrt.py checks all of its rules",
     "kernels/bilinear.py": "tests/kernels/test_fused.py checks all of its rules",

@@ -62,7 +62,31 @@ def product_plan(
     return kind(first, second, order, dtype)
 
 
-class ManyBodyProduct(nn.Module):
+class GridProduct(nn.Module):
+    """What products of functions on the sphere have in common: their sizes, and the grid on which they are pointwise.
+
+    Args:
+        degree_in: Highest degree of the factors.
+        degree_out: Highest degree of the result.
+        channels: C.
+        order: 1, 2 or 3 factors at most.
+    """
+
+    def __init__(self, degree_in: int, degree_out: int, channels: int, order: int):
+        super().__init__()
+        if order not in (1, 2, 3):
+            raise ValueError(f"order is {order}; many-body products of order 1, 2 and 3 exist")
+        self.order, self.channels = order, channels
+        self.degrees = degree_in, degree_out
+        self.components_out = num_components(degree_out)
+        if order > 1:
+            harmonics, back = sphere_grid(degree_in, degree_out, order)
+            dtype = torch.get_default_dtype()  # scaled so that values of unit size stay of unit size both ways
+            self.register_buffer("to_grid", (harmonics / (degree_in + 1)).to(dtype), persistent=False)
+            self.register_buffer("from_grid", (back * (degree_out + 1)).to(dtype), persistent=False)
+
+
+class ManyBodyProduct(GridProduct):
     """u, u·v and u·v·w of linear images u, v, w of the atomic basis A: correlations of up to ``order`` + 1 bodies.
 
     [MACE, NeurIPS 2022; ACE, Phys. Rev. B 99, 014104 (2019)] with the products taken pointwise on the sphere, where a
@@ -78,20 +102,10 @@ class ManyBodyProduct(nn.Module):
     """
 
     def __init__(self, degree_in: int, degree_out: int, channels: int, order: int, num_species: int):
-        super().__init__()
-        if order not in (1, 2, 3):
-            raise ValueError(f"order is {order}; many-body products of order 1, 2 and 3 exist")
-        self.order, self.channels = order, channels
-        self.degrees = degree_in, degree_out
-        self.components_out = num_components(degree_out)
+        super().__init__(degree_in, degree_out, channels, order)
         self.factors = DegreeLinear(degree_in, channels, channels * order)
         self.species_weight = nn.Parameter(1.0 + 0.5 * torch.randn(num_species, channels * order))
         self.out = DegreeLinear(degree_out, channels * order, channels)
-        if order > 1:
-            harmonics, back = sphere_grid(degree_in, degree_out, order)
-            dtype = torch.get_default_dtype()  # scaled so that values of unit size stay of unit size both ways
-            self.register_buffer("to_grid", (harmonics / (degree_in + 1)).to(dtype), persistent=False)
-            self.register_buffer("from_grid", (back * (degree_out + 1)).to(dtype), persistent=False)
 
     def forward(self, atomic_basis: Tensor, species: Tensor) -> Tensor:
         """From A (N, (degree_in + 1)², C) and species indices (N,) to (N, (degree_out + 1)², C)."""

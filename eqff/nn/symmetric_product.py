@@ -9,12 +9,12 @@ from eqff.kernels.choice import fused
 from eqff.kernels.product_plans import SymmetricPlan
 from eqff.kernels.products import products
 from eqff.nn.linear import DegreeLinear
-from eqff.nn.many_body import product_plan, sphere_grid
+from eqff.nn.many_body import GridProduct, product_plan
 from eqff.nn.species import species_rows
-from eqff.nn.spherical import degree_of_components, num_components
+from eqff.nn.spherical import degree_of_components
 
 
-class SymmetricProduct(nn.Module):
+class SymmetricProduct(GridProduct):
     """Σ_ν w_νl(z) · P^ν(u) of a linear image u of the atomic basis A: u, u·u and u·u·u, mixed by a linear map after it.
 
     MACE's symmetric contraction [NeurIPS 2022] with products taken pointwise on the sphere. Matrix products are a third
@@ -29,21 +29,11 @@ class SymmetricProduct(nn.Module):
     """
 
     def __init__(self, degree_in: int, degree_out: int, channels: int, order: int, num_species: int):
-        super().__init__()
-        if order not in (1, 2, 3):
-            raise ValueError(f"order is {order}; many-body products of order 1, 2 and 3 exist")
-        self.order, self.channels = order, channels
-        self.degrees = degree_in, degree_out
-        self.components_out = num_components(degree_out)
+        super().__init__(degree_in, degree_out, channels, order)
         self.factor = DegreeLinear(degree_in, channels, channels)
         self.species_weight = nn.Parameter(1.0 + 0.5 * torch.randn(num_species, order * (degree_out + 1) * channels))
         self.out = DegreeLinear(degree_out, channels, channels)
         self.register_buffer("degree", degree_of_components(degree_out), persistent=False)
-        if order > 1:
-            harmonics, back = sphere_grid(degree_in, degree_out, order)
-            dtype = torch.get_default_dtype()  # scaled so that values of unit size stay of unit size both ways
-            self.register_buffer("to_grid", (harmonics / (degree_in + 1)).to(dtype), persistent=False)
-            self.register_buffer("from_grid", (back * (degree_out + 1)).to(dtype), persistent=False)
 
     def forward(self, atomic_basis: Tensor, species: Tensor) -> Tensor:
         """From A (N, (degree_in + 1)², C) and species indices (N,) to (N, (degree_out + 1)², C)."""
