@@ -34,9 +34,21 @@ class TestStrictlyLocalPairwise(BackboneBattery):
     backbone = {**SMALL, "strictly_local": True, "order": 1, "radial_hidden": 0}
 
 
+class TestSymmetricProducts(BackboneBattery):
+    backbone = {**SMALL, "products": "symmetric"}
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"degree": 5}, {"hidden_degree": 3}, {"order": 4}, {"num_passes": 0}, {"cutoff": -1.0}, {"radial_basis": "x"}],
+    [
+        {"degree": 5},
+        {"hidden_degree": 3},
+        {"order": 4},
+        {"num_passes": 0},
+        {"cutoff": -1.0},
+        {"radial_basis": "x"},
+        {"products": "x"},
+    ],
 )
 def test_settings_out_of_range_are_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -50,7 +62,9 @@ def test_last_pass_computes_only_what_is_read():
 
 
 @pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
-@pytest.mark.parametrize("backbone", [TestDefault, TestHighDegreeManyPasses, TestStrictlyLocalPairwise])
+@pytest.mark.parametrize(
+    "backbone", [TestDefault, TestHighDegreeManyPasses, TestStrictlyLocalPairwise, TestSymmetricProducts]
+)
 def test_fused_operations_train_like_plain_ones(backbone):
     """Energies, forces, and a loss's derivatives by every weight, for molecules and all kinds of periodicity."""
     structures = list(one_of_each((1, 6, 8)).values())
