@@ -7,8 +7,9 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 
 Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums
 and features), ``symmetric`` (the same with symmetric products), ``lean`` (besides with features of degree 1, as MACE's
-matched ones), ``default`` (``model=short_range`` as a user gets it), and any other model as ``model=NAME`` or several
-overrides joined by ``;``, ``model=flagship`` for one.
+matched ones), all three trained by Adam as the other packages are; ``lean_muon``, trained by eqff's default optimizer;
+``default`` (``model=short_range`` as a user gets it, Muon too), and any other model as ``model=NAME`` or several overrides
+joined by ``;``, ``model=flagship`` for one.
 Modes: ``eager``; for training ``compile``; for inference ``aot``: exported to machine code (`eqff.export`) into the
 folder BENCH_EXPORTS, and taken from there the next time. BENCH_DEVICE=cuda times on a GPU.
 """
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
     from eqff.potential import Potential
 
 SHORT_RANGE = "model=short_range"  # as the other packages: neither charge states nor long range
+ADAM = "training/optimizer=adamw"  # the other packages' scripts train with Adam
+SYMMETRIC = "model.backbone.products=symmetric"
 CONFIGS = {
     "default": [SHORT_RANGE],
-    "matched": [SHORT_RANGE, "model.backbone.hidden_degree=2"],
-    "symmetric": [SHORT_RANGE, "model.backbone.hidden_degree=2", "model.backbone.products=symmetric"],
-    "lean": [SHORT_RANGE, "model.backbone.products=symmetric"],
+    "matched": [SHORT_RANGE, ADAM, "model.backbone.hidden_degree=2"],
+    "symmetric": [SHORT_RANGE, ADAM, "model.backbone.hidden_degree=2", SYMMETRIC],
+    "lean": [SHORT_RANGE, ADAM, SYMMETRIC],
+    "lean_muon": [SHORT_RANGE, SYMMETRIC],
 }
 DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
 MODES = {"train": ("eager", "compile"), "infer": ("eager", "aot")}
