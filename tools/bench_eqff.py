@@ -8,8 +8,8 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
 Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums
 and features), ``symmetric`` (the same with symmetric products), ``lean`` (besides with features of degree 1, as MACE's
 matched ones), all three trained by Adam as the other packages are; ``lean_muon``, trained by eqff's default optimizer;
-``default`` (``model=short_range`` as a user gets it, Muon too), and any other model as ``model=NAME`` or several overrides
-joined by ``;``, ``model=flagship`` for one.
+``default`` (``model=short_range`` as a user gets it, Muon too), and any other model as ``model=NAME`` or several
+overrides joined by ``;``, ``model=flagship`` for one.
 Modes: ``eager``; for training ``compile``; for inference ``aot``: exported to machine code (`eqff.export`) into the
 folder BENCH_EXPORTS, and taken from there the next time. BENCH_DEVICE=cuda times on a GPU.
 """
