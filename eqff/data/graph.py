@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from eqff.data.solves import COLD, ColdStarts
+
 Made = TypeVar("Made")
 
 LOCAL = "local"
@@ -51,6 +53,7 @@ class AtomicGraph:
         batch: Structure of each atom, (N,) int64, ascending.
         electric_field: Uniform external field in V/Å, (B, 3); zero where there is none.
         edges: Neighbour lists by name; backbones read ``LOCAL``.
+        solves: Where iterative solvers begin, along a trajectory of one structure.
     """
 
     numbers: Tensor
@@ -62,6 +65,7 @@ class AtomicGraph:
     batch: Tensor
     electric_field: Tensor
     edges: Mapping[str, Edges] = field(default_factory=dict)
+    solves: ColdStarts = field(default=COLD, repr=False, compare=False)
     # not copied by `replace`: another geometry begins without
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 

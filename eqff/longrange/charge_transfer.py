@@ -35,6 +35,7 @@ def equilibrate_by_transfer(
     tolerance: float = 1e-10,
     max_iterations: int = 500,
     failed: Failure = refuse,
+    start: Tensor | None = None,
 ) -> Equilibrated:
     """Charges that have flowed along bonds from given ones until this costs as much as it gains.
 
@@ -63,6 +64,8 @@ def equilibrate_by_transfer(
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
         failed: What is done if they don't converge.
+        start: Potentials -(chi + (A + J) q) in V, (N,), with which iterations begin; by default what ``graph.solves``
+            expects. The result does not depend on it beyond the tolerance.
 
     Raises:
         ModelError: There is no minimum, no convergence, or a field acts along a lattice vector.
@@ -70,13 +73,13 @@ def equilibrate_by_transfer(
     chi, hardness, softness = (x.to(torch.float64) for x in (electronegativity, hardness, softness))
     chi = in_field(graph, chi, field)
     widths = None if widths is None else widths.to(torch.float64)
-    start = evenly(graph, graph.total_charge.to(torch.float64)) if initial is None else initial.to(torch.float64)
+    given = evenly(graph, graph.total_charge.to(torch.float64)) if initial is None else initial.to(torch.float64)
     bound = interaction.bind(graph, widths)
     told: list[Convergence] = []
     if iterative:
         matrix = HardnessAndCoulomb(graph, interaction)
         solver = TransferIterations(graph.batch, graph.num_structures, tolerance, max_iterations, WHAT, failed=failed)
-        gain = -(chi + hardness * start + bound.potential(start))
+        gain = -(chi + hardness * given + bound.potential(given))
         flows, told = transfer_iteratively(
             gain,
             matrix.product,
@@ -85,14 +88,16 @@ def equilibrate_by_transfer(
             matrix.tensors(hardness, widths),
             solver,
             matrix.prepare,
+            None if start is None else start.detach().to(torch.float64),
+            graph.solves,
         )
-        solved = start + flows
+        solved = given + flows
     else:
-        solved = _factorised(graph, bound, chi, hardness, bonds, softness, start)
+        solved = _factorised(graph, bound, chi, hardness, bonds, softness, given)
     potential = chi + hardness * solved + bound.potential(solved)
     difference = potential[bonds.receiver] - potential[bonds.sender]
     # once more through the bonds: what leaves one atom arrives at another to the last digit
-    charges = start - _flow(bonds, potential, softness)
+    charges = given - _flow(bonds, potential, softness)
     transfer = 0.25 * segment_sum(softness * difference.square(), bonds.receiver, graph.num_atoms)
     atoms = chi * charges + 0.5 * hardness * charges.square() + transfer
     energy = segment_sum(atoms, graph.batch, graph.num_structures) + bound.energy(charges)

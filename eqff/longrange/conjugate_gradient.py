@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eqff.data.solves import COLD, ColdStarts
 from eqff.errors import ModelError
 from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.nn.reduce import segment_sum
@@ -49,7 +50,8 @@ class ConjugateGradient:
         Args:
             right: b.
             product: M x.
-            start: x with which the iteration begins, (N,); what it adds up to is taken out. By default zero.
+            start: x with which the iteration begins, (N,); what it adds up to is taken out. By default zero, and also
+                for structures whose residual it makes larger than zero does.
 
         Raises:
             ModelError: M is not positive definite, or (unless ``failed`` says otherwise) the iteration did not
@@ -57,11 +59,10 @@ class ConjugateGradient:
         """
         require_finite(right, self.batch, self.what)
         x, residual = torch.zeros_like(right), self._centred(right)
-        if start is not None:
-            x = self._centred(start)
-            residual = residual - self._centred(product(x))
         # relative to the whole right-hand side: of a constant one, which is stationary, only rounding is left
         goal = self.tolerance * self._norm(right)
+        if start is not None and bool((self._norm(residual) > goal).any()):
+            x, residual = self._begun(self._centred(start), residual, product)
         conjugate = self._precondition(residual)
         direction, slope = conjugate, self._dot(residual, conjugate)
         each = torch.zeros(self.num_structures, dtype=torch.int64, device=right.device)
@@ -83,6 +84,12 @@ class ConjugateGradient:
         told = Convergence(iteration, left / (goal / self.tolerance).clamp(min=torch.finfo(right.dtype).tiny), each)
         told.require(~active, self.tolerance, self.what, self.failed)
         return x, told
+
+    def _begun(self, x: Tensor, right: Tensor, product: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """x and its residual, where that is smaller than the one of zero."""
+        residual = right - self._centred(product(x))
+        better = (self._norm(residual) < self._norm(right))[self.batch]
+        return torch.where(better, x, 0.0), torch.where(better, residual, right)
 
     def _require_positive(self, curvature: Tensor, squared: Tensor, active: Tensor) -> None:
         bad = active & ~(curvature > 0)
@@ -157,6 +164,7 @@ def solve_implicitly(
     solver: ConjugateGradient,
     prepare: Callable[..., Callable[[Tensor], Tensor]],
     start: Tensor | None = None,
+    solves: ColdStarts = COLD,
 ) -> tuple[Tensor, list[Convergence]]:
     """x with P M P x = P b and sum x = 0 for each structure, differentiable to any order.
 
@@ -168,6 +176,7 @@ def solve_implicitly(
         prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives. Called
             once: derivatives are solved for with the same M.
         start: x with which the iteration begins; iterations of derivatives, which have other right-hand sides, don't.
+        solves: Where iterations begin otherwise, those of derivatives too.
 
     Returns:
         x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
@@ -178,7 +187,10 @@ def solve_implicitly(
     def solve(right: Tensor, *values: Tensor) -> Tensor:
         if not prepared:
             prepared.append(prepare(*values))
-        x, told = solver.solve(right, prepared[0], None if convergence else start)
+        this = solves.next(solver.what)
+        first = this.start_for(right) if convergence or start is None else start
+        x, told = solver.solve(right, prepared[0], first)
+        this.end(x)
         convergence.append(told)
         return x
 

@@ -67,8 +67,8 @@ def equilibrate(
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
         failed: What is done if they don't converge.
-        start: Charges in e, (N,), with which iterations begin, for example those of the last time step; what they miss
-            of the totals is shared evenly. The result does not depend on it beyond the tolerance.
+        start: Charges in e, (N,), with which iterations begin; what they miss of the totals is shared evenly. By
+            default what ``graph.solves`` expects. The result does not depend on it beyond the tolerance.
 
     Raises:
         ModelError: There is no minimum, no convergence, or a field acts along a lattice vector.
@@ -168,5 +168,6 @@ def _iterative(
     right = -chi - hardness * even - bound.potential(even)
     first = None if start is None else start.detach().to(torch.float64)  # less its mean: even charges are taken out
     tensors = matrix.tensors(hardness, widths)
-    step, told = solve_implicitly(right, matrix.product, tensors, solver, matrix.prepare, first)
+    solves = matrix.graph.solves
+    step, told = solve_implicitly(right, matrix.product, tensors, solver, matrix.prepare, first, solves)
     return even + step, told

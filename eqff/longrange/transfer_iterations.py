@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eqff.data.solves import COLD, ColdStarts
 from eqff.errors import ModelError
 from eqff.longrange.conjugate_gradient import RUNAWAY, Product, require_finite
 from eqff.longrange.convergence import Convergence, Failure, refuse
@@ -24,6 +25,23 @@ Map = Callable[[Tensor], Tensor]
 def no_remedy_but(advice: str) -> Callable[[int], str]:
     """What to say of any structure that has no minimum."""
     return lambda structure: advice
+
+
+@dataclass(frozen=True)
+class Response:
+    """What `TransferIterations` found.
+
+    Attributes:
+        flow: x, (N, ...).
+        source: y with x = S y, where an iteration like this one can begin, (N, ...).
+        residual: b - y - M x, which is small where S is not zero, (N, ...); so b - M x is ``source + residual``.
+        convergence: How it went.
+    """
+
+    flow: Tensor
+    source: Tensor
+    residual: Tensor
+    convergence: Convergence
 
 
 @dataclass(frozen=True)
@@ -54,14 +72,15 @@ class TransferIterations:
 
     def solve(
         self, right: Tensor, coulomb: Map, response: Map, start: Tensor | None = None, refine: Map | None = None
-    ) -> tuple[Tensor, Convergence]:
+    ) -> Response:
         """x (N, ...) from b (N, ...), the products with M and S; without derivatives.
 
         Args:
             right: b.
             coulomb: M x.
             response: S x.
-            start: y, for an iteration that begins at x = S y; by default at zero.
+            start: y, for an iteration that begins at x = S y; by default at zero, and also for structures whose
+                residual it makes larger than zero does.
             refine: K x with a K that is symmetric and about -M and 1 + √S K √S positive: the iteration is
                 preconditioned with S + S K S.
 
@@ -70,11 +89,11 @@ class TransferIterations:
                 names structure and numbers.
         """
         require_finite(right, self.batch, self.what)
-        goal = self.tolerance**2 * self._dot(right, response(right))
-        x, residual = torch.zeros_like(right), right
-        if start is not None:
-            x = response(start)
-            residual = right - start - coulomb(x)
+        whole = self._dot(right, response(right))
+        goal = self.tolerance**2 * whole
+        x, y, residual = torch.zeros_like(right), torch.zeros_like(right), right
+        if start is not None and bool((whole > 0).any()):
+            x, y, residual = self._begun(start, right, coulomb, response, whole)
         flow, pushed, squared, slope = self._precondition(residual, response, refine)
         direction, source = flow, pushed  # direction = S source all along
         each = torch.zeros(self.num_structures, dtype=torch.int64, device=right.device)
@@ -87,14 +106,23 @@ class TransferIterations:
             curvature = self._dot(direction, image)
             self._require_positive(curvature, self._dot(direction, source), active)
             step = self._each(torch.where(active, slope / torch.where(active, curvature, 1.0), 0.0), right)
-            x, residual = x + step * direction, residual - step * image
+            x, y, residual = x + step * direction, y + step * source, residual - step * image
             flow, pushed, squared, new = self._precondition(residual, response, refine)
             ratio = self._each(torch.where(active, new / torch.where(active, slope, 1.0), 0.0), right)
             direction, source, slope = flow + ratio * direction, pushed + ratio * source, new
         scale = (goal / self.tolerance**2).clamp(min=torch.finfo(right.dtype).tiny)
         told = Convergence(iteration, (squared.clamp(min=0) / scale).sqrt(), each)
         told.require(~active, self.tolerance, self.what, self.failed)
-        return x, told
+        return Response(x, y, residual, told)
+
+    def _begun(
+        self, start: Tensor, right: Tensor, coulomb: Map, response: Map, whole: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x, y and the residual, where that is smaller than the one of zero, whose squared norm is ``whole``."""
+        x = response(start)
+        residual = right - start - coulomb(x)
+        better = self._each((self._dot(residual, response(residual)) < whole).to(right.dtype), right) > 0
+        return torch.where(better, x, 0.0), torch.where(better, start, 0.0), torch.where(better, residual, right)
 
     def _precondition(
         self, residual: Tensor, response: Map, refine: Map | None
@@ -172,6 +200,8 @@ def transfer_iteratively(
     tensors: tuple[Tensor, ...],
     solver: TransferIterations,
     prepare: Callable[..., Map],
+    start: Tensor | None = None,
+    solves: ColdStarts = COLD,
 ) -> tuple[Tensor, list[Convergence]]:
     """x with (1 + S M) x = S b.
 
@@ -184,6 +214,8 @@ def transfer_iteratively(
         solver: The iteration.
         prepare: From the tensors to the product with M as it is applied in the iteration, without derivatives. Called
             once: derivatives are solved for with the same M.
+        start: y, for a first iteration that begins at x = S y, (N,).
+        solves: Where iterations begin otherwise, those of derivatives too.
 
     Returns:
         x (N,), and how each solve went: the one now, and those of derivatives as they are taken.
@@ -194,8 +226,11 @@ def transfer_iteratively(
     def solve(right: Tensor, softness: Tensor, *values: Tensor) -> Tensor:
         if not prepared:
             prepared.append(prepare(*values))
-        x, told = solver.solve(right, prepared[0], lambda x: response(x, softness))
-        convergence.append(told)
-        return x
+        this = solves.next(solver.what)
+        first = this.start_for(right) if convergence or start is None else start
+        found = solver.solve(right, prepared[0], lambda x: response(x, softness), first)
+        this.end(found.source)
+        convergence.append(found.convergence)
+        return found.flow
 
     return _ImplicitTransfer.apply(right, solve, coulomb, response, softness, *tensors), convergence

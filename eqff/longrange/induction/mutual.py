@@ -51,7 +51,7 @@ class MutualInduction:
         polarizabilities: alpha, Å³, (N, 3, 3) float64.
         strength: Thole's a, (N,) float64.
         solver: How the system is solved.
-        start: Local fields (N, 3) in V/Å with which iterations begin, for example those of the last time step.
+        start: Local fields (N, 3) in V/Å with which iterations begin; by default what the graph's ``solves`` expect.
         convergence: Of iterations as they are made, those of derivatives too.
     """
 
@@ -133,12 +133,14 @@ class MutualInduction:
 
         def solve(external: Tensor) -> Tensor:
             # iterations of derivatives have other right-hand sides: there the start is of no use
-            start = None if self.convergence else self.start
-            dipoles, told = solver.solve(
+            this = self.graph.solves.next(WHAT)
+            start = this.start_for(external) if self.convergence or self.start is None else self.start
+            found = solver.solve(
                 external, lambda mu: -field_of(bound, mu), lambda e: respond(polarizabilities, e), start, refine
             )
-            self.convergence.append(told)
-            return external + field_of(bound, dipoles)
+            this.end(found.source)
+            self.convergence.append(found.convergence)
+            return found.source + found.residual  # external + T mu
 
         return solve
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from eqff.longrange.induction.catastrophe import CoupledPairs
 from eqff.longrange.kernels import smooth_end
-from eqff.longrange.multipoles.moments import COMPONENTS, Moments
 from eqff.longrange.multipoles.pairs import MultipolePairs
 from eqff.longrange.multipoles.radial import bare_chain
 from eqff.nn.reduce import segment_sum
@@ -37,4 +36,4 @@ def near_field(pairs: CoupledPairs) -> Callable[[Tensor], Tensor]:
     scales = pairs.damping.scales(lengths, first, second, 3)
     chain = tuple(COULOMB_CONSTANT * factor * fade * s * b for s, b in zip(scales, bare_chain(lengths, 3), strict=True))
     kept = MultipolePairs(first, second, near.vectors[:, chosen].contiguous(), chain)
-    return lambda dipoles: kept.fields(Moments(dipoles=dipoles).packed(), 1)[:, 1 : COMPONENTS[1]]
+    return kept.dipole_fields
