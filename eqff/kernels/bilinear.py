@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import Couplings, address, function, number, require, threads
+from eqff.kernels.backends import implementation
+from eqff.kernels.call import Couplings, require
 from eqff.kernels.capture import Constant, operation
 from eqff.kernels.choice import own_derivatives
 from eqff.kernels.rules import needed, plain_gradients
@@ -45,14 +45,8 @@ def _rows_like(couplings: RowCouplings, x: Tensor, y: Tensor, axes: Sequence[int
 @operation("(str constant, Tensor x, Tensor y, int[] axes) -> Tensor", _rows_like)
 def rows_bilinear(couplings: RowCouplings, x: Tensor, y: Tensor, axes: Sequence[int]) -> Tensor:
     """See `RowBilinear`; numbers of a row are neighbours in memory."""
-    table, out = couplings.table(tuple(axes), x.dtype), _rows_like(couplings, x, y, axes)
-    function("rows_bilinear", x.dtype)(
-        ctypes.byref(table.structure),
-        number(x.shape[0]),
-        *(address(x), number(x.shape[1]), number(x.stride(0))),
-        *(address(y), number(y.shape[1]), number(y.stride(0))),
-        *(address(out), threads()),
-    )
+    out = _rows_like(couplings, x, y, axes)
+    implementation(x, "bilinear").run(couplings, x, y, tuple(axes), out)
     return out
 
 

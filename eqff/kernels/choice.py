@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from eqff.errors import ConfigError, did_you_mean
+from eqff.kernels.backends import BACKENDS, backend_of
 from eqff.kernels.capture import capturing
-from eqff.kernels.library import library
 
 CHOICES = ("auto", "plain", "fused")
 DTYPES = {torch.float32: "f32", torch.float64: "f64"}
@@ -27,7 +27,7 @@ def checked(name: str) -> str:
     """
     if name not in CHOICES:
         raise ConfigError(f"EQFF_KERNELS is '{name}'.{did_you_mean(name, CHOICES)}")
-    if name == "fused" and library() is None:
+    if name == "fused" and not BACKENDS["cpu"].available():
         raise ConfigError("EQFF_KERNELS is 'fused', but they could not be compiled here; see the log, or use 'auto'.")
     return name
 
@@ -81,7 +81,16 @@ def own_rules() -> bool:
 
 
 def fused(tensor: Tensor) -> bool:
-    """Whether fused operations work on tensors like this one, and may."""
-    if tensor.device.type != "cpu" or tensor.dtype not in DTYPES:
+    """Whether fused operations work on tensors like this one, and may.
+
+    Raises:
+        ConfigError: They must (``EQFF_KERNELS=fused``), and its device's backend does not run here.
+    """
+    backend = backend_of(tensor)
+    if backend is None or tensor.dtype not in DTYPES or not own_rules():
         return False
-    return own_rules() and library() is not None
+    if backend.available():
+        return True
+    if _chosen.get() == "fused":
+        raise ConfigError(f"EQFF_KERNELS is 'fused', but {backend.name} does not run here; see the log, or use 'auto'.")
+    return False

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import address, function, number, require, threads
+from eqff.kernels.backends import implementation
+from eqff.kernels.call import require
 from eqff.kernels.capture import each_like, operation
 from eqff.kernels.choice import own_derivatives
 from eqff.kernels.rules import plain_gradients
@@ -65,24 +66,13 @@ def edge_order(receiver: Tensor, sender: Tensor, num_atoms: int) -> tuple[Tensor
         ValueError: Edges are not sorted, or name atoms that don't exist.
     """
     found = _order_like(receiver, sender, num_atoms)
-    tensors = (receiver, sender, *found)
-    if function("edge_order")(number(len(sender)), number(num_atoms), *map(address, tensors)):
+    if not implementation(receiver, "messages").edge_order(receiver, sender, *found):
         raise ValueError(f"Edges are not sorted by receiver, or name atoms beyond the {num_atoms} there are.")
     return found
 
 
 def _run(what: int, edges: tuple[Tensor, ...], given: Tensor, features: Tensor, **arrays: Tensor) -> None:
-    receiver, sender, into, out_of, order = edges
-    names = ("T", "R", "h", "g", "T2", "R2", "h2", "by_T", "by_R", "by_h", "A")
-    arrays["h"] = features
-    function("messages", features.dtype)(
-        what,
-        *(number(len(into) - 1), number(len(sender)), number(features.shape[2])),
-        *map(address, (into, receiver, sender, out_of, order)),
-        *(number(given.shape[0]), number(features.shape[0])),
-        *(address(arrays.get(name)) for name in names),
-        threads(),
-    )
+    implementation(features, "messages").run(what, edges, given, features, {"h": features, **arrays})
 
 
 def _sum_like(matrices: Tensor, weights: Tensor, features: Tensor, *edges: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eqff.kernels.backends import implementation
 from eqff.kernels.call import require
 from eqff.kernels.capture import each_like, operation
 from eqff.kernels.choice import own_derivatives
@@ -32,6 +33,15 @@ def products(factors: Tensor, scale: Tensor, plan: ProductPlan) -> Tensor:
     return Products.apply(factors.contiguous(), scale.contiguous(), plan)
 
 
+def takes(plan: ProductPlan, like: Tensor) -> bool:
+    """Whether `products` run on the device of (..., C), where `eqff.kernels.choice.fused` said yes."""
+    return implementation(like, "products").takes(plan, like.shape[-1], like.dtype)
+
+
+def _run(plan: ProductPlan, name: str, read: tuple[Tensor, ...], written: tuple[Tensor | None, ...]) -> None:
+    implementation(read[0], "products").run(plan, name, read, written)
+
+
 def _value_like(plan: ProductPlan, factors: Tensor, scale: Tensor) -> Tensor:
     return factors.new_empty(plan.outputs, factors.shape[1], plan.parts_out * plan.channels(factors))
 
@@ -40,7 +50,7 @@ def _value_like(plan: ProductPlan, factors: Tensor, scale: Tensor) -> Tensor:
 def products_value(plan: ProductPlan, factors: Tensor, scale: Tensor) -> Tensor:
     """See `products`."""
     out = _value_like(plan, factors, scale)
-    plan.run("forward", (factors, scale), (out,))
+    _run(plan, "forward", (factors, scale), (out,))
     return out
 
 
@@ -58,7 +68,7 @@ def products_first(
 ) -> tuple[Tensor, Tensor]:
     """Derivatives of <given, products> by factors and scale, the latter without numbers if it is not wanted."""
     by_factors, by_scale = _first_like(plan, factors, scale, given, want_scale)
-    plan.run("backward", (factors, scale, given), (by_factors, by_scale if want_scale else None))
+    _run(plan, "backward", (factors, scale, given), (by_factors, by_scale if want_scale else None))
     return by_factors, by_scale
 
 
@@ -74,7 +84,7 @@ def products_second(
 ) -> tuple[Tensor, ...]:
     """Derivatives of <along, derivative of <given, products> by factors> by factors, scale and what was given."""
     by = _second_like(plan, factors, scale, given)
-    plan.run("twice", (factors, scale, given, along), by)
+    _run(plan, "twice", (factors, scale, given, along), by)
     return by
 
 

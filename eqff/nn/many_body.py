@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eqff.kernels.choice import fused
 from eqff.kernels.product_plans import MixedPlan, ProductPlan
-from eqff.kernels.products import products
+from eqff.kernels.products import products, takes
 from eqff.nn.linear import DegreeLinear
 from eqff.nn.species import species_rows
 from eqff.nn.spherical import SphericalHarmonics, num_components
@@ -112,8 +112,9 @@ class ManyBodyProduct(GridProduct):
         atoms, order, channels = atomic_basis.shape[0], self.order, self.channels
         if order > 1 and fused(atomic_basis):
             plan = product_plan(*self.degrees, order, atomic_basis.dtype)
-            factors = self.factors(atomic_basis).transpose(0, 1)
-            return self.out(products(factors, self._scale(species), plan).transpose(0, 1))
+            if takes(plan, atomic_basis):
+                factors = self.factors(atomic_basis).transpose(0, 1)
+                return self.out(products(factors, self._scale(species), plan).transpose(0, 1))
         factors = (self.factors(atomic_basis) * self.species_weight[species][:, None]).transpose(0, 1)
         first = factors[: self.components_out, :, :channels].transpose(0, 1)
         if order == 1:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from eqff.kernels.choice import fused
 from eqff.kernels.product_plans import SymmetricPlan
-from eqff.kernels.products import products
+from eqff.kernels.products import products, takes
 from eqff.nn.linear import DegreeLinear
 from eqff.nn.many_body import GridProduct, product_plan
 from eqff.nn.species import species_rows
@@ -40,7 +40,7 @@ class SymmetricProduct(GridProduct):
         factor, scale = self.factor(atomic_basis).transpose(0, 1), species_rows(self.species_weight, species)
         if self.order > 1 and fused(atomic_basis):
             plan = product_plan(*self.degrees, self.order, atomic_basis.dtype, SymmetricPlan)
-            if plan.takes(self.channels):
+            if takes(plan, atomic_basis):
                 return self.out(products(factor, scale, plan).transpose(0, 1))
         return self.out(self._on_grid(factor, scale))
 

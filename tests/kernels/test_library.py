@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eqff.errors import ConfigError
-from eqff.kernels import choice, library
+from eqff.kernels import backends, choice, library
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import one_of_each
 
@@ -139,7 +139,7 @@ def test_the_command_can_fail_in_any_way():
 def test_choices(monkeypatch):
     with pytest.raises(ConfigError, match="Did you mean 'fused'"):
         choice.checked("fussed")
-    monkeypatch.setattr(choice, "library", lambda: None)
+    monkeypatch.setattr(backends, "library", lambda: None)
     with pytest.raises(ConfigError, match="could not be compiled"):
         choice.checked("fused")
 
@@ -154,7 +154,7 @@ def test_without_a_library_a_model_runs_plain(monkeypatch):
     potential = build_potential({"backbone": backbone, "terms": {"local": local}}, context, torch.float64)
     graph = graph_of(list(one_of_each((1, 6, 8)).values()), potential.neighbour_lists, torch.float64)
     expected = potential(graph)["forces"]
-    monkeypatch.setattr(choice, "library", lambda: None)
+    monkeypatch.setattr(backends, "library", lambda: None)
     assert not choice.fused(graph.positions)
     torch.testing.assert_close(potential(graph)["forces"], expected, rtol=0.0, atol=1e-10)
 
