@@ -181,7 +181,7 @@ class SolveHistory(ColdStarts):
         if not past or len({solution.shape for solution in past}) > 1:
             return None
         pairs = zip(coefficients, past, strict=False)
-        return torch.stack([factor * solution for factor, solution in pairs]).sum(dim=0)
+        return torch.stack([factor * solution.to(past[0]) for factor, solution in pairs]).sum(dim=0)
 
 
 COLD = ColdStarts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
 from eqff.data.convert import Multiplicity
 from eqff.data.graph import AtomicGraph
+from eqff.data.solves import Predictor, solve_history
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
 from eqff.interfaces.graphs import lasting, moved
@@ -67,6 +69,10 @@ class EqffCalculator(Calculator):
             barostats and relaxations of the cell, which ask for it at each geometry after the forces.
         corrections: Whether energy terms that the model was not trained with (``model.corrections``, as dispersion that
             labels lack) are added.
+        warm_start: How iterative solves of charges and induced dipoles begin: by default (None) at nothing, so that
+            results depend on the atoms alone; "last", "linear", "quadratic" or "always_stable" (`eqff.data.solves`) at
+            what the solutions of the last steps predict, which saves iterations along a trajectory and changes results
+            by no more than the solvers' tolerance.
         outside: What happens on a charge and spin state that training had not: "warn" says so once for each, "refuse"
             raises, "allow" does neither; by default the model's own rule, "warn" if it has none. Unknown elements are
             always refused.
@@ -74,6 +80,7 @@ class EqffCalculator(Calculator):
     Attributes:
         neighbours: The lists; ``neighbours.searches`` counts how often pairs were searched, ``neighbours.updates``
             how often there were new positions.
+        solves: Where iterative solves begin.
 
     Raises:
         DataError: On calculation: no atoms, positions that are not finite, a charge or multiplicity that is nowhere
@@ -99,6 +106,7 @@ class EqffCalculator(Calculator):
         skin: float = 0.5,
         with_stress: bool = False,
         corrections: bool = True,
+        warm_start: Predictor | None = None,
         outside: Outside | None = None,
     ):
         super().__init__()
@@ -116,6 +124,7 @@ class EqffCalculator(Calculator):
             self.implemented_properties.append(_MAGMOMS)
         self.with_stress = with_stress
         self.neighbours = SkinLists(self.potential.neighbour_lists, skin)
+        self.solves = solve_history(warm_start)
         self._pairs: dict[str, Pairs] = {}
         self._settled: tuple[Any, AtomicGraph] | None = None
         self._computed: tuple[Any, ...] | None = None
@@ -207,11 +216,12 @@ class EqffCalculator(Calculator):
         where = self.potential.dtype, self._device
         key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms), where)
         if self._settled is None or self._settled[0] != key:
-            self._settled = key, lasting(self.structure(atoms), *where)
+            self._settled = key, replace(lasting(self.structure(atoms), *where), solves=self.solves)
         _require_geometry(atoms)
         positions, pbc = atoms.positions, atoms.pbc
         cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
         self._pairs = self.neighbours(positions, cell, pbc)
+        self.solves.begin(positions, cell, key)
         return moved(self._settled[1], positions, cell, self._pairs)
 
     def _results(self, prediction: dict[str, Tensor]) -> dict[str, Any]:

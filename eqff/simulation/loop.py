@@ -69,6 +69,7 @@ class Run:
             rng=self.rng,
             atoms=self.atoms,
             part=self.stepper.part,
+            solves=self.atoms.calc.solves.state(),
             model=self.model,
         )
 

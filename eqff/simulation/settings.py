@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_type_hints
 from annotated_types import Ge
 
 from eqff.data.convert import Multiplicity
+from eqff.data.solves import Predictor
 from eqff.errors import ConfigError
 from eqff.ranges import Count, NonNegative, Positive, Size
 from eqff.validation import check_value
@@ -43,6 +44,9 @@ class SimulationSettings:
             too, as ASE's FrechetCellFilter scales it.
         relax_steps: At most so many steps of relaxation of the positions before molecular dynamics; 0 for none.
         skin: Å beyond the model's cutoffs within which neighbours are searched; results don't depend on it.
+        warm_start: How iterative solves of charges and induced dipoles begin: None at nothing; "last", "linear",
+            "quadratic" or "always_stable" at what the last steps predict, which takes fewer iterations. Results change
+            by no more than the solvers' tolerance, and a resumed run is the same to the bit either way.
         log_every: Steps between rows of the log.
         trajectory_every: Steps between frames of the trajectory.
         trajectory: Name of the trajectory file; its suffix says the format. ``.extxyz`` and ``.traj`` grow as the run
@@ -87,6 +91,7 @@ class SimulationSettings:
     relax_fmax: Positive = 0.05
     relax_steps: Size = 0
     skin: NonNegative = 0.5
+    warm_start: Predictor | None = None
     log_every: Count = 10
     trajectory_every: Count = 20
     trajectory: str = "trajectory.extxyz"

@@ -198,6 +198,7 @@ def _restored(
         stepper.part.step()  # makes what ASE makes at the first step; all of it is replaced in the next two lines
     saved.place(atoms)
     saved.restore(stepper.part, rng)
+    saved.restore_solves(atoms.calc.solves)
     return atoms, stepper, rng
 
 

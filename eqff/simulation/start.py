@@ -115,6 +115,7 @@ def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSe
         multiplicity=settings.multiplicity,
         electric_field=settings.electric_field,
         skin=settings.skin,
+        warm_start=settings.warm_start,
         with_stress=bool(atoms.pbc.any()),
         outside="warn",  # whether to go on is for allow_unseen_state to say
     )

@@ -15,12 +15,12 @@ import torch
 from ase import Atoms
 
 from eqff.checkpoints.atomic import replacing
+from eqff.data.solves import ColdStarts
 from eqff.errors import ModelError
 from eqff.simulation import snapshot
 from eqff.simulation.recorder import Marks
 
 STATE_FILE = "state.npz"
-_GEOMETRY = ("positions", "momenta", "cell")
 _FORMAT = 1
 
 
@@ -37,6 +37,7 @@ class SavedState:
         model: Fingerprint of the model's weights.
         tree: What ASE's part keeps, see `eqff.simulation.snapshot`.
         arrays: By name in the file.
+        solves: What iterative solves begin with, see `eqff.data.solves`; None for nothing.
     """
 
     step: int
@@ -47,6 +48,7 @@ class SavedState:
     model: str
     tree: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    solves: dict[str, Any] | None = None
 
     def place(self, atoms: Atoms) -> None:
         """Puts positions, momenta and cell back, without asking constraints."""
@@ -56,9 +58,17 @@ class SavedState:
 
     def restore(self, part: object, rng: np.random.Generator) -> None:
         """Puts back what ASE's part keeps, and the state of the noise."""
-        numbered = [self.arrays[f"part_{number}"] for number in range(len(self.arrays) - len(_GEOMETRY))]
-        snapshot.give(part, self.tree, numbered)
+        snapshot.give(part, self.tree, self._numbered("part"))
         rng.bit_generator.state = self.random
+
+    def restore_solves(self, solves: ColdStarts) -> None:
+        """Puts back what iterative solves begin with."""
+        if self.solves is not None:
+            solves.restore(self.solves, self._numbered("solves"))
+
+    def _numbered(self, kind: str) -> list[np.ndarray]:
+        count = sum(name.startswith(f"{kind}_") for name in self.arrays)
+        return [self.arrays[f"{kind}_{number}"] for number in range(count)]
 
 
 def save_state(
@@ -70,10 +80,12 @@ def save_state(
     rng: np.random.Generator,
     atoms: Atoms,
     part: object,
+    solves: tuple[dict[str, Any], list[np.ndarray]] | None,
     model: str,
 ) -> None:
     """Writes the state of a run, whole or not at all."""
     tree, arrays = snapshot.take(part)
+    solved, solutions = solves or (None, [])
     about = {
         "format": _FORMAT,
         "step": step,
@@ -83,9 +95,11 @@ def save_state(
         "ase_version": ase.__version__,
         "model": model,
         "tree": tree,
+        "solves": solved,
     }
     geometry = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": atoms.cell.array}
     numbered = {f"part_{number}": array for number, array in enumerate(arrays)}
+    numbered |= {f"solves_{number}": array for number, array in enumerate(solutions)}
     with replacing(folder / STATE_FILE) as temporary:
         np.savez(temporary, about=np.array(json.dumps(about)), **geometry, **numbered)  # type: ignore[arg-type]
 
