@@ -1,0 +1,66 @@
+"""How many channels and edges one program takes, and how many warps: from sizes alone, so runs repeat to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+BLOCKS = (64, 32, 16)
+"""Channels that one program may take."""
+PART = 9
+"""Components of one side that one program keeps sums of, at most: more would not fit into registers."""
+MANY = 2048
+"""Programs that fill a large GPU (132 multiprocessors with 16 each)."""
+CROWDED = 20
+"""Components of both sides from which on a thread takes half as many channels, for the same reason."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Shape of the programs over atoms, blocks of channels and parts of components.
+
+    A warp reads 16 bytes a thread, so a row of 64 channels in float32 takes half of one and two edges are under way in
+    each. One warp a program needs no barrier; where programs are too few to fill the GPU, four share the edges of an atom
+    and add up at the end.
+
+    Attributes:
+        block: Channels of a program.
+        blocks: So many that all channels are in one.
+        part: Components of a program.
+        parts: So many that all components are in one.
+        edges: Edges under way at once in a program.
+        warps: Of a program.
+    """
+
+    block: int
+    blocks: int
+    part: int
+    parts: int
+    edges: int
+    warps: int
+
+    @classmethod
+    def of(cls, atoms: int, channels: int, components: int, others: int, dtype: torch.dtype) -> Launch:
+        """For these sizes.
+
+        Args:
+            atoms: N.
+            channels: C.
+            components: Of the side that is split into parts.
+            others: Components of the side that is not.
+            dtype: Of the numbers.
+        """
+        # the widest of those that leave fewest channels empty
+        block = min(BLOCKS, key=lambda size: (_up(channels, size) * size, -size))
+        blocks, parts = _up(channels, block), _up(components, PART)
+        part = _up(components, parts)
+        crowded = part + others > CROWDED
+        wide = 16 // dtype.itemsize // (2 if crowded and dtype is torch.float32 else 1)
+        programs = atoms * blocks * parts
+        warps = 1 if programs >= MANY else 2 if programs >= MANY // 2 else 4
+        return cls(block, blocks, part, parts, max(1, 32 * warps * wide // block), warps)
+
+
+def _up(count: int, size: int) -> int:
+    return -(-count // size)

@@ -1,0 +1,210 @@
+"""See `eqff.kernels.messages`: one program for each atom that messages come to, or go out of; nothing is added atomically.
+
+So each number is a sum of one program, in one order. A row of edges is taken at a time, channels side by side; components
+are unrolled, their sums stay in registers. Index arithmetic is 64 bits wide: couplings of a large system are more than
+2³¹ numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from eqff.kernels.messages import FIRST, SECOND, SUM
+from eqff.kernels.triton.launch import Launch
+
+
+@triton.jit
+def _sum_kernel(
+    T, R, h, T2, R2, h2, A, into, sender, atoms,
+    CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
+    BLOCK: tl.constexpr, PART: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    """A of one receiver, block of channels and part of the outputs; with TANGENT, its derivative along T2, R2, h2."""
+    i = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    begin = tl.program_id(2) * PART
+    there = (c < CHANNELS)[None, :]
+    plane = tl.full((1,), CHANNELS, tl.int64) * atoms
+    zero = tl.full((EDGES, BLOCK), 0.0, h.dtype.element_ty)
+    sums = (zero,) * PART
+    last = tl.load(into + i + 1)
+    for start in range(tl.load(into + i), last, EDGES):
+        place = start + tl.arange(0, EDGES)
+        e = tl.minimum(place, last - 1)  # what lies behind the last edge is the last once more, with zero weight
+        live = (place < last)[:, None] & there
+        row = e[:, None] * CHANNELS + c[None, :]
+        at = tl.load(sender + e)[:, None] * CHANNELS + c[None, :]
+        couplings = T + e * (OUTPUTS * INPUTS)
+        r = tl.load(R + row, live, 0.0)
+        if TANGENT:
+            r2 = tl.load(R2 + row, live, 0.0)
+            couplings2 = T2 + e * (OUTPUTS * INPUTS)
+        for m in tl.static_range(INPUTS):
+            x = tl.load(h + at + m * plane, there, 0.0)
+            if TANGENT:
+                x2 = r * x
+                x = r2 * x + r * tl.load(h2 + at + m * plane, there, 0.0)
+            else:
+                x = r * x
+            added = ()
+            for k in tl.static_range(PART):
+                n = tl.minimum(begin + k, OUTPUTS - 1)
+                value = sums[k] + tl.load(couplings + (n * INPUTS + m))[:, None] * x
+                if TANGENT:
+                    value += tl.load(couplings2 + (n * INPUTS + m))[:, None] * x2
+                added = added + (value,)
+            sums = added
+    for k in tl.static_range(PART):
+        to = A + i * CHANNELS + c + (begin + k) * plane
+        tl.store(to, tl.sum(sums[k], axis=0), (c < CHANNELS) & (begin + k < OUTPUTS))
+
+
+@triton.jit
+def _derivative_kernel(
+    T, R, h, g, T2, R2, h2, by_T, by_R, by_h, out_of, order, receiver, atoms, edges,
+    CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
+    BLOCK: tl.constexpr, PART: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    """Derivatives of <g, A> by h of one sender and by T and R of its edges; with TANGENT, those along T2, R2, h2.
+
+    What a sum over all channels or all inputs is (by T, by R) is one sum for each block of them, behind each other.
+    """
+    j = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    begin = tl.program_id(2) * PART
+    there = (c < CHANNELS)[None, :]
+    plane = tl.full((1,), CHANNELS, tl.int64) * atoms
+    home = (j * CHANNELS + c)[None, :]
+    by_T += tl.program_id(1) * (edges.to(tl.int64) * (OUTPUTS * INPUTS))
+    by_R += tl.program_id(2) * (edges.to(tl.int64) * CHANNELS)
+    zero = tl.full((EDGES, BLOCK), 0.0, h.dtype.element_ty)
+    sums = (zero,) * PART
+    last = tl.load(out_of + j + 1)
+    for start in range(tl.load(out_of + j), last, EDGES):
+        place = start + tl.arange(0, EDGES)
+        mine = place < last
+        live = mine[:, None] & there
+        e = tl.load(order + tl.minimum(place, last - 1))
+        row = e[:, None] * CHANNELS + c[None, :]
+        at = tl.load(receiver + e)[:, None] * CHANNELS + c[None, :]
+        r = tl.load(R + row, live, 0.0)
+        if TANGENT:
+            r2 = tl.load(R2 + row, live, 0.0)
+        given = ()
+        for n in tl.static_range(OUTPUTS):
+            given = given + (tl.load(g + at + n * plane, there, 0.0),)
+        by_r = zero
+        added = ()
+        for k in tl.static_range(PART):
+            m = tl.minimum(begin + k, INPUTS - 1)
+            inside = begin + k < INPUTS
+            x = tl.load(h + home + m * plane, there & inside, 0.0)
+            if TANGENT:
+                x2 = tl.load(h2 + home + m * plane, there & inside, 0.0)
+                weighed = r2 * x + r * x2
+            else:
+                weighed = r * x
+            y, y2 = zero, zero
+            for n in tl.static_range(OUTPUTS):
+                coupling = e * (OUTPUTS * INPUTS) + (n * INPUTS + m)
+                y += tl.load(T + coupling)[:, None] * given[n]
+                if TANGENT:
+                    y2 += tl.load(T2 + coupling)[:, None] * given[n]
+                tl.store(by_T + coupling, tl.sum(given[n] * weighed, axis=1), mine & inside)
+            if TANGENT:
+                by_r += y2 * x + y * x2
+                added = added + (sums[k] + r2 * y + r * y2,)
+            else:
+                by_r += y * x
+                added = added + (sums[k] + r * y,)
+        sums = added
+        tl.store(by_R + row, by_r, live)
+    for k in tl.static_range(PART):
+        to = by_h + j * CHANNELS + c + (begin + k) * plane
+        tl.store(to, tl.sum(sums[k], axis=0), (c < CHANNELS) & (begin + k < INPUTS))
+
+
+def edge_order(receiver: Tensor, sender: Tensor, into: Tensor, out_of: Tensor, order: Tensor) -> bool:
+    """Fills ``into``, ``out_of`` and ``order``; False if edges are not sorted or name atoms that don't exist.
+
+    PyTorch's sort is what there is to do here. The one answer is what the CPU waits for.
+    """
+    num_atoms = len(into) - 1
+    atoms = torch.arange(num_atoms + 1, device=receiver.device)
+    # a radix sort of half as many digits
+    sorted_sender, found = torch.sort(sender.to(torch.int32) if num_atoms < 2**31 else sender, stable=True)
+    order.copy_(found)
+    torch.searchsorted(receiver, atoms, out=into)
+    out_of.copy_(torch.searchsorted(sorted_sender, atoms.to(sorted_sender.dtype)))
+    wrong = (receiver < 0) | (receiver >= num_atoms) | (sender < 0) | (sender >= num_atoms)
+    wrong[1:] |= receiver[1:] < receiver[:-1]
+    return not bool(wrong.any())
+
+
+def run(what: int, edges: tuple[Tensor, ...], given: Tensor, features: Tensor, arrays: Mapping[str, Tensor]) -> None:
+    """Fills the results among ``arrays``; see `eqff.kernels.cpp.messages.run`."""
+    with torch.cuda.device_of(features):
+        if what != SUM:
+            _derivatives(edges, given, features, arrays, tangent=what == SECOND)
+        if what != FIRST:
+            _sum(edges, given, features, arrays, tangent=what == SECOND)
+
+
+def _sum(
+    edges: tuple[Tensor, ...], given: Tensor, features: Tensor, arrays: Mapping[str, Tensor], tangent: bool
+) -> None:
+    _, sender, into, _, _ = edges
+    (inputs, atoms, channels), outputs = features.shape, given.shape[0]
+    if not given.numel():
+        return
+    shape = Launch.of(atoms, channels, outputs, 0, features.dtype)
+    T, R, h, T2, R2, h2 = _read(arrays, tangent)
+    _sum_kernel[(atoms, shape.blocks, shape.parts)](
+        *(T, R, h, T2, R2, h2, arrays["A"], into, sender, atoms),
+        **_constants(channels, inputs, outputs, tangent, shape),
+    )
+
+
+def _derivatives(
+    edges: tuple[Tensor, ...], given: Tensor, features: Tensor, arrays: Mapping[str, Tensor], tangent: bool
+) -> None:
+    receiver, _, _, out_of, order = edges
+    (inputs, atoms, channels), outputs = features.shape, given.shape[0]
+    if not features.numel():
+        return
+    shape = Launch.of(atoms, channels, inputs, outputs, features.dtype)
+    T, R, h, T2, R2, h2 = _read(arrays, tangent)
+    by_T, by_R = _each(arrays["by_T"], shape.blocks), _each(arrays["by_R"], shape.parts)
+    _derivative_kernel[(atoms, shape.blocks, shape.parts)](
+        *(T, R, h, arrays["g"], T2, R2, h2, by_T, by_R, arrays["by_h"], out_of, order, receiver, atoms, len(order)),
+        **_constants(channels, inputs, outputs, tangent, shape),
+    )
+    _add_up(by_T, arrays["by_T"])
+    _add_up(by_R, arrays["by_R"])
+
+
+def _read(arrays: Mapping[str, Tensor], tangent: bool) -> tuple[Tensor, ...]:
+    names = ("T", "R", "h")
+    return *(arrays[name] for name in names), *(arrays[name + "2" if tangent else name] for name in names)
+
+
+def _each(result: Tensor, count: int) -> Tensor:
+    """Room for parts of a sum; the result itself where there is one."""
+    return result if count == 1 else result.new_empty(count, *result.shape)
+
+
+def _add_up(parts: Tensor, result: Tensor) -> None:
+    if parts is not result:
+        torch.sum(parts, dim=0, out=result)
+
+
+def _constants(channels: int, inputs: int, outputs: int, tangent: bool, shape: Launch) -> dict[str, int | bool]:
+    """What kernels are compiled for, and how."""
+    sizes = {"CHANNELS": channels, "INPUTS": inputs, "OUTPUTS": outputs, "TANGENT": tangent}
+    program = {"BLOCK": shape.block, "PART": shape.part, "EDGES": shape.edges, "num_warps": shape.warps}
+    return {**sizes, **program, "enable_fp_fusion": True}
