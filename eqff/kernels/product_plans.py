@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -32,11 +32,19 @@ class ProductPlan(Constant, ABC):
     """Weights of each channel."""
     parts_out: int
     """Results that stand side by side."""
+    make: Callable[[Tensor, Tensor, int], polynomials.Polynomial]
+    """Writes them on a tape."""
 
     def __init__(self, first: Tensor, second: Tensor, order: int, dtype: torch.dtype):
         super().__init__(type(self).__name__, first, second, order, dtype)
+        self._polynomial = partial(type(self).make, first, second, order)
         self.first, self.second, self.order = first.to(dtype), second.to(dtype), order
         self.outputs, self.middle, self.inputs = second.shape
+
+    @cached_property
+    def polynomial(self) -> polynomials.Polynomial:
+        """What code is made from, for any device."""
+        return self._polynomial()
 
     def channels(self, factors: Tensor) -> int:
         """C."""
@@ -67,13 +75,16 @@ class ProductPlan(Constant, ABC):
 
     def _powers(self, u: Tensor, v: Tensor, w: Tensor) -> list[Tensor]:
         """u, t and, if the order is 3, p, in plain PyTorch; (outputs, N, C) each."""
-        middle = torch.einsum("kij,inc,jnc->knc", self.first, u, v)
+        first, second = self.first.to(u.device), self.second.to(u.device)
+        middle = torch.einsum("kij,inc,jnc->knc", first, u, v)
         found = [u[: self.outputs], middle[: self.outputs]]
-        return found if self.order == 2 else [*found, torch.einsum("kij,inc,jnc->knc", self.second, middle, w)]
+        return found if self.order == 2 else [*found, torch.einsum("kij,inc,jnc->knc", second, middle, w)]
 
 
 class MixedPlan(ProductPlan):
     """From [u, v (, w)] to [u, t (, p)] · scale: code made for the couplings, else loops over their tables."""
+
+    make = staticmethod(polynomials.mixed)
 
     def __init__(self, first: Tensor, second: Tensor, order: int, dtype: torch.dtype):
         super().__init__(first, second, order, dtype)
@@ -83,7 +94,7 @@ class MixedPlan(ProductPlan):
         self._tables = [Couplings(table, dtype) for table in orders]
         self._structure = plan(self._tables, (self.inputs, self.outputs, self.middle, order))
         self._pointer = ctypes.cast(ctypes.pointer(self._structure), ctypes.c_void_p)
-        self._code = GeneratedCode(partial(polynomials.mixed, first, second, order), dtype)
+        self._code = GeneratedCode(lambda: self.polynomial, dtype)
 
     def takes(self, channels: int) -> bool:
         """Any number of channels."""
@@ -109,13 +120,14 @@ class SymmetricPlan(ProductPlan):
     """From u to Σ_ν scale_νl · P^ν, P = u, t(u, u) and p(t, u); each degree l of the result has a scale of its own."""
 
     parts_in = parts_out = 1
+    make = staticmethod(polynomials.symmetric)
 
     def __init__(self, first: Tensor, second: Tensor, order: int, dtype: torch.dtype):
         super().__init__(first, second, order, dtype)
         degrees = round(self.outputs**0.5)
         self.parts_scale = order * degrees
         self._degree = torch.tensor([l for l in range(degrees) for _ in range(2 * l + 1)])
-        self._code = GeneratedCode(partial(polynomials.symmetric, first, second, order), dtype)
+        self._code = GeneratedCode(lambda: self.polynomial, dtype)
 
     def takes(self, channels: int) -> bool:
         """Only what code can be made for."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eqff.kernels.generated.polynomials import Polynomial
+from eqff.kernels.generated.source import program
 from eqff.kernels.library import compiled_library
 
 VECTOR = 64
@@ -67,7 +68,8 @@ class GeneratedCode:
         polynomial = self._polynomial()
         if polynomial.steps > MOST_STEPS:
             return None
-        text = f'using real = {REAL[self.dtype]};\n#include "generated.h"\n{polynomial.source()}'
+        programs = "".join(program(each, polynomial.tape) for each in polynomial.functions())
+        text = f'using real = {REAL[self.dtype]};\n#include "generated.h"\n{programs}'
         return compiled_library("products", text)
 
     def run(self, name: str, channels: int, read: Sequence[Tensor], written: Sequence[Tensor | None]) -> None:

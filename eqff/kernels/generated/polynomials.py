@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from eqff.kernels.generated.source import program
 from eqff.kernels.generated.tape import Tape
 
 Components = Sequence[int | None]
+
+
+@dataclass(frozen=True)
+class Function:
+    """What one call computes; a target's `program` writes it as source.
+
+    Attributes:
+        name: Of the function.
+        reads: Names of the arrays that are read, those of one tensor side by side: u0, u1, ..., s, g0, ...
+        writes: The values of each array's components.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: Mapping[str, Components]
 
 
 class Polynomial:
@@ -39,22 +54,19 @@ class Polynomial:
         """Of the longest function."""
         return len(self.tape.needed(self.twice))
 
-    def source(self) -> str:
-        """C++ of the functions ``forward``, ``backward``, ``backward_scale`` and ``twice``."""
-        u, a = ([f"{name}{n}" for n in range(self.parts_in)] for name in "ua")
-        g = [f"g{n}" for n in range(self.parts_out)]
+    def functions(self) -> tuple[Function, ...]:
+        """``forward``, ``backward``, ``backward_scale`` and ``twice``."""
+        u, a = (tuple(f"{name}{n}" for n in range(self.parts_in)) for name in "ua")
+        g = tuple(f"g{n}" for n in range(self.parts_out))
         by_factors, scale = _named(u, self.by_factors), {"s": self.by_scale}
         ends = len(self.by_factors), len(self.by_factors) + len(self.by_scale)
         second = (self.twice[: ends[0]], self.twice[ends[0] : ends[1]], self.twice[ends[1] :])
         twice = _named(u, second[0]) | {"s": second[1]} | _named(g, second[2])
-        values = dict(zip(g, self.values, strict=True))
-        return "".join(
-            (
-                program("forward", self.tape, [*u, "s"], values),
-                program("backward", self.tape, [*u, "s", *g], by_factors),
-                program("backward_scale", self.tape, [*u, "s", *g], by_factors | scale),
-                program("twice", self.tape, [*u, "s", *g, *a], twice),
-            )
+        return (
+            Function("forward", (*u, "s"), dict(zip(g, self.values, strict=True))),
+            Function("backward", (*u, "s", *g), by_factors),
+            Function("backward_scale", (*u, "s", *g), by_factors | scale),
+            Function("twice", (*u, "s", *g, *a), twice),
         )
 
 

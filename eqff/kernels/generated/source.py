@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from eqff.kernels.generated.polynomials import Function
 from eqff.kernels.generated.tape import Combination, Input, Step, Tape
 
 _FRAME = """
@@ -17,15 +18,14 @@ extern "C" void {name}(index_t atoms, index_t channels, const real* const* in, r
 """
 
 
-def program(name: str, tape: Tape, inputs: Sequence[str], results: Mapping[str, Sequence[int | None]]) -> str:
+def program(function: Function, tape: Tape) -> str:
     """A function that reads some arrays and writes others, channel by channel.
 
     Args:
-        name: Of the function.
+        function: Pointers to its arrays come in the order in which it names them.
         tape: What is computed.
-        inputs: Names of the arrays that are read, in the order of their pointers.
-        results: The values of each array's components; arrays in the order of their pointers.
     """
+    inputs, results = function.reads, function.writes
     lines = []
     for place in tape.needed(value for values in results.values() for value in values):
         lines.append(f"    const vec v{place} = {_expression(tape.steps[place], inputs)};")
@@ -33,9 +33,8 @@ def program(name: str, tape: Tape, inputs: Sequence[str], results: Mapping[str, 
         for component, value in enumerate(values):
             stored = "vec{}" if value is None else f"v{value}"
             lines.append(f"    put(out[{index}] + {component} * stride[{len(inputs) + index}], {stored});")
-    return _FRAME.format(
-        name=name, body="".join(line + "\n" for line in lines), inputs=len(inputs), outputs=len(results)
-    )
+    body = "".join(line + "\n" for line in lines)
+    return _FRAME.format(name=function.name, body=body, inputs=len(inputs), outputs=len(results))
 
 
 def _expression(step: Step, inputs: Sequence[str]) -> str:
