@@ -17,7 +17,8 @@ from eqff.data.convert import Multiplicity
 from eqff.data.frame_sequence import FrameSequence
 from eqff.data.levels import Levels, choose_level, count_levels, level_notes, require_files
 from eqff.data.loaders import make_loader
-from eqff.data.reading import PathLike, Reading
+from eqff.data.methods import require_one_method
+from eqff.data.reading import PathLike, Reading, resolve_paths
 from eqff.data.reference_energies import ChargeChoice, Choice, reference_energies
 from eqff.data.reference_set import ReferenceSet, require_charge_references
 from eqff.data.report import DatasetReport
@@ -179,6 +180,9 @@ class AtomicDataModule(lightning.LightningDataModule):
         level = choose_level(levels, self.mixed_levels, self.main_level)
         settings = {"keys": reading.keys, "units": reading.units, "charge": self.charge_choice, "level": level}
         found = reference_energies(self.reference_choice, self.frames["train"], **settings)
+        if found.odd:
+            paths = (self.path, self.extra or ())
+            require_one_method(found.odd, (file for path in paths for file in resolve_paths(path)), reading.keys)
         for name, frames in self.frames.items():
             for columns in frames.chunks():
                 require_charge_references(found, columns.energy_rows(), name)

@@ -92,7 +92,9 @@ def reference_from_rows(
         atoms = _atoms_of_level(choice, fit, level)
         reference = _by_level(choice, fit, level)
     found = replace(reference, charge=_charge_reference(charge, atoms, solution, fit), level=level or _only(fit))
-    return replace(found, notes=(*_residual_note(found, chunks()), *found.notes, *odd_file_notes(fit, shared)))
+    odd = odd_file_notes(fit, shared)
+    notes = (*_residual_note(found, chunks()), *found.notes, *odd)
+    return replace(found, notes=notes, odd=" ".join(odd))
 
 
 def _solution(choice: Choice, charge: ChargeChoice, fit: EnergyFit, *, by_level: bool) -> Solution | None:

@@ -27,6 +27,8 @@ class ReferenceSet:
         charge: What depends on the total charge; None for nothing.
         level: The level of theory that the model's energies are on; empty where none is declared.
         level_offsets: Other level of theory to Z to eV: what its energies lie above those of ``level`` per atom.
+        odd: How energies of some files lie apart from the rest, as if of another level; empty if none do. One of
+            ``notes``.
     """
 
     energies: dict[int, float]
@@ -35,6 +37,7 @@ class ReferenceSet:
     charge: ChargeReference | None = None
     level: str = ""
     level_offsets: dict[str, dict[int, float]] = field(default_factory=dict)
+    odd: str = ""
 
     def of(self, rows: EnergyRows) -> np.ndarray:
         """Reference energies of structures in eV, (F,) float64; NaN where a charge state has none."""

@@ -211,6 +211,29 @@ def test_different_molecules_charges_and_single_atoms_in_files_are_no_suspicion(
     assert suspicion(("a.xyz", molecules(DFT)), ("ions.xyz", ions), ("atoms.xyz", atoms)) == []
 
 
+def test_the_key_method_and_energies_that_lie_apart_are_refused_together(files):
+    with pytest.raises(DataError) as error:
+        read(paths(files))
+    for part in ("'wB97M-V': ", "dft.extxyz", "'GFN2-xTB': ", "xtb.extxyz", "eV/atom", "'data.keys={method: null}'"):
+        assert part in str(error.value)
+    with pytest.raises(DataError, match="mixes levels of theory"):
+        read(paths(files)[0], extra=paths(files)[1])
+    assert read(paths(files), keys={"method": None}).reference.odd  # told, as where files don't have the key
+    assert not read(paths(files)[0], extra=paths(files)[0]).reference.odd
+
+
+def test_the_key_method_alone_is_no_level_of_theory(files):
+    """It may say how a structure was made."""
+    write(files / "other.extxyz", molecules(DFT, seed=2, method="molecular dynamics"))
+    found = read([str(files / "dft.extxyz"), str(files / "other.extxyz")])
+    assert not found.reference.odd and not found.reference.level
+
+
+def test_shipped_sets_of_two_levels_do_not_mix():
+    with pytest.raises(DataError, match="'spGFN2-xTB': ions/train.extxyz.gz; 'wb97x/def2-svpd': ions/wb97x_train"):
+        read(["shipped:ions/train.extxyz.gz@:60", "shipped:ions/wb97x_train.extxyz.gz@:20"])
+
+
 # ------------------------------------------------------------------ evaluation
 
 

@@ -131,6 +131,20 @@ def test_new_elements_are_trained_in_a_frozen_backbone(compose, carbon_monoxide,
     assert all(torch.equal(after[name], before[name]) for name in backbone if name != "backbone.embedding")
 
 
+def test_nothing_but_rows_of_new_elements_is_trained(compose, old, carbon_monoxide, water_file):
+    """In a backbone whose table has a row for each atomic number."""
+    with pytest.raises(ConfigError, match="nothing to train"):
+        begin(compose, old, water_file, "finetune.freeze=['*']", output="nothing")
+    result = begin(compose, old, carbon_monoxide, "finetune.freeze=['*']", "training.ema=null", "training.keep=last")
+    before, after = load_model(old).state_dict(), load_model(result.folder).state_dict()
+    table = "backbone.species.weight"
+    moved = (after[table] != before[table]).any(dim=1).nonzero().flatten().tolist()
+    assert moved == [6]
+    steps = (after[table][6] - before[table][8]).abs()  # from where it began
+    assert 0 < float(steps.max()) < 0.05
+    assert all(torch.equal(after[name], before[name]) for name in before if name != table and "reference" not in name)
+
+
 def test_restarted_weights_are_others(compose, old, water_file):
     result = begin(compose, old, water_file, "finetune.restart=[terms.local.linear.*]", "+finetune.lr_factor=1e-9")
     before, after = load_model(old).state_dict(), load_model(result.folder).state_dict()
@@ -190,7 +204,6 @@ def test_a_backbone_that_does_not_fit_is_refused(compose, old, water_file):
     [
         ("finetune.restart=[heads.charges.*]", "finetune.restart: 'heads.charges.*' matches no weight"),
         ("finetune.freeze=[terms.locale.*]", "finetune.freeze: 'terms.locale.*' matches no weight"),
-        ("finetune.freeze=['*']", "nothing to train"),
         ("finetune.model=nowhere/model.safetensors", "no model at 'nowhere/model.safetensors'"),
         ("model.backbone.channels=6", "nothing of its backbone fits"),
     ],

@@ -98,9 +98,17 @@ def freeze(
     named, tables = dict(potential.named_parameters()), tables or {}
     require_matches(patterns, list(named), "finetune.freeze")
     chosen = [name for name in named if matches(name, patterns)]
-    if named and len(chosen) == len(named):
-        raise ConfigError("finetune.freeze: all weights are frozen, so there is nothing to train.")
-    places = [list(potential.elements).index(number) for number in new]
-    held = [HeldRows(named[name], tables[name], places) for name in chosen if name in tables]
+    held = [_held(named[name], tables[name], potential.elements, new) for name in chosen if name in tables]
+    if named and len(chosen) == len(named) and not held:
+        raise ConfigError(
+            "finetune.freeze: all weights are frozen, and no table has rows of new elements, so there is nothing to "
+            "train."
+        )
     whole = [named[name].requires_grad_(False) for name in chosen if name not in tables]
     return Frozen(sum(p.numel() for p in whole) + sum(rows.count for rows in held), tuple(held))
+
+
+def _held(table: nn.Parameter, axes: Sequence[int], elements: Sequence[int], new: Sequence[int]) -> HeldRows:
+    """Rows are by place among the elements; where there are more, from 0 on, by atomic number."""
+    by_element = table.shape[axes[0]] == len(elements)
+    return HeldRows(table, axes, [list(elements).index(number) for number in new] if by_element else new)

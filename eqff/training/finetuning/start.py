@@ -16,7 +16,7 @@ from eqff.registry.loading import load
 from eqff.training.finetuning.energies import Refit, refit, shifted, sloped
 from eqff.training.finetuning.freezing import Frozen, freeze
 from eqff.training.finetuning.settings import FinetuneSettings
-from eqff.training.finetuning.weights import take_over
+from eqff.training.finetuning.weights import require_matches, take_over
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Start:
 def rehearse_start(
     chosen: FinetuneSettings, model_config: Mapping[str, Any], dtype: torch.dtype, packages: Sequence[str] = ()
 ) -> None:
-    """Takes weights over and freezes them in a model that is thrown away, so that faults show before data are read.
+    """Takes weights over in a model that is thrown away, so that faults show before data are read.
 
     Args:
         chosen: What is taken over.
@@ -85,13 +85,14 @@ def rehearse_start(
         packages: Whose parts the file may use.
 
     Raises:
-        ConfigError: Patterns that match no weight, nothing left to train, or a backbone that doesn't fit.
+        ConfigError: Patterns that match no weight, or a backbone that doesn't fit.
         ModelFileError: The file can't be read.
     """
     old = load(chosen.model, dtype=dtype, packages=tuple(packages))
     potential = build_potential(model_config, old.metadata.model_context(), dtype)
     take_over(potential, old, chosen.restart)
-    freeze(potential, chosen.freeze)
+    # whether something is left to train is seen with the data: rows of new elements are trained wherever they are
+    require_matches(chosen.freeze, [name for name, _ in potential.named_parameters()], "finetune.freeze")
 
 
 def begin(

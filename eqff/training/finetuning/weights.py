@@ -14,6 +14,7 @@ from torch import Tensor
 from eqff.errors import ConfigError
 from eqff.potential import Potential
 from eqff.training.finetuning.elements import nearest_known
+from eqff.training.finetuning.numbered import numbered_tables, with_nearest_numbers
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ class Transfer:
 def take_over(new: Potential, old: Potential, restart: Sequence[str] = (), twin: Potential | None = None) -> Transfer:
     """Copies weights of ``old`` into ``new`` where names and shapes fit.
 
-    Tables with a row for each element are copied row by row, so the new model may cover more elements. A trained
-    network has never seen random rows, and what it makes of them is enormous: the row of a new element is that of the
-    nearest known one. Where tables begin with values of each element (radii, dispersion coefficients) rather than with
-    random numbers, the new element has its own, changed as training changed those of the nearest.
+    Tables with a row for each element (or, in custom parts, for each atomic number) are copied row by row, so the new
+    model may cover more elements. A trained network has never seen random rows, and what it makes of them is enormous:
+    the row of a new element is that of the nearest known one. Where tables begin with values of each element (radii,
+    dispersion coefficients) rather than with random numbers, the new element has its own, changed as training changed
+    those of the nearest.
 
     Args:
         new: With fresh weights. Its reference energies are left alone.
@@ -68,16 +70,21 @@ def take_over(new: Potential, old: Potential, restart: Sequence[str] = (), twin:
     require_matches(restart, [name for name, _ in new.named_parameters()], "finetune.restart")
     theirs, again = old.state_dict(), {} if twin is None else twin.state_dict()
     nearest = nearest_known(new.elements, old.elements)
+    numbered = numbered_tables(new, old) if any(z != near for z, near in nearest.items()) else ()
     taken, fresh, tables = [], [], {}
     with torch.no_grad():
         for name, tensor in new.state_dict().items():
             if name.endswith("reference.values"):
                 continue
             skipped = name not in theirs or matches(name, restart)
-            axes = None if skipped else element_axes(tensor.shape, theirs[name].shape, new, old)
+            by_number = name in numbered and not skipped
+            axes = None if skipped else (0,) if by_number else element_axes(tensor.shape, theirs[name].shape, new, old)
             (fresh if axes is None else taken).append(name)
-            if axes is not None:
-                start = tensor if name in again and torch.equal(tensor, again[name]) else None
+            valued = name in again and torch.equal(tensor, again[name])
+            if by_number:
+                tensor.copy_(with_nearest_numbers(tensor, theirs[name].to(tensor), nearest, valued))
+            elif axes is not None:
+                start = tensor if valued else None
                 tensor.copy_(with_nearest(theirs[name].to(tensor), axes, nearest, old.elements, start))
             if axes:
                 tables[name] = axes

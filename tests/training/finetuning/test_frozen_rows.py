@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from eqff.build import ModelContext, build_potential
+from eqff.errors import ConfigError
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import molecule
 from eqff.training.finetuning.freezing import freeze
@@ -84,3 +85,20 @@ def test_rows_along_two_dimensions():
     expected[1], expected[:, 1] = 2.0, 2.0
     assert torch.equal(model.backbone.pairs.grad, expected)
     assert frozen.count == 9
+
+
+def test_rows_for_atomic_numbers():
+    """A table that begins at 0, which has more rows than there are elements."""
+    model = potential()
+    model.backbone.numbered = nn.Parameter(torch.ones(9, 2, dtype=torch.float64))
+    freeze(model, ["backbone.numbered"], {"backbone.numbered": (0,)}, [3])
+    model.backbone.numbered.sum().backward()
+    assert model.backbone.numbered.grad.any(dim=1).nonzero().flatten().tolist() == [3]
+
+
+def test_all_frozen_but_rows_of_new_elements():
+    model = potential()
+    freeze(model, ["*"], {"backbone.embedding": (0,)}, [3])
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == ["backbone.embedding"]
+    with pytest.raises(ConfigError, match="no table has rows of new elements"):
+        freeze(potential(), ["*"])

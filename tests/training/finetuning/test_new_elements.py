@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 from ase import Atoms
+from torch import nn
 
 from eqff.build import ModelContext, build_potential
 from eqff.potential import Potential
 from eqff.testing.graphs import graph_of
 from eqff.training.finetuning.elements import nearest_known, place_of
+from eqff.training.finetuning.numbered import numbered_tables, with_nearest_numbers
 from eqff.training.finetuning.weights import take_over
 
 LOCAL = {"local": {"_target_": "eqff.terms.local.LocalEnergy"}}
@@ -27,6 +29,8 @@ MODELS = {
     },
     "painn": {"backbone": {"_target_": "eqff.backbones.painn.PaiNN", "channels": 8}, "terms": LOCAL},
     "schnet": {"backbone": {"_target_": "eqff.backbones.schnet.SchNet", "channels": 8}, "terms": LOCAL},
+    # a table with a row for each atomic number, as parts of one's own have
+    "numbered": {"backbone": {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 8}, "terms": LOCAL},
     "charges": {
         "backbone": EQUIVARIANT,
         "exchanges": {"charges": {"_target_": "eqff.exchange.spin_equilibration.NeutralSpinEquilibration"}},
@@ -111,10 +115,38 @@ def test_values_of_elements_are_their_own_and_change_as_those_of_the_nearest():
         torch.testing.assert_close(new.heads["qeq"].raw_hardness[row], old.heads["qeq"].raw_hardness[near])
 
 
+def context_with(number: int) -> ModelContext:
+    energies = {**KNOWN.reference_energies, number: 0.0}
+    return replace(KNOWN, elements=tuple(sorted(energies)), reference_energies=energies)
+
+
+@pytest.mark.parametrize("number", [3, 35], ids=["rows_that_are_there", "rows_beyond"])
+def test_rows_for_atomic_numbers_are_told_from_other_tables(number):
+    """One of charges is as long, and one of multiplicities shrinks and grows with it: both stay what they are."""
+    config = MODELS["numbered"]
+    old, new = trained(config), build_potential(config, context_with(number), torch.float64)
+    for potential in (old, new):
+        potential.backbone.charges = nn.Embedding(18, 2).double()
+        potential.backbone.states = nn.Parameter(torch.rand(max(potential.elements) + 1, 2, dtype=torch.float64))
+    fresh = new.backbone.states.detach().clone()
+    assert numbered_tables(new, old) == ("backbone.species.weight",)
+    transfer = take_over(new, old)
+    assert dict(transfer.tables) == {"backbone.species.weight": (0,)}
+    assert torch.equal(new.backbone.charges.weight, old.backbone.charges.weight)
+    taken = new.backbone.states.shape == old.backbone.states.shape
+    assert torch.equal(new.backbone.states, old.backbone.states if taken else fresh)
+    assert ("backbone.states" in transfer.fresh) is not taken
+
+
+def test_rows_for_atomic_numbers_with_values_of_their_own_keep_them():
+    fresh, table = torch.arange(6.0)[:, None], 10 * torch.arange(4.0)[:, None]
+    assert with_nearest_numbers(fresh, table, {1: 1, 5: 3}, start=True).flatten().tolist() == [0, 10, 20, 30, 4, 32]
+    assert with_nearest_numbers(fresh, table, {1: 1, 5: 3}, start=False).flatten().tolist() == [0, 10, 20, 30, 4, 30]
+
+
 def test_restarted_tables_are_not_filled():
     old = trained(MODELS["painn"])
-    context = replace(KNOWN, elements=(1, 3, 6, 8, 17), reference_energies={**KNOWN.reference_energies, 3: 0.0})
-    new = build_potential(MODELS["painn"], context, torch.float64)
+    new = build_potential(MODELS["painn"], context_with(3), torch.float64)
     fresh = new.backbone.embedding.detach().clone()
     transfer = take_over(new, old, ["backbone.embedding"])
     assert torch.equal(new.backbone.embedding, fresh)
@@ -124,8 +156,7 @@ def test_restarted_tables_are_not_filled():
 
 def test_what_new_elements_begin_as_is_said():
     old = trained(MODELS["equivariant"])
-    context = replace(KNOWN, elements=(1, 3, 6, 8, 17), reference_energies={**KNOWN.reference_energies, 3: 0.0})
-    transfer = take_over(build_potential(MODELS["equivariant"], context, torch.float64), old)
+    transfer = take_over(build_potential(MODELS["equivariant"], context_with(3), torch.float64), old)
     assert "new elements begin as the nearest known ones in 5 tables: Li as H" in str(transfer)
     assert "nearest" not in str(take_over(trained(MODELS["equivariant"]), old))
 
