@@ -65,6 +65,18 @@ def _sum_kernel(
 
 
 @triton.jit
+def _set(tiles, place: tl.constexpr, value, column, COUNT: tl.constexpr, WIDTH: tl.constexpr):
+    """Puts a value for each edge in its place among rows that are kept as several tiles."""
+    changed = ()
+    for tile in tl.static_range(COUNT):
+        if place // WIDTH == tile:
+            changed = changed + (tl.where(column == place % WIDTH, value, tiles[tile]),)
+        else:
+            changed = changed + (tiles[tile],)
+    return changed
+
+
+@triton.jit
 def _derivative_kernel(
     T, R, h, g, T2, R2, h2, by_T, by_R, by_h, out_of, order, receiver, atoms, edges,
     CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
@@ -79,10 +91,13 @@ def _derivative_kernel(
     begin = tl.program_id(2) * PART
     there = (c < CHANNELS)[None, :]
     plane = tl.full((1,), CHANNELS, tl.int64) * atoms
-    home = (j * CHANNELS + c)[None, :]
+    # a row for each edge, though all are the same: it has the layout that all else has, so nothing is rearranged
+    home = tl.full((EDGES, 1), CHANNELS, tl.int64) * j + c[None, :]
     by_T += tl.program_id(1) * (edges.to(tl.int64) * (OUTPUTS * INPUTS))
     by_R += tl.program_id(2) * (edges.to(tl.int64) * CHANNELS)
     zero = tl.full((EDGES, BLOCK), 0.0, h.dtype.element_ty)
+    column = tl.arange(0, BLOCK)[None, :]
+    TILES: tl.constexpr = (OUTPUTS * PART + BLOCK - 1) // BLOCK
     sums = (zero,) * PART
     last = tl.load(out_of + j + 1)
     for start in range(tl.load(out_of + j), last, EDGES):
@@ -99,6 +114,7 @@ def _derivative_kernel(
         for n in tl.static_range(OUTPUTS):
             given = given + (tl.load(g + at + n * plane, there, 0.0),)
         by_r = zero
+        products = (zero,) * TILES
         added = ()
         for k in tl.static_range(PART):
             m = tl.minimum(begin + k, INPUTS - 1)
@@ -115,7 +131,8 @@ def _derivative_kernel(
                 y += tl.load(T + coupling)[:, None] * given[n]
                 if TANGENT:
                     y2 += tl.load(T2 + coupling)[:, None] * given[n]
-                tl.store(by_T + coupling, tl.sum(given[n] * weighed, axis=1), mine & inside)
+                product = tl.sum(given[n] * weighed, axis=1)[:, None]
+                products = _set(products, n * PART + k, product, column, TILES, BLOCK)
             if TANGENT:
                 by_r += y2 * x + y * x2
                 added = added + (sums[k] + r2 * y + r * y2,)
@@ -124,6 +141,13 @@ def _derivative_kernel(
                 added = added + (sums[k] + r * y,)
         sums = added
         tl.store(by_R + row, by_r, live)
+        for tile in tl.static_range(TILES):
+            to = tile * BLOCK + column
+            n, m = to // PART, begin + to % PART
+            if PART != INPUTS:
+                to = n * INPUTS + m
+            here = mine[:, None] & (n < OUTPUTS) & (m < INPUTS)
+            tl.store(by_T + e[:, None] * (OUTPUTS * INPUTS) + to, products[tile], here)
     for k in tl.static_range(PART):
         to = by_h + j * CHANNELS + c + (begin + k) * plane
         tl.store(to, tl.sum(sums[k], axis=0), (c < CHANNELS) & (begin + k < INPUTS))
