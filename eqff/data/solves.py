@@ -19,9 +19,9 @@ from torch import Tensor
 
 from eqff.errors import ModelError, did_you_mean
 
-Predictor = Literal["last", "linear", "quadratic", "always_stable"]
+Predictor = Literal["last", "linear", "quadratic", "always_stable", "fitted"]
 
-COEFFICIENTS: dict[Predictor, tuple[float, ...]] = {
+COEFFICIENTS: dict[str, tuple[float, ...]] = {
     "last": (1.0,),
     "linear": (2.0, -1.0),
     "quadratic": (3.0, -3.0, 1.0),
@@ -32,6 +32,9 @@ always stable predictor-corrector with k = 2, which amplifies errors less [Kolaf
 
 _FIRST = ((1.0,), (2.0, -1.0), (3.0, -3.0, 1.0))
 """While there are fewer steps than the predictor takes."""
+
+FITTED_STEPS, RIDGE = 8, 1e-4
+"""Of "fitted": how many steps, and what keeps coefficients small, relative to the moves that are fitted."""
 
 JUMP = 0.3
 """Å; an atom or a lattice vector that moves further in a step, four times what hydrogen does in 2 fs at 300 K, does not
@@ -119,7 +122,8 @@ class SolveHistory(ColdStarts):
     bit, also where a trajectory goes on from a saved `state`.
 
     Args:
-        predictor: One of `COEFFICIENTS`.
+        predictor: One of `COEFFICIENTS`, or "fitted": coefficients with which the positions of the last steps give
+            those of now, by least squares.
 
     Raises:
         ModelError: There is no such predictor.
@@ -130,13 +134,13 @@ class SolveHistory(ColdStarts):
     """
 
     def __init__(self, predictor: Predictor):
-        if predictor not in COEFFICIENTS:
+        if predictor not in get_args(Predictor):
             raise ModelError(
                 f"warm_start: no '{predictor}'.{did_you_mean(predictor, get_args(Predictor))} None for none."
             )
         self.predictor = predictor
         self.warm, self.cold = 0, 0
-        self._before: list[dict[str, Tensor]] = []
+        self._before: list[_Step] = []
         self._now: _Step | None = None
         self._counts: Counter[str] = Counter()
 
@@ -146,16 +150,17 @@ class SolveHistory(ColdStarts):
             return Solve()
         self._counts[what] += 1
         place = f"{what} {self._counts[what]}"
-        past = [step[place] for step in takewhile(lambda step: place in step, self._before)]
+        past = [step for step in takewhile(lambda step: place in step.found, self._before)]
         self.warm, self.cold = self.warm + bool(past), self.cold + (not past)
-        return Solve(place, self._predicted(past), self._now.found)
+        return Solve(place, self._predicted(past, place), self._now.found)
 
     def begin(self, positions: np.ndarray, cell: np.ndarray, key: Hashable) -> None:
         """See `ColdStarts.begin`."""
         now, last = _Step(positions.copy(), cell.copy(), key), self._now
         if last is None or not now.same(last):
             follows = last is not None and now.follows(last)
-            self._before = [last.found, *self._before][: len(COEFFICIENTS[self.predictor])] if follows else []
+            longest = len(COEFFICIENTS.get(self.predictor, range(FITTED_STEPS)))
+            self._before = [last, *self._before][:longest] if follows else []
         self._now = now
         self._counts.clear()
 
@@ -163,25 +168,44 @@ class SolveHistory(ColdStarts):
         """See `ColdStarts.state`."""
         if self._now is None:
             return None
-        steps = [self._now.found, *self._before]
-        arrays = [self._now.positions, self._now.cell]
-        arrays += [solution.cpu().numpy() for step in steps for solution in step.values()]
-        return {"places": [list(step) for step in steps]}, arrays
+        steps, arrays = [self._now, *self._before], []
+        for step in steps:
+            arrays += [step.positions, step.cell, *(solution.cpu().numpy() for solution in step.found.values())]
+        return {"places": [list(step.found) for step in steps]}, arrays
 
     def restore(self, tree: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> None:
         """See `ColdStarts.restore`."""
         rest = iter(arrays)
-        positions, cell = next(rest), next(rest)
-        found, *self._before = [{place: torch.from_numpy(next(rest)) for place in step} for step in tree["places"]]
-        self._now = _Step(positions, cell, None, found)
+        self._now, *self._before = [
+            _Step(next(rest), next(rest), None, {place: torch.from_numpy(next(rest)) for place in places})
+            for places in tree["places"]
+        ]
 
-    def _predicted(self, past: Sequence[Tensor]) -> Tensor | None:
-        wanted = COEFFICIENTS[self.predictor]
-        coefficients = wanted if len(past) >= len(wanted) else _FIRST[min(len(past), len(_FIRST)) - 1]
-        if not past or len({solution.shape for solution in past}) > 1:
+    def _predicted(self, past: Sequence[_Step], place: str) -> Tensor | None:
+        solutions = [step.found[place] for step in past]
+        if not past or len({solution.shape for solution in solutions}) > 1:
             return None
-        pairs = zip(coefficients, past, strict=False)
-        return torch.stack([factor * solution.to(past[0]) for factor, solution in pairs]).sum(dim=0)
+        pairs = zip(self._coefficients(past), solutions, strict=False)
+        return torch.stack([factor * solution.to(solutions[0]) for factor, solution in pairs]).sum(dim=0)
+
+    def _coefficients(self, past: Sequence[_Step]) -> Sequence[float]:
+        if self.predictor == "fitted" and len(past) > len(_FIRST):
+            return fitted_coefficients(self._now.positions, [step.positions for step in past])
+        wanted = COEFFICIENTS.get(self.predictor, ())
+        return wanted if 0 < len(wanted) <= len(past) else _FIRST[min(len(past), len(_FIRST)) - 1]
+
+
+def fitted_coefficients(now: np.ndarray, past: Sequence[np.ndarray]) -> list[float]:
+    """c with the least |now - sum_k c_k past_k|² + (ridge) |c|² under sum c = 1, so that all may move together.
+
+    As for density matrices in [Polack et al., Mol. Phys. 118, e1779834 (2020)].
+    """
+    newest = past[0]
+    table = np.stack([(other - newest).ravel() for other in past[1:]])
+    products = table @ table.T
+    products += RIDGE**2 * np.trace(products) / len(products) * np.eye(len(products))
+    others = np.linalg.lstsq(products, table @ (now - newest).ravel(), rcond=None)[0]
+    return [1.0 - float(others.sum()), *others.tolist()]
 
 
 COLD = ColdStarts()
