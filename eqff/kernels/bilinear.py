@@ -35,7 +35,7 @@ class RowCouplings(Constant):
 
     def plain(self, x: Tensor, y: Tensor, axes: tuple[int, int, int]) -> Tensor:
         """The same as `RowBilinear` in plain PyTorch."""
-        return torch.einsum("kij,ei,ej->ek", self.dense.permute(axes).to(x.dtype), x, y)
+        return torch.einsum("kij,ei,ej->ek", self.dense.permute(axes).to(x), x, y)
 
 
 def _rows_like(couplings: RowCouplings, x: Tensor, y: Tensor, axes: Sequence[int]) -> Tensor:

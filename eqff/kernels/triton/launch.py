@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
+from torch import Tensor
 
 BLOCKS = (64, 32, 16)
 """Channels that one program may take."""
@@ -13,16 +15,18 @@ PART = 9
 MANY = 2048
 """Programs that fill a large GPU (132 multiprocessors with 16 each)."""
 CROWDED = 20
-"""Components of both sides from which on a thread takes half as many channels, for the same reason."""
+"""Components of both sides beyond which a thread takes two channels in any precision, for the same reason."""
+ACCESS = 16
+"""Bytes that a thread reads at once."""
 
 
 @dataclass(frozen=True)
 class Launch:
     """Shape of the programs over atoms, blocks of channels and parts of components.
 
-    A warp reads 16 bytes a thread, so a row of 64 channels in float32 takes half of one and two edges are under way in
-    each. One warp a program needs no barrier; where programs are too few to fill the GPU, four share the edges of an atom
-    and add up at the end.
+    A thread reads 16 bytes, so a row of 64 channels in float32 takes half of a warp: two edges are under way in each.
+    One warp a program needs no barrier; where programs are too few to fill the GPU, four share the edges of an atom and
+    add up at the end.
 
     Attributes:
         block: Channels of a program.
@@ -41,7 +45,7 @@ class Launch:
     warps: int
 
     @classmethod
-    def of(cls, atoms: int, channels: int, components: int, others: int, dtype: torch.dtype) -> Launch:
+    def of(cls, atoms: int, channels: int, components: int, others: int, like: Tensor) -> Launch:
         """For these sizes.
 
         Args:
@@ -49,17 +53,22 @@ class Launch:
             channels: C.
             components: Of the side that is split into parts.
             others: Components of the side that is not.
-            dtype: Of the numbers.
+            like: Of the device and the precision.
         """
         # the widest of those that leave fewest channels empty
         block = min(BLOCKS, key=lambda size: (_up(channels, size) * size, -size))
         blocks, parts = _up(channels, block), _up(components, PART)
         part = _up(components, parts)
-        crowded = part + others > CROWDED
-        wide = 16 // dtype.itemsize // (2 if crowded and dtype is torch.float32 else 1)
+        wide = ACCESS // (max(like.itemsize, 8) if part + others > CROWDED else like.itemsize)
         programs = atoms * blocks * parts
         warps = 1 if programs >= MANY else 2 if programs >= MANY // 2 else 4
-        return cls(block, blocks, part, parts, max(1, 32 * warps * wide // block), warps)
+        return cls(block, blocks, part, parts, max(1, warps * lanes(like.device) * wide // block), warps)
+
+
+@cache
+def lanes(device: torch.device) -> int:
+    """Threads of a warp."""
+    return torch.cuda.get_device_properties(device).warp_size if device.type == "cuda" else 32
 
 
 def _up(count: int, size: int) -> int:

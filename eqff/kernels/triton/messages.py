@@ -1,8 +1,8 @@
-"""See `eqff.kernels.messages`: one program for each atom that messages come to, or go out of; nothing is added atomically.
+"""See `eqff.kernels.messages`: one program for each atom that messages come to, or go out of; nothing adds atomically.
 
-So each number is a sum of one program, in one order. A row of edges is taken at a time, channels side by side; components
-are unrolled, their sums stay in registers. Index arithmetic is 64 bits wide: couplings of a large system are more than
-2³¹ numbers.
+So each number is a sum of one program, in one order. A few edges are taken at a time, channels side by side; components
+are unrolled and their sums stay in registers. Index arithmetic is 64 bits wide: couplings of a large system are more
+than 2³¹ numbers.
 """
 
 from __future__ import annotations
@@ -77,6 +77,20 @@ def _set(tiles, place: tl.constexpr, value, column, COUNT: tl.constexpr, WIDTH: 
 
 
 @triton.jit
+def _store(
+    rows, mine, tiles, column, begin,
+    INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, PART: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Writes what `_set` put together, (edges, OUTPUTS · PART), into the columns of this part of the inputs."""
+    for tile in tl.static_range(COUNT):
+        to = tile * WIDTH + column
+        n, m = to // PART, begin + to % PART
+        if PART != INPUTS:
+            to = n * INPUTS + m
+        tl.store(rows + to, tiles[tile], mine & (n < OUTPUTS) & (m < INPUTS))
+
+
+@triton.jit
 def _derivative_kernel(
     T, R, h, g, T2, R2, h2, by_T, by_R, by_h, out_of, order, receiver, atoms, edges,
     CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
@@ -141,13 +155,8 @@ def _derivative_kernel(
                 added = added + (sums[k] + r * y,)
         sums = added
         tl.store(by_R + row, by_r, live)
-        for tile in tl.static_range(TILES):
-            to = tile * BLOCK + column
-            n, m = to // PART, begin + to % PART
-            if PART != INPUTS:
-                to = n * INPUTS + m
-            here = mine[:, None] & (n < OUTPUTS) & (m < INPUTS)
-            tl.store(by_T + e[:, None] * (OUTPUTS * INPUTS) + to, products[tile], here)
+        rows = by_T + e[:, None] * (OUTPUTS * INPUTS)
+        _store(rows, mine[:, None], products, column, begin, INPUTS, OUTPUTS, PART, TILES, BLOCK)
     for k in tl.static_range(PART):
         to = by_h + j * CHANNELS + c + (begin + k) * plane
         tl.store(to, tl.sum(sums[k], axis=0), (c < CHANNELS) & (begin + k < INPUTS))
@@ -186,7 +195,7 @@ def _sum(
     (inputs, atoms, channels), outputs = features.shape, given.shape[0]
     if not given.numel():
         return
-    shape = Launch.of(atoms, channels, outputs, 0, features.dtype)
+    shape = Launch.of(atoms, channels, outputs, 0, features)
     T, R, h, T2, R2, h2 = _read(arrays, tangent)
     _sum_kernel[(atoms, shape.blocks, shape.parts)](
         *(T, R, h, T2, R2, h2, arrays["A"], into, sender, atoms),
@@ -201,7 +210,7 @@ def _derivatives(
     (inputs, atoms, channels), outputs = features.shape, given.shape[0]
     if not features.numel():
         return
-    shape = Launch.of(atoms, channels, inputs, outputs, features.dtype)
+    shape = Launch.of(atoms, channels, inputs, outputs, features)
     T, R, h, T2, R2, h2 = _read(arrays, tangent)
     by_T, by_R = _each(arrays["by_T"], shape.blocks), _each(arrays["by_R"], shape.parts)
     _derivative_kernel[(atoms, shape.blocks, shape.parts)](
