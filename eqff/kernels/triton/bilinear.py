@@ -17,7 +17,7 @@ COLUMNS = 64
 """Of the result in one program, at most."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "stride_x", "stride_y", "terms"])
 def _rows_kernel(
     first, second, value, x, y, out, rows, stride_x, stride_y, terms,
     WIDTH: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,

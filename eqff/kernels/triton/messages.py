@@ -2,7 +2,7 @@
 
 So each number is a sum of one program, in one order. A few edges are taken at a time, channels side by side; components
 are unrolled and their sums stay in registers. Index arithmetic is 64 bits wide: couplings of a large system are more
-than 2³¹ numbers.
+than 2³¹ numbers. Kernels are compiled for numbers of components and channels, not for those of atoms and edges.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eqff.kernels.messages import FIRST, SECOND, SUM
 from eqff.kernels.triton.launch import Launch
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["atoms"])
 def _sum_kernel(
     T, R, h, T2, R2, h2, A, into, sender, atoms,
     CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
@@ -90,7 +90,7 @@ def _store(
         tl.store(rows + to, tiles[tile], mine & (n < OUTPUTS) & (m < INPUTS))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["atoms", "edges"])
 def _derivative_kernel(
     T, R, h, g, T2, R2, h2, by_T, by_R, by_h, out_of, order, receiver, atoms, edges,
     CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
