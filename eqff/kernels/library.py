@@ -76,9 +76,7 @@ def compiled(compiler: Sequence[str]) -> Path:
         subprocess.SubprocessError: The compiler fails or takes too long.
     """
     sources = [str(source) for source in sorted(SOURCES.glob("*.cpp"))]
-    return _in_cache(
-        f"kernels-{fingerprint(compiler)}.so", lambda made: _run([*compiler, *FLAGS, *sources, "-o", made])
-    )
+    return in_cache(f"kernels-{fingerprint(compiler)}.so", lambda made: _run([*compiler, *FLAGS, *sources, "-o", made]))
 
 
 def compiled_text(name: str, text: str, compiler: Sequence[str]) -> Path:
@@ -101,11 +99,19 @@ def compiled_text(name: str, text: str, compiler: Sequence[str]) -> Path:
         # nothing is left to find in straight lines of code: more than -O1 takes longer and makes nothing faster
         _run([*compiler, *FLAGS, "-O1", "-I", str(SOURCES), str(source), "-o", path])
 
-    return _in_cache(f"{name}-{fingerprint(compiler, text)}.so", make)
+    return in_cache(f"{name}-{fingerprint(compiler, text)}.so", make)
 
 
-def _in_cache(name: str, make: Callable[[str], object]) -> Path:
-    """A file of the cache, made under another path if it is not there."""
+def in_cache(name: str, make: Callable[[str], object]) -> Path:
+    """A file of the cache, made under another path if it is not there.
+
+    Args:
+        name: Unlike that of any file with other contents.
+        make: Writes it to a path.
+
+    Raises:
+        OSError: The cache can't be written.
+    """
     folder = cache_folder()
     path = folder / name
     if path.exists():

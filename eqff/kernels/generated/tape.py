@@ -96,12 +96,16 @@ class Tape:
                 adjoints.setdefault(value, []).append((factor, share))
         return [None if value is None else found.get(value) for value in wanted]
 
+    def operands(self, place: int) -> list[int]:
+        """The values that a step reads."""
+        return [value for _, value, _ in _arguments(self.steps[place])]
+
     def needed(self, values: Iterable[int | None]) -> list[int]:
         """The places of all steps on which values depend, and of these, in order."""
         marked = {value for value in values if value is not None}
         for place in range(max(marked, default=-1), -1, -1):
             if place in marked:
-                marked.update(value for _, value, _ in _arguments(self.steps[place]))
+                marked.update(self.operands(place))
         return sorted(marked)
 
     def evaluate(self, arrays: Mapping[str, Sequence[float]], values: Sequence[int | None]) -> list[float]:
