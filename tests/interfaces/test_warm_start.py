@@ -93,7 +93,7 @@ def test_forces_agree_to_the_tolerance_in_fewer_iterations(kind, monkeypatch):
 def test_a_change_of_the_structure_begins_at_nothing(change):
     atoms = water()
     atoms.calc = make("induction").calculator(warm_start="quadratic")
-    for step in range(3):
+    for _ in range(3):
         atoms.positions[0, 0] += 0.01
         atoms.get_forces()
     if change == "order":

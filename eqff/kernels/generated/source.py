@@ -26,6 +26,12 @@ def program(function: Function, tape: Tape) -> str:
         tape: What is computed.
     """
     inputs, results = function.reads, function.writes
+    return _FRAME.format(name=function.name, body=body(function, tape), inputs=len(inputs), outputs=len(results))
+
+
+def body(function: Function, tape: Tape) -> str:
+    """What reads arrays ``in``, computes, and writes arrays ``out``, whose components are ``stride`` apart."""
+    inputs, results = function.reads, function.writes
     lines = []
     for place in tape.needed(value for values in results.values() for value in values):
         lines.append(f"    const vec v{place} = {_expression(tape.steps[place], inputs)};")
@@ -33,8 +39,7 @@ def program(function: Function, tape: Tape) -> str:
         for component, value in enumerate(values):
             stored = "vec{}" if value is None else f"v{value}"
             lines.append(f"    put(out[{index}] + {component} * stride[{len(inputs) + index}], {stored});")
-    body = "".join(line + "\n" for line in lines)
-    return _FRAME.format(name=function.name, body=body, inputs=len(inputs), outputs=len(results))
+    return "".join(line + "\n" for line in lines)
 
 
 def _expression(step: Step, inputs: Sequence[str]) -> str:

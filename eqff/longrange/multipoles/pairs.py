@@ -12,16 +12,22 @@ held once, in one direction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from eqff.kernels.choice import fused
+from eqff.longrange.multipoles.fused import Formula, PairOperation
 from eqff.longrange.multipoles.moments import COMPONENTS, UPPER
 from eqff.longrange.multipoles.radial import bare_chain
 from eqff.nn.reduce import segment_sum
 
-Components = tuple[Tensor, ...]
+Components = tuple[Any, ...]
+"""Tensors (E,), or values on a tape (`eqff.longrange.multipoles.fused`)."""
 
 
 @dataclass(frozen=True)
@@ -42,36 +48,25 @@ class MultipolePairs:
 
     def fields(self, rows: Tensor, rank: int) -> Tensor:
         """Packed fields up to a rank, without k_e, (N, 1, 4 or 10), from packed moments (N, 1, 4 or 10)."""
-        there = tuple(self.vectors)
-        back = tuple(-self.vectors)
-        at_first = _made_by(rows.index_select(0, self.second).unbind(1), there, self.chain, rank)
-        at_second = _made_by(rows.index_select(0, self.first).unbind(1), back, self.chain, rank)
-        count = rows.shape[0]
-        return segment_sum(at_first.T, self.first, count) + segment_sum(at_second.T, self.second, count)
+        chain = self.chain[: COMPONENTS.index(rows.shape[1]) + rank + 1]
+        return self._run(_fields_operation(rows.shape[1], rank), rows, chain)
 
     def dipole_fields(self, dipoles: Tensor) -> Tensor:
         """E without k_e, (N, 3), from dipoles (N, 3) alone: what `fields` does, for iterations."""
-        R, count = tuple(self.vectors), dipoles.shape[0]
-        total = torch.zeros_like(dipoles)
-        for here, there in ((self.first, self.second), (self.second, self.first)):
-            mu = dipoles.index_select(0, there).unbind(1)
-            along = _dot(mu, R) * self.chain[2]
-            field = torch.stack([x * along - m * self.chain[1] for x, m in zip(R, mu, strict=True)], dim=1)
-            total = total + segment_sum(field, here, count)
-        return total
+        return self._run(_dipole_fields_operation(), dipoles, self.chain[1:3])
 
     def dipole_energy(self, dipoles: Tensor) -> Tensor:
         """Energy of each pair without k_e, e²/Å, (E,), from dipoles (N, 3) alone."""
-        one, two = dipoles.index_select(0, self.first), dipoles.index_select(0, self.second)
-        R = self.vectors.T
-        along = (one * R).sum(dim=1) * (two * R).sum(dim=1)
-        return (one * two).sum(dim=1) * self.chain[1] - along * self.chain[2]
+        return self._run(_dipole_energy_operation(), dipoles, self.chain[1:3])
 
     def energy(self, rows: Tensor) -> Tensor:
         """Energy of each pair without k_e, e²/Å, (E,), from packed moments."""
-        one = rows.index_select(0, self.first).unbind(1)
-        two = rows.index_select(0, self.second).unbind(1)
-        return _energy(one, two, tuple(self.vectors), self.chain)
+        chain = self.chain[: 2 * COMPONENTS.index(rows.shape[1]) + 1]
+        return self._run(_energy_operation(rows.shape[1]), rows, chain)
+
+    def _run(self, operation: PairOperation, rows: Tensor, chain: tuple[Tensor, ...]) -> Tensor:
+        way = operation if fused(rows) and operation.value.available() else operation.plain
+        return way(rows, self.vectors, chain, (self.first, self.second))
 
     def joined(self, other: MultipolePairs) -> MultipolePairs:
         """Both lists in one."""
@@ -95,6 +90,58 @@ def potential_of(rows: Tensor, vectors: Tensor) -> Tensor:
     return _made_by(rows.unbind(1), vectors.unbind(1), tuple(chain), 0)[0]
 
 
+def _of_pairs(formula: Formula, width: int, count: int) -> PairOperation:
+    """A formula with a result for each pair."""
+
+    def plain(rows: Tensor, vectors: Tensor, chain: Sequence[Tensor], pair: tuple[Tensor, Tensor]) -> Tensor:
+        one, two = (rows.index_select(0, index).unbind(1) for index in pair)
+        return formula(one, two, vectors.unbind(0), tuple(chain))[0][0]
+
+    return PairOperation(formula, plain, width, count)
+
+
+def _at_atoms(formula: Formula, width: int, count: int) -> PairOperation:
+    """A formula with results at both atoms, which are added up."""
+
+    def plain(rows: Tensor, vectors: Tensor, chain: Sequence[Tensor], pair: tuple[Tensor, Tensor]) -> Tensor:
+        one, two = (rows.index_select(0, index).unbind(1) for index in pair)
+        found = formula(one, two, vectors.unbind(0), tuple(chain))
+        sums = [segment_sum(torch.stack(at).T, index, len(rows)) for at, index in zip(found, pair, strict=True)]
+        return sums[0] + sums[1]
+
+    return PairOperation(formula, plain, width, count)
+
+
+@cache
+def _energy_operation(width: int) -> PairOperation:
+    return _of_pairs(lambda *of: [[_energy(*of)]], width, 2 * COMPONENTS.index(width) + 1)
+
+
+@cache
+def _dipole_energy_operation() -> PairOperation:
+    def formula(one: Components, two: Components, R: Components, chain: Components) -> list[Components]:
+        return [(_dot(one, two) * chain[0] - _dot(one, R) * _dot(two, R) * chain[1],)]
+
+    return _of_pairs(formula, 3, 2)
+
+
+@cache
+def _fields_operation(width: int, rank: int) -> PairOperation:
+    def formula(one: Components, two: Components, R: Components, chain: Components) -> list[Components]:
+        return [_made_by(two, R, chain, rank), _made_by(one, tuple(-x for x in R), chain, rank)]
+
+    return _at_atoms(formula, width, COMPONENTS.index(width) + rank + 1)
+
+
+@cache
+def _dipole_fields_operation() -> PairOperation:
+    def field(mu: Components, R: Components, chain: Components) -> Components:
+        along = _dot(mu, R) * chain[1]
+        return tuple(x * along - m * chain[0] for x, m in zip(R, mu, strict=True))
+
+    return _at_atoms(lambda one, two, R, chain: [field(two, R, chain), field(one, R, chain)], 3, 2)
+
+
 def _dot(a: Components, b: Components) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
@@ -106,8 +153,8 @@ def _times(matrix: Components, vector: Components) -> Components:
     return xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z
 
 
-def _made_by(source: Components, R: Components, chain: tuple[Tensor, ...], rank: int) -> Tensor:
-    """Packed fields at R from moments at the origin, by component, (1, 4 or 10, E)."""
+def _made_by(source: Components, R: Components, chain: Components, rank: int) -> list[Any]:
+    """Packed fields at R from moments at the origin, by component, 1, 4 or 10 of (E,)."""
     # of each power of 1/r one scalar: charge, dipole along R, quadrupole along R
     along = [source[0]]
     if len(source) >= COMPONENTS[1]:
@@ -131,7 +178,7 @@ def _made_by(source: Components, R: Components, chain: tuple[Tensor, ...], rank:
         if len(along) > 2:
             bent = [b + 2 * v * chain[3] for b, v in zip(bent, turned, strict=True)]
         out += _gradient(R, scalars, bent, source[4:10], chain)
-    return torch.stack(out)
+    return out
 
 
 def _gradient(

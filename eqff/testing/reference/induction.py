@@ -11,9 +11,8 @@ from torch import Tensor
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.longrange.induction.modes import Induced, InductionMode, Mutual, Steps
-from eqff.longrange.induction.mutual import InductionSolver
+from eqff.longrange.induction.mutual import InductionSolver, induced_damping
 from eqff.longrange.induction.response import atomic_response, interacting_polarizability
-from eqff.longrange.multipoles.damping import TholeDamping, isotropic
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.points import potential_at
@@ -61,12 +60,13 @@ class PolarizableSystem:
 
     def energy(self, graph: AtomicGraph, moments: Moments, mode: InductionMode) -> tuple[Tensor, Induced]:
         """Energy of permanent and induced moments in eV, (B,), and the induction."""
-        bound = self.interaction.bind(graph, scaling=self.scaling)
-        damping = TholeDamping(isotropic(self.polarizabilities), self.strength)
-        external = bound.rescaled(damping, self.scaling).fields(moments, rank=1).field
-        external = external + graph.electric_field[graph.batch]
-        found = mode.induce(graph, self.interaction, external, self.polarizabilities, self.strength)
-        return bound.energy(moments) + found.energy, found
+        permanent = self.interaction.bind(graph, scaling=self.scaling)
+        damping = induced_damping(self.polarizabilities, self.strength)
+        bound = self.interaction.bind(graph, damping, field_rank=1)
+        damped = bound if self.scaling is None else bound.rescaled(damping, self.scaling)
+        external = damped.fields(moments, rank=1).field + graph.electric_field[graph.batch]
+        found = mode.induce(graph, self.interaction, external, self.polarizabilities, self.strength, bound=bound)
+        return permanent.energy(moments) + found.energy, found
 
 
 def induced(case: ReferenceCase, graph: AtomicGraph, system: PolarizableSystem, moments: Moments) -> Iterator[Quantity]:
