@@ -38,6 +38,13 @@ def derivative(function, inputs):
     return tuple(found)
 
 
+def _value_and_derivatives(function, inputs):
+    """The value, first derivatives of its square, and derivatives of theirs."""
+    first = derivative(function, inputs)
+    second = torch.autograd.grad(sum((value**2).sum() for value in first), inputs)
+    return function(*inputs), *first, *second
+
+
 @pytest.fixture
 def edges() -> EdgeOrder:
     """With an atom without neighbours, one that sends more than it receives, and an edge twice."""
@@ -45,10 +52,13 @@ def edges() -> EdgeOrder:
     return EdgeOrder.of(receiver, sender, 5)
 
 
-# channels that fill two vectors, one, leave one partly empty, and both
+# channels that fill four vectors, two, one, leave one partly empty, and both
 @pytest.mark.parametrize(
     ("inputs", "outputs", "channels"),
-    [(1, 9, 3), (1, 9, 16), (4, 9, 8), (4, 9, 16), (9, 9, 11), (9, 9, 8), (4, 1, 3), (16, 4, 2), (16, 4, 16)],
+    [
+        *[(1, 9, 3), (1, 9, 16), (1, 9, 32), (4, 9, 8), (4, 9, 16), (9, 9, 11), (9, 9, 16)],
+        *[(4, 1, 3), (16, 4, 2), (16, 4, 16)],
+    ],
 )
 def test_messages(edges, inputs, outputs, channels):
     torch.manual_seed(0)
@@ -56,6 +66,19 @@ def test_messages(edges, inputs, outputs, channels):
     given = numbers(count, outputs * inputs), numbers(count, channels), numbers(inputs, 5, channels)
     torch.testing.assert_close(messages(*given, edges), plain_messages(*given, edges))
     check(lambda *x: messages(*x, edges), given, third=channels == 3)
+
+
+@pytest.mark.parametrize("inputs", [1, 4, 9])
+@pytest.mark.parametrize("channels", [21, 64])
+def test_messages_in_float32(edges, inputs, channels):
+    """Vectors have other lengths there: the same numbers in float64 tell what they should hold."""
+    torch.manual_seed(0)
+    count = len(edges.sender)
+    wide = numbers(count, 9 * inputs), numbers(count, channels), numbers(inputs, 5, channels)
+    narrow = [value.detach().float().requires_grad_() for value in wide]
+    found, exact = (_value_and_derivatives(lambda *x: messages(*x, edges), given) for given in (narrow, wide))
+    for value, right in zip(found, exact, strict=True):
+        torch.testing.assert_close(value.double(), right, rtol=0.0, atol=2e-6 * float(right.detach().abs().max()))
 
 
 @pytest.mark.parametrize(("degree_in", "degree_out", "order"), [(2, 2, 3), (2, 0, 3), (1, 1, 2), (3, 1, 2), (0, 0, 3)])

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 using index_t = std::int64_t;
 
@@ -11,7 +13,8 @@ struct Vector {  // a cache line, the width of the widest registers
     static constexpr int width = 64 / sizeof(real);
 };
 
-// Several vectors side by side: what one vector waits for, the others use. (A longer vector_size would go through memory.)
+// Several vectors side by side: what one vector waits for, the others use. (A longer vector_size would go through memory,
+// and so would a loop over them that the compiler has not written out.)
 template <class real, int n>
 struct Wide {
     using V = typename Vector<real>::type;
@@ -19,27 +22,37 @@ struct Wide {
     V part[n];
     static Wide zero() {
         Wide out;
+#pragma GCC unroll 4
         for (int k = 0; k < n; ++k) out.part[k] = V{};
         return out;
     }
     void add_product(const Wide& a, const Wide& b) {
+#pragma GCC unroll 4
         for (int k = 0; k < n; ++k) part[k] += a.part[k] * b.part[k];
     }
     void add_product(real value, const Wide& a, const Wide& b) {
+#pragma GCC unroll 4
         for (int k = 0; k < n; ++k) part[k] += (value * a.part[k]) * b.part[k];
     }
+    void add_product(real value, const Wide& a) {
+#pragma GCC unroll 4
+        for (int k = 0; k < n; ++k) part[k] += value * a.part[k];
+    }
     Wide& operator+=(const Wide& a) {
+#pragma GCC unroll 4
         for (int k = 0; k < n; ++k) part[k] += a.part[k];
         return *this;
     }
     friend Wide operator+(Wide a, const Wide& b) { return a += b; }
     friend Wide operator*(real value, const Wide& a) {
         Wide out;
+#pragma GCC unroll 4
         for (int k = 0; k < n; ++k) out.part[k] = value * a.part[k];
         return out;
     }
     friend Wide operator*(const Wide& a, const Wide& b) {
         Wide out;
+#pragma GCC unroll 4
         for (int k = 0; k < n; ++k) out.part[k] = a.part[k] * b.part[k];
         return out;
     }
@@ -69,15 +82,17 @@ static inline void store(real* to, const V& from, index_t count) {
 
 template <class real, int n>
 static inline void load(Wide<real, n>& into, const real* from, index_t count) {
+#pragma GCC unroll 4
     for (int k = 0; k < n; ++k)
-        if (count > k * Vector<real>::width) load(into.part[k], from + k * Vector<real>::width, count - k * Vector<real>::width);
+        if (const index_t place = k * Vector<real>::width; count > place) load(into.part[k], from + place, count - place);
         else into.part[k] = typename Vector<real>::type{};
 }
 
 template <class real, int n>
 static inline void store(real* to, const Wide<real, n>& from, index_t count) {
+#pragma GCC unroll 4
     for (int k = 0; k < n; ++k)
-        if (count > k * Vector<real>::width) store(to + k * Vector<real>::width, from.part[k], count - k * Vector<real>::width);
+        if (const index_t place = k * Vector<real>::width; count > place) store(to + place, from.part[k], count - place);
 }
 
 template <class real, int n>
@@ -91,6 +106,38 @@ static inline real sum_of_lanes(const Wide<real, n>& wide) {
     return total;
 }
 
+// Lane k of the result is lane place(k) of two vectors behind each other.
+template <class V, class Place, std::size_t... k>
+static inline V picked(const V& a, const V& b, Place place, std::index_sequence<k...>) {
+#ifdef __clang__
+    return __builtin_shufflevector(a, b, place(k)...);
+#else
+    using number = std::conditional_t<sizeof(a[0]) == 4, std::int32_t, std::int64_t>;
+    typedef number places __attribute__((vector_size(sizeof(V))));
+    return __builtin_shuffle(a, b, places{place(k)...});
+#endif
+}
+
+// In each block of 2 s lanes: the sums of both halves of a's block, then those of b's.
+template <int s, class V>
+static inline V folded(const V& a, const V& b) {
+    constexpr int lanes = sizeof(V) / sizeof(a[0]);
+    constexpr auto all = std::make_index_sequence<lanes>{};
+    constexpr auto near = [](int k) constexpr { return k % (2 * s) < s ? k : lanes + k - s; };
+    constexpr auto far = [](int k) constexpr { return k % (2 * s) < s ? k + s : lanes + k; };
+    return picked(a, b, near, all) + picked(a, b, far, all);
+}
+
+// Lane k of v[0] becomes the sum of the lanes of v[k]; of as many vectors as a vector has lanes, or fewer.
+template <int count, class V, int s = sizeof(V) / sizeof(V{}[0]) / 2>
+static inline void sum_lanes(V* v) {
+    if constexpr (s > 0) {
+#pragma GCC unroll 8
+        for (int k = 0; k < (s < count ? s : count); ++k) v[k] = folded<s>(v[k], v[k + s < count ? k + s : k]);
+        sum_lanes<(s < count ? s : count), V, s / 2>(v);
+    }
+}
+
 // A sparse table of couplings t_kij, sorted by k: rows start[k] to start[k + 1] hold i, j and the value.
 template <class real>
 struct Table {
@@ -101,7 +148,8 @@ struct Table {
 
 // out_k = (out_k +) sum_ij t_kij a_i b_j, lane by lane
 template <bool add, class real, int n>
-static inline void contract(const Table<real>& table, const Wide<real, n>* a, const Wide<real, n>* b, Wide<real, n>* out) {
+static inline void contract(const Table<real>& table, const Wide<real, n>* a, const Wide<real, n>* b,
+                            Wide<real, n>* out) {
     for (index_t k = 0; k < table.rows; ++k) {
         Wide<real, n> sum = Wide<real, n>::zero();
         if (add) sum = out[k];
