@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 pytest.importorskip("triton", reason="needs Triton: pip install triton")
 
@@ -14,6 +15,7 @@ from eqff.errors import ConfigError
 from eqff.kernels import backends, choice
 from eqff.kernels.backends import Backend
 from eqff.kernels.bilinear import RowBilinear
+from eqff.kernels.capture import captured
 from eqff.kernels.messages import EdgeOrder, messages, messages_first, messages_second, messages_sum, plain_messages
 from eqff.kernels.triton import launch, probe
 from eqff.kernels.triton.launch import Launch
@@ -172,6 +174,30 @@ def test_a_model_and_its_training_gradient():
             found[name] = [predicted["energy"].detach(), predicted["forces"].detach(), *slopes]
     for ours, plain in zip(found["auto"], found["plain"], strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_captured_graphs_call_it():
+    """Graphs have one node for each operation, which runs Triton when they do."""
+    torch.manual_seed(0)
+    couplings = row_couplings(1, 1, 1)
+    receiver, sender = (torch.tensor(atoms, device=DEVICE) for atoms in ([0, 0, 1, 1], [1, 2, 2, 0]))
+    paths, harmonics = couplings.dense.shape[1:]
+    given = numbers(4, paths), numbers(4, harmonics), numbers(4, 2), numbers(4, 3, 2)
+
+    def slopes(paths, harmonics, weights, features, receiver, sender):
+        assert choice.fused(features)
+        matrices = RowBilinear.apply(paths, harmonics, couplings, (0, 1, 2))
+        total = messages(matrices, weights, features, EdgeOrder.of(receiver, sender, 3)).square().sum()
+        (along,) = torch.autograd.grad(total, harmonics, create_graph=True)
+        return torch.autograd.grad(along.square().sum(), (paths, weights, features))
+
+    with captured():
+        graph = make_fx(slopes, tracing_mode="fake")(*given, receiver, sender)
+    names = {str(node.target) for node in graph.graph.nodes}
+    operations = ("edge_order", "rows_bilinear", "messages_sum", "messages_first", "messages_second")
+    assert {f"eqff.{name}.default" for name in operations} <= names
+    for found, expected in zip(graph(*given, receiver, sender), slopes(*given, receiver, sender), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_where_triton_does_not_run(monkeypatch, caplog):
