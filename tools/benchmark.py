@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import long_range, tables
+from benchmarks import long_range, sources, tables
 from benchmarks.jobs import INFERENCE, OWN, TOOLS, TRAINING, Job, Places, comparison, mode_of
 from benchmarks.run import Records, run_rounds
 from benchmarks.sweeps import SWEEPS
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _fill(options)
     places = Places(options.peers_folder, options.peers, options.folder.absolute() / "cache", options.budget)
-    records = Records(options.folder / "points.jsonl")
+    records = Records(options.folder / "points.jsonl", sources.code())
     try:
         if options.sweep == "long_range":
             return int(long_range.run(options.folder, options.openmm, options.torch_pme) > 0)
@@ -129,7 +129,9 @@ def _jobs(options: argparse.Namespace, packages: Sequence[str]) -> list[Job]:
 
 def _report(options: argparse.Namespace, jobs: Sequence[Job], records: Records) -> None:
     keys = {job.key for job in jobs}
-    rows = [row for row in records.rows() if row.get("key") in keys]
+    rows, old = records.current(keys)
+    if old:
+        print(f"Results of eqff in {records.path} with other code than now: {', '.join(old)}.", file=sys.stderr)
     if options.sweep:
         print(sweep_table(options.sweep, SWEEPS[options.sweep], jobs, rows, options.device))
         return

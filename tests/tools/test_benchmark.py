@@ -70,6 +70,20 @@ def test_it_goes_on_where_it_stopped(places, tmp_path):
     assert run_rounds([job], 2, places, records, 0.0, 60) == [] and len(records.rows()) == 2
 
 
+def test_results_of_other_code_are_not_taken_for_today_s(tmp_path):
+    job, peer = Job("eqff", "train", ("ethanol32",)), Job("mace", "train", ("ethanol32",))
+    rows = [row("eqff", 0.03, key=job.key), row("mace", 0.2, key=peer.key)]
+    Records(tmp_path / "points.jsonl").add([rows[0], rows[1], rows[0] | {"code": "old", "cpu_s": 0.02}])
+    records = Records(tmp_path / "points.jsonl", "new")
+    assert records.done() == {(peer.key, 0)}
+    found, codes = records.current({job.key, peer.key})
+    assert [r["cpu_s"] for r in found] == [0.2, 0.02] and codes == ["old"]
+    records.add([rows[0] | {"code": "new", "cpu_s": 0.01}])
+    assert records.done() == {(peer.key, 0), (job.key, 0)}
+    found, codes = records.current({job.key})
+    assert [r["cpu_s"] for r in found] == [0.01] and not codes
+
+
 def test_a_failure_is_told_in_its_own_words_and_tried_again(places, tmp_path):
     records, job = Records(tmp_path / "points.jsonl"), Job("fake", "train", ("ethanol32",), mode="broken")
     for _ in range(2):

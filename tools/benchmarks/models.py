@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import eqff
-
 NEIGHBOURS = 15.0
 
 
@@ -51,8 +49,10 @@ def exported(overrides: Sequence[str], species: Sequence[int], seed: int, scale:
     """The exported model's file in the folder BENCH_EXPORTS, made if this config, eqff and torch have none there."""
     import torch
 
+    from benchmarks import sources
+
     # compiled code has the number of threads in it
-    what = (tuple(overrides), tuple(species), seed, scale, torch.__version__, torch.get_num_threads(), _sources())
+    what = (tuple(overrides), tuple(species), seed, scale, torch.__version__, torch.get_num_threads(), sources.digest())
     known = hashlib.sha256(repr(what).encode())
     file = Path(os.environ.get("BENCH_EXPORTS", tempfile.gettempdir())) / f"bench_eqff_{known.hexdigest()[:16]}.pt2"
     if not file.exists():
@@ -61,13 +61,6 @@ def exported(overrides: Sequence[str], species: Sequence[int], seed: int, scale:
         if done.returncode:
             raise RuntimeError(f"export failed: {' | '.join(done.stderr.splitlines()[-3:])}")
     return file
-
-
-def _sources() -> str:
-    """Of all code and settings that an exported model follows from."""
-    root = Path(eqff.__file__).parent
-    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".cpp", ".h", ".yaml"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _export(overrides: str, species: str, file: str, seed: str = "0", scale: str = "1.0") -> None:

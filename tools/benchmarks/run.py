@@ -6,14 +6,16 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import Job, Places
+from benchmarks.jobs import OWN, Job, Places
 
 Row = dict[str, Any]
+UNKNOWN = "unknown code"
+"""Of results from before it was written down."""
 LAST_LINES = 6
 """Of what a failed script has said, that are shown."""
 
@@ -23,9 +25,15 @@ class Records:
     """Results of all rounds, kept in ``FOLDER/points.jsonl``.
 
     A row is a line of the harness with the job's ``key`` and ``round``; a failure has ``error`` instead of numbers.
+    Rows of eqff have its ``code`` too.
+
+    Attributes:
+        path: Of the file.
+        code: Of eqff as it is now; its results of other code are not taken for results of this one.
     """
 
     path: Path
+    code: str = ""
 
     def rows(self) -> list[Row]:
         """All that were measured; a line that was cut off by a kill is left out."""
@@ -42,11 +50,28 @@ class Records:
                 text = "\n" + text  # after a line that was cut off
             file.write(text)
 
+    def current(self, keys: Container[str]) -> tuple[list[Row], list[str]]:
+        """Rows of some jobs, and with which other code than this one results of eqff among them were measured.
+
+        Where a job has results of this code, those of others are left out; else the last of them stand in.
+        """
+        rows = [row for row in self.rows() if row.get("key") in keys]
+        codes: dict[str, str] = {}
+        for row in filter(_own, rows):
+            if codes.get(row["key"]) != self.code:
+                codes[row["key"]] = row.get("code", UNKNOWN)
+        chosen = [row for row in rows if not _own(row) or row.get("code", UNKNOWN) == codes[row["key"]]]
+        return chosen, sorted(set(codes.values()) - {self.code})
+
     def done(self) -> set[tuple[str, int]]:
-        """Keys and rounds that need not be run again: they have results, and nothing in them has failed."""
-        rows = [row for row in self.rows() if "key" in row]
+        """Keys and rounds that need not be run again: they have results of this code, and nothing in them failed."""
+        rows = [row for row in self.rows() if "key" in row and not (_own(row) and row.get("code") != self.code)]
         failed = {(row["key"], row["round"]) for row in rows if "error" in row}
         return {(row["key"], row["round"]) for row in rows if "error" not in row} - failed
+
+
+def _own(row: Row) -> bool:
+    return str(row.get("key", "")).startswith(f"{OWN}/")
 
 
 def _parsed(line: str) -> Row | None:
@@ -87,7 +112,8 @@ def run_rounds(
             errors.append(f"{job}: {error}")
             print(f"  failed: {error}", file=sys.stderr)
             rows = [*rows, {"error": error}]
-        records.add({"key": job.key, "round": number, **row} for row in rows)
+        about = {"key": job.key, "round": number} | ({"code": records.code} if job.package == OWN else {})
+        records.add(about | row for row in rows)
     return errors
 
 
