@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
+from eqff.compilation.products import symbolic_products
 from eqff.compilation.weights import Weights
 from eqff.data.flat import pack, sizes_of, unpack
 from eqff.data.graph import AtomicGraph
@@ -71,7 +72,8 @@ def capture(energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequ
         by = torch.autograd.grad(wanted, trained, cotangents, allow_unused=True) if wanted and trained else []
         return [*(value.detach() for value in outputs), *by]
 
-    with captured(), mode, torch.enable_grad():
+    products = symbolic_products()
+    with captured(), products, mode, torch.enable_grad():
         traced = make_fx(joint)(values, tensors)
     with mode, torch.no_grad():
         # rules of derivatives that are PyTorch's own write into tensors, which no graph may do that is cut in two
