@@ -25,7 +25,10 @@ def plain_gradients(
         # under names of their own: one input may follow from another, and that way is not the one to go here
         inputs = [value.view_as(value) for value in inputs]
         wanted = [value for value in inputs if value.requires_grad]
-        pairs = [(out, g) for out, g in zip(function(*inputs), given, strict=True) if g is not None]
+        pairs = zip(function(*inputs), given, strict=True)
+        pairs = [(out, g) for out, g in pairs if g is not None and out.requires_grad]
+        if not pairs:  # nothing depends on any of them
+            return [None for _ in inputs]
         outputs, cotangents = [out for out, _ in pairs], [g for _, g in pairs]
         found = iter(torch.autograd.grad(outputs, wanted, cotangents, create_graph=True, allow_unused=True))
     return [next(found) if value.requires_grad else None for value in inputs]

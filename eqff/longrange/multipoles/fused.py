@@ -165,7 +165,7 @@ class _Second(torch.autograd.Function):
         plain = _plain_first(ctx.operation, ctx.pair)
 
         def second(*inputs: Tensor) -> Sequence[Tensor]:
-            return _connected(plain_gradients(plain, inputs[count:], inputs[:count]), inputs[count:])
+            return _whole(plain_gradients(plain, inputs[count:], inputs[:count]), inputs[count:])
 
         return None, None, None, *plain_gradients(second, tensors, along)
 
@@ -179,11 +179,11 @@ def _plain_first(operation: PairOperation, pair: tuple[Tensor, Tensor]) -> Calla
 
     def first(given: Tensor, *inputs: Tensor) -> Sequence[Tensor]:
         inputs = tuple(value if value.requires_grad else value.detach().requires_grad_() for value in inputs)
-        return _connected(plain_gradients(_plain(operation, pair), inputs, [given]), inputs)
+        return _whole(plain_gradients(_plain(operation, pair), inputs, [given]), inputs)
 
     return first
 
 
-def _connected(found: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Derivatives by inputs, zeros that can be differentiated for those that nothing depends on."""
-    return [0.0 * value if by is None else by for by, value in zip(found, inputs, strict=True)]
+def _whole(found: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Derivatives by inputs, zeros for those that nothing depends on."""
+    return [torch.zeros_like(value) if by is None else by for by, value in zip(found, inputs, strict=True)]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
+from eqff.kernels.mesh import plain_read, plain_spread, read, spread, takes
 from eqff.longrange.lattice import Lattice
 from eqff.longrange.mesh import mesh_energy, mesh_influence, mesh_potential, mesh_shape
 from eqff.longrange.multipoles.moments import COMPONENTS, UPPER, pack_symmetric, unpack_symmetric
@@ -81,11 +82,9 @@ class MultipoleMesh:
     def fields(self, rows: Tensor, rank: int) -> Tensor:
         """As `MultipoleWaves.fields`."""
         mesh = mesh_potential(self._density(rows), self.influence).flatten()
-        x, y, z = self.splines[:, :, : rank + 1].unbind(dim=1)
-        count, order = rank + 1, ORDER
-        values = mesh.index_select(0, self.points.flatten()).reshape(-1, order, order * order)
-        values = (x @ values).reshape(-1, count, order, order)
-        values = y[:, None] @ values @ z[:, None].transpose(2, 3)  # (M, x, y, z): how often differentiated
+        splines = self.splines[:, :, : rank + 1]
+        # (M, x, y, z): how often differentiated
+        values = (read if takes(splines) else plain_read)(mesh, splines, self.points)
         columns = [values[:, a, b, c] for a, b, c in POWERS[: COMPONENTS[rank]]]
         return segment_sum(self._in_space(columns), self.atoms, self.num_atoms)
 
@@ -106,11 +105,10 @@ class MultipoleMesh:
     def _density(self, rows: Tensor) -> Tensor:
         coefficients = self._on_mesh(rows.index_select(0, self.atoms))
         count = coefficients.shape[1]
-        x, y, z = self.splines[:, :, :count].unbind(dim=1)
-        spread = y.transpose(1, 2)[:, None] @ (coefficients @ z[:, None])  # (M, x, order, order)
-        spread = x.transpose(1, 2) @ spread.flatten(2)
+        splines = self.splines[:, :, :count]
         size = self.influence.shape[0] * self.shape[0] * self.shape[1] * self.shape[2]
-        return segment_sum(spread.flatten(), self.points.flatten(), size).reshape(-1, *self.shape)
+        way = spread if takes(splines) else plain_spread
+        return way(coefficients, splines, self.points, size).reshape(-1, *self.shape)
 
     def _on_mesh(self, rows: Tensor) -> Tensor:
         """What each product of differentiated splines is multiplied with, (M, c, c, c) for c = rank + 1."""
