@@ -14,8 +14,10 @@ PART = 9
 """Components of one side that one program keeps sums of, at most: more would not fit into registers."""
 MANY = 2048
 """Programs that fill a large GPU (132 multiprocessors with 16 each)."""
-CROWDED = 20
-"""Components of both sides beyond which a thread takes two channels in any precision, for the same reason."""
+CROWDED = 22
+"""Rows of a program beyond which a thread takes two channels in any precision, for the same reason."""
+ROOMY = 14
+"""Rows of a program up to which a thread takes twice as many channels."""
 ACCESS = 16
 """Bytes that a thread reads at once."""
 
@@ -28,8 +30,12 @@ class Launch:
     One warp a program needs no barrier; where programs are too few to fill the GPU, four share the edges of an atom and
     add up at the end.
 
+    Sums over channels are the dearer the more threads share a row: where registers allow it, a row is cut into two
+    strips and each thread has channels of both, so that half as many threads have to be asked.
+
     Attributes:
         block: Channels of a program.
+        strips: Of a block.
         blocks: So many that all channels are in one.
         part: Components of a program.
         parts: So many that all components are in one.
@@ -38,6 +44,7 @@ class Launch:
     """
 
     block: int
+    strips: int
     blocks: int
     part: int
     parts: int
@@ -45,24 +52,27 @@ class Launch:
     warps: int
 
     @classmethod
-    def of(cls, atoms: int, channels: int, components: int, others: int, like: Tensor) -> Launch:
+    def of(cls, atoms: int, channels: int, components: int, held: int, like: Tensor) -> Launch:
         """For these sizes.
 
         Args:
             atoms: N.
             channels: C.
             components: Of the side that is split into parts.
-            others: Components of the side that is not.
+            held: Rows that a program keeps beside those of its part.
             like: Of the device and the precision.
         """
         # the widest of those that leave fewest channels empty
         block = min(BLOCKS, key=lambda size: (_up(channels, size) * size, -size))
         blocks, parts = _up(channels, block), _up(components, PART)
         part = _up(components, parts)
-        wide = ACCESS // (max(like.itemsize, 8) if part + others > CROWDED else like.itemsize)
+        rows = part + held
+        wide = ACCESS // (max(like.itemsize, 8) if rows > CROWDED else like.itemsize)
+        strips = 2 if held and rows <= ROOMY and block > BLOCKS[-1] else 1
         programs = atoms * blocks * parts
         warps = 1 if programs >= MANY else 2 if programs >= MANY // 2 else 4
-        return cls(block, blocks, part, parts, max(1, warps * lanes(like.device) * wide // block), warps)
+        edges = max(1, warps * lanes(like.device) * wide * strips // block)
+        return cls(block, strips, blocks, part, parts, edges, warps)
 
 
 @cache

@@ -94,33 +94,37 @@ def _store(
 def _derivative_kernel(
     T, R, h, g, T2, R2, h2, by_T, by_R, by_h, out_of, order, receiver, atoms, edges,
     CHANNELS: tl.constexpr, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, TANGENT: tl.constexpr,
-    BLOCK: tl.constexpr, PART: tl.constexpr, EDGES: tl.constexpr,
+    STRIPS: tl.constexpr, WIDTH: tl.constexpr, PART: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
     """Derivatives of <g, A> by h of one sender and by T and R of its edges; with TANGENT, those along T2, R2, h2.
 
-    What a sum over all channels or all inputs is (by T, by R) is one sum for each block of them, behind each other.
+    Arrays are (STRIPS, EDGES, WIDTH): a thread has all strips of its channels, so that they are added up before others
+    are asked for theirs. What a sum over all channels or all inputs is (by T, by R) is one sum for each block of them,
+    behind each other.
     """
     j = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    strips = (tl.program_id(1) * STRIPS + tl.arange(0, STRIPS)) * WIDTH
+    c = strips[:, None, None] + tl.arange(0, WIDTH)[None, None, :]
     begin = tl.program_id(2) * PART
-    there = (c < CHANNELS)[None, :]
+    there = c < CHANNELS
     plane = tl.full((1,), CHANNELS, tl.int64) * atoms
     # a row for each edge, though all are the same: it has the layout that all else has, so nothing is rearranged
-    home = tl.full((EDGES, 1), CHANNELS, tl.int64) * j + c[None, :]
+    home = tl.full((1, EDGES, 1), CHANNELS, tl.int64) * j + c
     by_T += tl.program_id(1) * (edges.to(tl.int64) * (OUTPUTS * INPUTS))
     by_R += tl.program_id(2) * (edges.to(tl.int64) * CHANNELS)
-    zero = tl.full((EDGES, BLOCK), 0.0, h.dtype.element_ty)
-    column = tl.arange(0, BLOCK)[None, :]
-    TILES: tl.constexpr = (OUTPUTS * PART + BLOCK - 1) // BLOCK
+    zero = tl.full((STRIPS, EDGES, WIDTH), 0.0, h.dtype.element_ty)
+    nothing = tl.full((EDGES, WIDTH), 0.0, h.dtype.element_ty)
+    column = tl.arange(0, WIDTH)[None, :]
+    TILES: tl.constexpr = (OUTPUTS * PART + WIDTH - 1) // WIDTH
     sums = (zero,) * PART
     last = tl.load(out_of + j + 1)
     for start in range(tl.load(out_of + j), last, EDGES):
         place = start + tl.arange(0, EDGES)
         mine = place < last
-        live = mine[:, None] & there
+        live = mine[None, :, None] & there
         e = tl.load(order + tl.minimum(place, last - 1))
-        row = e[:, None] * CHANNELS + c[None, :]
-        at = tl.load(receiver + e)[:, None] * CHANNELS + c[None, :]
+        row = e[None, :, None] * CHANNELS + c
+        at = tl.load(receiver + e)[None, :, None] * CHANNELS + c
         r = tl.load(R + row, live, 0.0)
         if TANGENT:
             r2 = tl.load(R2 + row, live, 0.0)
@@ -128,7 +132,7 @@ def _derivative_kernel(
         for n in tl.static_range(OUTPUTS):
             given = given + (tl.load(g + at + n * plane, there, 0.0),)
         by_r = zero
-        products = (zero,) * TILES
+        products = (nothing,) * TILES
         added = ()
         for k in tl.static_range(PART):
             m = tl.minimum(begin + k, INPUTS - 1)
@@ -142,11 +146,11 @@ def _derivative_kernel(
             y, y2 = zero, zero
             for n in tl.static_range(OUTPUTS):
                 coupling = e * (OUTPUTS * INPUTS) + (n * INPUTS + m)
-                y += tl.load(T + coupling)[:, None] * given[n]
+                y += tl.load(T + coupling)[None, :, None] * given[n]
                 if TANGENT:
-                    y2 += tl.load(T2 + coupling)[:, None] * given[n]
-                product = tl.sum(given[n] * weighed, axis=1)[:, None]
-                products = _set(products, n * PART + k, product, column, TILES, BLOCK)
+                    y2 += tl.load(T2 + coupling)[None, :, None] * given[n]
+                product = tl.sum(tl.sum(given[n] * weighed, axis=0), axis=1)[:, None]
+                products = _set(products, n * PART + k, product, column, TILES, WIDTH)
             if TANGENT:
                 by_r += y2 * x + y * x2
                 added = added + (sums[k] + r2 * y + r * y2,)
@@ -156,10 +160,11 @@ def _derivative_kernel(
         sums = added
         tl.store(by_R + row, by_r, live)
         rows = by_T + e[:, None] * (OUTPUTS * INPUTS)
-        _store(rows, mine[:, None], products, column, begin, INPUTS, OUTPUTS, PART, TILES, BLOCK)
+        _store(rows, mine[:, None], products, column, begin, INPUTS, OUTPUTS, PART, TILES, WIDTH)
+    c = strips[:, None] + tl.arange(0, WIDTH)[None, :]
     for k in tl.static_range(PART):
         to = by_h + j * CHANNELS + c + (begin + k) * plane
-        tl.store(to, tl.sum(sums[k], axis=0), (c < CHANNELS) & (begin + k < INPUTS))
+        tl.store(to, tl.sum(sums[k], axis=1), (c < CHANNELS) & (begin + k < INPUTS))
 
 
 def edge_order(receiver: Tensor, sender: Tensor, into: Tensor, out_of: Tensor, order: Tensor) -> bool:
@@ -200,6 +205,7 @@ def _sum(
     _sum_kernel[(atoms, shape.blocks, shape.parts)](
         *(T, R, h, T2, R2, h2, arrays["A"], into, sender, atoms),
         **_constants(channels, inputs, outputs, tangent, shape),
+        BLOCK=shape.block,
     )
 
 
@@ -210,12 +216,14 @@ def _derivatives(
     (inputs, atoms, channels), outputs = features.shape, given.shape[0]
     if not features.numel():
         return
-    shape = Launch.of(atoms, channels, inputs, outputs, features)
+    held = outputs + 4 * tangent  # twice as many temporary ones
+    shape = Launch.of(atoms, channels, inputs, held, features)
     T, R, h, T2, R2, h2 = _read(arrays, tangent)
     by_T, by_R = _each(arrays["by_T"], shape.blocks), _each(arrays["by_R"], shape.parts)
     _derivative_kernel[(atoms, shape.blocks, shape.parts)](
         *(T, R, h, arrays["g"], T2, R2, h2, by_T, by_R, arrays["by_h"], out_of, order, receiver, atoms, len(order)),
         **_constants(channels, inputs, outputs, tangent, shape),
+        **{"STRIPS": shape.strips, "WIDTH": shape.block // shape.strips},
     )
     _add_up(by_T, arrays["by_T"])
     _add_up(by_R, arrays["by_R"])
@@ -239,5 +247,5 @@ def _add_up(parts: Tensor, result: Tensor) -> None:
 def _constants(channels: int, inputs: int, outputs: int, tangent: bool, shape: Launch) -> dict[str, int | bool]:
     """What kernels are compiled for, and how."""
     sizes = {"CHANNELS": channels, "INPUTS": inputs, "OUTPUTS": outputs, "TANGENT": tangent}
-    program = {"BLOCK": shape.block, "PART": shape.part, "EDGES": shape.edges, "num_warps": shape.warps}
+    program = {"PART": shape.part, "EDGES": shape.edges, "num_warps": shape.warps}
     return {**sizes, **program, "enable_fp_fusion": True}
