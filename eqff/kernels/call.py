@@ -13,12 +13,24 @@ from torch import Tensor
 from eqff.kernels.choice import DTYPES
 from eqff.kernels.library import library
 
+KINDS = {"i": ctypes.c_int, "n": ctypes.c_int64, "p": ctypes.c_void_p}
+"""Of arguments: an int, a size, and the address of an array (``data_ptr()``, or None)."""
+
 
 @cache
-def function(name: str, dtype: torch.dtype | None = None) -> Callable[..., int]:
-    """A function of the library, for numbers of a precision; it takes whole numbers, tensors' addresses and None."""
+def function(name: str, dtype: torch.dtype | None = None, arguments: str | None = None) -> Callable[..., int]:
+    """A function of the library.
+
+    Args:
+        name: Of the function.
+        dtype: The precision of the numbers that it is for, if that is part of its name.
+        arguments: A letter of `KINDS` each: then it takes plain integers and None, which is faster; else what `number`,
+            `address` and `threads` make.
+    """
     found = getattr(library(), name if dtype is None else f"{name}_{DTYPES[dtype]}")
     found.restype = ctypes.c_int if dtype is None else None
+    if arguments is not None:
+        found.argtypes = [KINDS[letter] for letter in arguments]
     return found
 
 
@@ -74,6 +86,7 @@ class Couplings:
         self._kept.append(dense[k, first, second].to(dtype).contiguous())
         self.rows, self.columns = dense.shape[0], tuple(dense.shape[1:])
         self.structure = _Table(self.rows, *(tensor.data_ptr() for tensor in self._kept))
+        self.pointer = ctypes.addressof(self.structure)
 
 
 def plan(tables: Sequence[Couplings], sizes: Sequence[int]) -> ctypes.Structure:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
-
+import torch
 from torch import Tensor
 
 from eqff.kernels.bilinear import RowCouplings
-from eqff.kernels.call import address, function, number, threads
+from eqff.kernels.call import function
 
 
 def run(couplings: RowCouplings, x: Tensor, y: Tensor, axes: tuple[int, int, int], out: Tensor) -> None:
     """Fills ``out`` (E, K) from x (E, I) and y (E, J); rows of x and y may be part of wider ones."""
     table = couplings.table(axes, x.dtype)
-    function("rows_bilinear", x.dtype)(
-        ctypes.byref(table.structure),
-        number(x.shape[0]),
-        *(address(x), number(x.shape[1]), number(x.stride(0))),
-        *(address(y), number(y.shape[1]), number(y.stride(0))),
-        *(address(out), threads()),
+    function("rows_bilinear", x.dtype, "pnpnnpnnpi")(
+        table.pointer,
+        x.shape[0],
+        *(x.data_ptr(), x.shape[1], x.stride(0)),
+        *(y.data_ptr(), y.shape[1], y.stride(0)),
+        *(out.data_ptr(), torch.get_num_threads()),
     )

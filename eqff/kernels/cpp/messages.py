@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from eqff.kernels.call import address, function, number, threads
+from eqff.kernels.call import address, function, number
 
 NAMES = ("T", "R", "h", "g", "T2", "R2", "h2", "by_T", "by_R", "by_h", "A")
 """Of arrays, in the order in which C++ takes them."""
+
+_ARGUMENTS = "i" + "nnn" + "ppppp" + "nn" + "p" * len(NAMES) + "i"
 
 
 def edge_order(receiver: Tensor, sender: Tensor, *found: Tensor) -> bool:
@@ -30,11 +33,11 @@ def run(what: int, edges: tuple[Tensor, ...], given: Tensor, features: Tensor, a
         arrays: Those of `NAMES` that are read or written.
     """
     receiver, sender, into, out_of, order = edges
-    function("messages", features.dtype)(
+    function("messages", features.dtype, _ARGUMENTS)(
         what,
-        *(number(len(into) - 1), number(len(sender)), number(features.shape[2])),
-        *map(address, (into, receiver, sender, out_of, order)),
-        *(number(given.shape[0]), number(features.shape[0])),
-        *(address(arrays.get(name)) for name in NAMES),
-        threads(),
+        *(into.shape[0] - 1, sender.shape[0], features.shape[2]),
+        *(into.data_ptr(), receiver.data_ptr(), sender.data_ptr(), out_of.data_ptr(), order.data_ptr()),
+        *(given.shape[0], features.shape[0]),
+        *(arrays[name].data_ptr() if name in arrays else None for name in NAMES),
+        torch.get_num_threads(),
     )

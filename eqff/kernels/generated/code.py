@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -21,31 +20,6 @@ MOST_STEPS = 6000
 """Longer code takes minutes to compile and no longer fits the processor's cache of instructions."""
 
 REAL = {torch.float32: "float", torch.float64: "double"}
-
-
-@dataclass(frozen=True)
-class Slices:
-    """Where arrays lie that are parts of the channels of one tensor.
-
-    Attributes:
-        pointers: Addresses of their first numbers.
-        strides: Numbers from a component to the next.
-        rows: Numbers from an atom to the next.
-    """
-
-    pointers: tuple[int, ...]
-    strides: tuple[int, ...]
-    rows: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tensor: Tensor, channels: int) -> Slices:
-        """Of a contiguous (components, N, parts · C), or of (N, components · C) as one array."""
-        row = tensor.shape[-1]
-        if tensor.ndim == 2:
-            return cls((tensor.data_ptr(),), (channels,), (row,))
-        parts, size = row // channels, channels * tensor.element_size()
-        pointers = tuple(tensor.data_ptr() + part * size for part in range(parts))
-        return cls(pointers, (tensor.stride(0),) * parts, (row,) * parts)
 
 
 class GeneratedCode:
@@ -83,18 +57,37 @@ class GeneratedCode:
         """
         if name == "backward" and written[1] is not None:
             name = "backward_scale"
-        given = [Slices.of(value, channels) for value in read]
-        arrays = [*given, *(Slices.of(value, channels) for value in written if value is not None)]
-        strides, rows = ([n for a in arrays for n in getattr(a, field)] for field in ("strides", "rows"))
-        pointers = [pointer for array in arrays for pointer in array.pointers]
-        count = sum(len(array.pointers) for array in given)
+        given = _places(read, channels)
+        places = [*given, *_places([value for value in written if value is not None], channels)]
+        pointers, strides, rows = zip(*places, strict=True)
         getattr(self._library, name)(
             ctypes.c_int64(read[0].shape[1]),
             ctypes.c_int64(channels),
-            *(_array(ctypes.c_void_p, part) for part in (pointers[:count], pointers[count:])),
+            *(_array(ctypes.c_void_p, part) for part in (pointers[: len(given)], pointers[len(given) :])),
             *(_array(ctypes.c_int64, numbers) for numbers in (strides, rows)),
             ctypes.c_int(torch.get_num_threads()),
         )
+
+
+def _places(tensors: Sequence[Tensor], channels: int) -> list[tuple[int, int, int]]:
+    """Where arrays lie that are parts of the channels of tensors.
+
+    Args:
+        tensors: Contiguous (components, N, parts · C), or (N, components · C) as one array.
+        channels: C.
+
+    Returns:
+        Addresses of their first numbers, numbers from a component to the next, and from an atom to the next.
+    """
+    found = []
+    for tensor in tensors:
+        first, row = tensor.data_ptr(), tensor.shape[-1]
+        if tensor.ndim == 2:
+            found.append((first, channels, row))
+            continue
+        between, size = tensor.stride(0), channels * tensor.element_size()
+        found += [(first + part * size, between, row) for part in range(row // channels)]
+    return found
 
 
 def _array(kind: type, values: Sequence[int]) -> ctypes.Array:
