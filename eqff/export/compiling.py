@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from eqff.data.flat import pack
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
 from eqff.export import operations
+from eqff.export.native import linked
 from eqff.export.program import DerivativeFunction, EnergyFunction, Signature, no_cotangents
 from eqff.kernels.capture import captured
 from eqff.kernels.choice import kernels
@@ -27,13 +29,17 @@ OPTIONS = {"force_pointwise_cat": True}
 """Of Inductor; without, torch 2.13 reads neighbour sums too early in some fusions (see `eqff.compilation`)."""
 
 
+_FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, OSError, subprocess.SubprocessError)
+"""Of PyTorch's compilers and the C++ compiler."""
+
+
 @dataclass(frozen=True)
 class Compilation:
     """What came out.
 
     Attributes:
         files: Of each function: "derivatives", and "energy" where derivatives take cotangents.
-        operations: Schemas of eqff's operations that the code calls.
+        operations: Schemas of eqff's operations that the code calls by name.
     """
 
     files: dict[str, list[str]]
@@ -74,19 +80,22 @@ def _compile(
     start = time.perf_counter()
     try:
         # what is traced holds no Python of eqff's models: first derivatives are part of it
-        decompositions = operations.decompositions()
-        traced = make_fx(function, decompositions, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
+        traced = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
+        operations.transpose_weights(traced)
         program = torch.export.export(traced, tuple(inputs), dynamic_shapes=_dynamic(inputs, graph))
         options = {**OPTIONS, "aot_inductor.package": True}
-        files = torch._inductor.aot_compile(program.module(check_guards=False), tuple(inputs), options=options)
-    except (RuntimeError, TypeError, ValueError, AssertionError, torch._inductor.exc.InductorError) as error:
+        with linked(traced.graph, graph.positions.dtype) as more:
+            files = torch._inductor.aot_compile(
+                program.module(check_guards=False), tuple(inputs), options=options | more
+            )
+    except _FAILURES as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
         raise ModelError(
             f"torch {torch.__version__} can't compile this model ahead of time: {reason} "
             "Is there a C++ compiler (g++)? The model file itself works as before."
         ) from error
     _log.info("Compiled %s in %.0f s.", name, time.perf_counter() - start)
-    return [str(file) for file in files], operations.used_by(traced.graph.nodes)
+    return [str(file) for file in files], operations.called_by_name(traced.graph)
 
 
 def _dynamic(inputs: Sequence[Tensor], graph: AtomicGraph) -> tuple[dict[int, torch.export.Dim] | None, ...]:

@@ -49,7 +49,7 @@ class ExportedPotential(Potential):
         self.metadata = potential.metadata
         self.names, self.derivatives, self.compiled_energy = names, derivatives, energy
         self.exported_dtype = potential.dtype
-        self._known: Tensor | None = None
+        self._known: tuple[Tensor | None, Tensor | None] = None, None
         self._split = [split(potential, beside)]  # in a list: its parts are registered already
         self.eval()
 
@@ -62,10 +62,11 @@ class ExportedPotential(Potential):
             ModelError: An element that the model does not cover, or a field that nothing reads; forces that have to be
                 differentiated again; another precision or device than it was exported for.
         """
-        if graph.numbers is not self._known:  # along a trajectory it is; tensors of graphs are never edited
+        numbers, field = self._known  # along a trajectory they are; tensors of graphs are never edited
+        if graph.numbers is not numbers or graph.electric_field is not field:
             self.require_elements(graph.numbers)
-            self._known = graph.numbers
-        self.field_guard.check(graph)
+            self.field_guard.check(graph)
+            self._known = graph.numbers, graph.electric_field
         if self.training if create_graph is None else create_graph:
             raise ModelError("An exported model can't be trained: its forces have no derivatives. Take the model file.")
         if graph.positions.dtype != self.exported_dtype or graph.positions.device.type != "cpu":

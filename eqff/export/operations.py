@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from eqff.derivatives import differentiate
 from eqff.errors import ModelFileError
+from eqff.export.native import linkable
 from eqff.export.samples import sample
 from eqff.kernels.capture import captured
 from eqff.kernels.choice import fused
-from eqff.kernels.linear import each_degree_map
 from eqff.potential import Potential
 
 NAMESPACE = "eqff"
@@ -24,10 +23,11 @@ def run_here(potential: Potential) -> bool:
     return fused(torch.empty(0, dtype=potential.dtype))
 
 
-def used_by(traced: Iterable[fx.Node]) -> tuple[str, ...]:
-    """Schemas of the operations in a graph, sorted."""
-    targets = {node.target for node in traced if isinstance(node.target, torch._ops.OpOverload)}
-    return tuple(sorted(str(target._schema) for target in targets if target.namespace == NAMESPACE))
+def called_by_name(graph: fx.Graph) -> tuple[str, ...]:
+    """Schemas of the operations in a graph that its code is not linked to, sorted."""
+    targets = {node.target for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload)}
+    targets = {target for target in targets if target.namespace == NAMESPACE} - set(linkable(graph))
+    return tuple(sorted(str(target._schema) for target in targets))
 
 
 def require(schemas: Iterable[str], path: object) -> None:
@@ -52,19 +52,18 @@ def tell_constants(potential: Potential) -> None:
         differentiate(potential.energy, sample(potential))
 
 
-@cache
-def decompositions() -> dict[object, Callable[..., Tensor]]:
-    """Operations that are better compiled than called: a matrix product for each degree."""
-    operation = getattr(getattr(torch.ops, NAMESPACE), each_degree_map.__name__).default
-    return {operation: _each_degree_map}
-
-
-def _each_degree_map(features: Tensor, matrices: Tensor) -> Tensor:
-    atoms, channels = features.shape[1:]
-    found = [
-        (features[degree**2 : (degree + 1) ** 2].reshape(-1, channels) @ matrices[degree]).view(
-            2 * degree + 1, atoms, -1
-        )
-        for degree in range(matrices.shape[0])
-    ]
-    return torch.cat(found) if len(found) > 1 else found[0]
+def transpose_weights(traced: fx.GraphModule) -> None:
+    """Keeps transposed weights beside the others, where code would transpose them anew at every call."""
+    for node in traced.graph.find_nodes(op="call_function", target=torch.ops.eqff.each_degree_map.default):
+        turned = node.args[1]
+        if turned.target is not torch.ops.aten.transpose.int or turned.args[0].op != "get_attr":
+            continue
+        weight, *axes = turned.args
+        name = f"{weight.target}_transposed"
+        traced.register_buffer(name, getattr(traced, weight.target).detach().transpose(*axes).contiguous())
+        with traced.graph.inserting_before(turned):
+            kept = traced.graph.get_attr(name)
+        kept.meta = dict(turned.meta)
+        turned.replace_all_uses_with(kept)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()

@@ -11,34 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import Calculator, all_changes
 from ase.outputs import Properties, all_outputs
-from ase.stress import full_3x3_to_voigt_6_stress
-from torch import Tensor
 
 from eqff.corrections import corrected
-from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
-from eqff.data.atoms import from_atoms
 from eqff.data.convert import Multiplicity
 from eqff.data.graph import AtomicGraph
 from eqff.data.solves import Predictor, solve_history
-from eqff.errors import DataError, ModelError
+from eqff.errors import ModelError
 from eqff.evaluation.states import state_name, unseen_states
-from eqff.interfaces.graphs import lasting, moved
+from eqff.interfaces.given import Given, field_vector, require_geometry
+from eqff.interfaces.graphs import MovingGraph, lasting, require_precision
+from eqff.interfaces.results import MAGMOMS, TERMS, results_of, stress_of
 from eqff.interfaces.skin import Pairs, SkinLists
-from eqff.interfaces.state import STATE, require_state, stated, surroundings
+from eqff.interfaces.snapshot import Snapshot
 from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
 
-TERMS = "energies_per_term"
 _DERIVATIVES = ("energy", "forces", "stress", "virial")
-_MAGMOMS = "magmoms"
-_WATCHED = ("positions", "numbers", "cell", "pbc")
-_REMEDY = (
-    "Say it on the structure, atoms.info.update(total_charge=0, multiplicity=1), or for all structures, "
-    "model.calculator(total_charge=0, multiplicity=1)"
-)
 
 
 class EqffCalculator(Calculator):
@@ -109,34 +100,45 @@ class EqffCalculator(Calculator):
         warm_start: Predictor | None = None,
         outside: Outside | None = None,
     ):
+        self._last: Snapshot | None = None
         super().__init__()
         self.potential = _as_potential(potential, device, dtype)
+        require_precision(self.potential.dtype)
         if corrections:
             self.potential = corrected(self.potential)
         self.outside = outside_rule(self.potential, outside)
         self.total_charge = total_charge
         self.multiplicity = multiplicity
-        self.electric_field = None if electric_field is None else _field(electric_field)
+        self.electric_field = None if electric_field is None else field_vector(electric_field)
         self.fields = tuple(name for name in self.potential.predicts if name not in _DERIVATIVES)
         self.implemented_properties = ["energy", "free_energy", "forces", "stress", TERMS, *self.fields]
         self.implemented_properties += self.potential.uncertainties
         if "spin_charges" in self.fields:
-            self.implemented_properties.append(_MAGMOMS)
+            self.implemented_properties.append(MAGMOMS)
         self.with_stress = with_stress
         self.neighbours = SkinLists(self.potential.neighbour_lists, skin)
         self.solves = solve_history(warm_start)
         self._pairs: dict[str, Pairs] = {}
-        self._settled: tuple[Any, AtomicGraph] | None = None
+        self._settled: tuple[Any, MovingGraph] | None = None
+        self._first_weight: tuple[Potential, torch.Tensor] | None = None
         self._computed: tuple[Any, ...] | None = None
         self._warned: set[tuple[int, int]] = set()
 
+    @property
+    def atoms(self) -> Atoms | None:
+        """The atoms of the last calculation, as they were then."""
+        return None if self._last is None else self._last.atoms
+
+    @atoms.setter
+    def atoms(self, atoms: Atoms | None) -> None:
+        self._last = None if atoms is None else Snapshot(atoms)
+
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation, ``"state"`` for total charge and multiplicity."""
-        if self.atoms is None:
+        if self._last is None:
             return list(super().check_state(atoms, tol))
-        # ASE's own comparison takes longer than all else that an MD step of a small molecule needs beside the model
-        changes = [name for name in _WATCHED if not np.array_equal(getattr(atoms, name), getattr(self.atoms, name))]
-        return changes if self._stated(atoms) == self._computed else [*changes, "state"]
+        changes = self._last.changes(atoms)
+        return changes if self._said(atoms) == self._computed else [*changes, "state"]
 
     def calculate(
         self,
@@ -145,14 +147,18 @@ class EqffCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Fills ``results``."""
-        super().calculate(atoms, properties, system_changes)
-        stress = "stress" in properties or (self.with_stress and self.atoms.cell.rank == 3)
-        graph = self._graph(self.atoms)
-        prediction = self.potential(graph, forces=True, stress=stress, create_graph=False)
-        self.results = self._results(prediction)
+        # ASE's own looks for a directory besides, of which there is none here
+        if atoms is None:
+            atoms = self.atoms
+        self.atoms = atoms
+        stress = "stress" in properties or (self.with_stress and atoms.cell.rank == 3)
+        said = self._said(atoms)
+        prediction = self.potential(self._graph(atoms, said), forces=True, stress=stress, create_graph=False)
+        fields = (*self.fields, *self.potential.uncertainties)
+        self.results = results_of(prediction, tuple(self.potential.terms), fields)
         if stress:
-            self.results["stress"] = self._stress(prediction["virial"][0])
-        self._computed = self._stated(self.atoms)
+            self.results["stress"] = stress_of(prediction["virial"][0], atoms)
+        self._computed = said
 
     def shortest_distance(self) -> tuple[float, int, int]:
         """Of the last calculation: the shortest distance in Å, images included, and its two atoms.
@@ -168,18 +174,7 @@ class EqffCalculator(Calculator):
 
     def structure(self, atoms: Atoms) -> AtomicData:
         """What the model is given for ``atoms``, total charge and multiplicity settled and checked."""
-        _require_geometry(atoms)
-        info = stated(atoms.info)
-        require_state(info, self.total_charge, self.multiplicity, "the structure", _REMEDY)
-        info |= self._surroundings(atoms)
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
-        data = from_atoms(bare, total_charge=self.total_charge, multiplicity=self.multiplicity, labels=())
-        for name, given in zip(STATE, (self.total_charge, self.multiplicity), strict=True):
-            if given is not None and given != "lowest" and float(given) != float(data[name]):
-                raise ModelError(
-                    f"The calculator was given {name}={given}, but atoms.info says {float(data[name]):g}. Give it in "
-                    "one place only."
-                )
+        data = self._given.structure(atoms)
         self._check_range(data)
         return data
 
@@ -188,61 +183,35 @@ class EqffCalculator(Calculator):
         return Properties({name: value for name, value in self.results.items() if name in all_outputs})
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.potential.buffers()).device
+    def _given(self) -> Given:
+        return Given(self.total_charge, self.multiplicity, self.electric_field)
 
-    def _stated(self, atoms: Atoms) -> tuple[Any, ...]:
-        """All that is said about charge, spin and an external field, to notice when it changes."""
-        said = stated(atoms.info) | surroundings(atoms.info)
-        # all digits: how arrays are printed is the user's to choose
-        info = tuple(sorted((key, str(np.asarray(value).tolist())) for key, value in said.items()))
-        return (*info, self.total_charge, self.multiplicity, self.electric_field)
+    def _said(self, atoms: Atoms) -> tuple[Any, ...]:
+        return self._given.said(atoms.info)
 
-    def _surroundings(self, atoms: Atoms) -> dict[str, Any]:
-        """What the structure says about an external field, else the calculator."""
-        own = surroundings(atoms.info)
-        if self.electric_field is None:
-            return own
-        for key, value in own.items():
-            if not np.array_equal(np.ravel(value), self.electric_field):
-                raise ModelError(
-                    f"The calculator was given electric_field={list(self.electric_field)}, but atoms.info['{key}'] is "
-                    f"{np.ravel(value).tolist()}. Give it in one place only."
-                )
-        return {"electric_field": self.electric_field}
+    def _where(self) -> tuple[torch.dtype, torch.device]:
+        """Precision and device of the model, which may be moved between calculations."""
+        if self._first_weight is None or self._first_weight[0] is not self.potential:
+            # a weight stays the same object wherever it is moved
+            self._first_weight = self.potential, next(self.potential.parameters(), None)
+        weight = self._first_weight[1]
+        if weight is None:
+            return self.potential.dtype, next(self.potential.buffers()).device
+        return weight.dtype, weight.device
 
-    def _graph(self, atoms: Atoms) -> AtomicGraph:
+    def _graph(self, atoms: Atoms, said: tuple[Any, ...]) -> AtomicGraph:
         """The graph of one structure; what only elements, periodicity and state decide is kept between steps."""
-        where = self.potential.dtype, self._device
-        key = (atoms.numbers.tobytes(), atoms.pbc.tobytes(), self._stated(atoms), where)
+        where, pbc = self._where(), atoms.pbc
+        key = (atoms.numbers.tobytes(), pbc.tobytes(), said, where)
         if self._settled is None or self._settled[0] != key:
-            self._settled = key, replace(lasting(self.structure(atoms), *where), solves=self.solves)
-        _require_geometry(atoms)
-        positions, pbc = atoms.positions, atoms.pbc
+            graph = lasting(self.structure(atoms), *where)
+            self._settled = key, MovingGraph(replace(graph, solves=self.solves))
+        require_geometry(atoms)
+        positions = atoms.positions
         cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
         self._pairs = self.neighbours(positions, cell, pbc)
         self.solves.begin(positions, cell, key)
-        return moved(self._settled[1], positions, cell, self._pairs)
-
-    def _results(self, prediction: dict[str, Tensor]) -> dict[str, Any]:
-        energy = float(prediction["energy"])
-        results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": _array(prediction["forces"])}
-        results[TERMS] = {name: float(prediction[f"energy_{name}"]) for name in self.potential.terms}
-        for name in (*self.fields, *self.potential.uncertainties):
-            value = _array(prediction[name])
-            results[name] = value if table.field(name).level == "atom" else value[0]
-        if _MAGMOMS in self.implemented_properties:
-            results[_MAGMOMS] = results["spin_charges"]
-        return results
-
-    def _stress(self, virial: Tensor) -> np.ndarray:
-        """ASE's stress in Voigt order, eV/Å³: per volume of the whole cell, vacuum of a slab included."""
-        if self.atoms.cell.rank < 3:
-            raise PropertyNotImplementedError(
-                "Stress is energy per volume, and a cell with fewer than three lattice vectors has none. Give the "
-                "atoms a cell (for a slab or wire, with the vacuum that you want to count), or ask for no stress."
-            )
-        return full_3x3_to_voigt_6_stress(-_array(virial) / self.atoms.cell.volume)
+        return self._settled[1](positions, cell, self._pairs)
 
     def _check_range(self, data: AtomicData) -> None:
         training = self.potential.metadata.training if self.potential.metadata else {}
@@ -266,31 +235,3 @@ def _as_potential(
 
         potential = load(potential, dtype=dtype)
     return potential.to(device=device, dtype=dtype).eval()
-
-
-def _field(value: Any) -> tuple[float, ...]:
-    """Three finite numbers, in V/Å; raises ModelError for anything else."""
-    array = np.asarray(value, dtype=float)
-    if array.shape != (3,) or not np.isfinite(array).all():
-        raise ModelError(f"electric_field is {value!r}, but needs three finite numbers in V/Å, such as [0, 0, 0.1].")
-    return tuple(array.tolist())
-
-
-def _require_geometry(atoms: Atoms) -> None:
-    """Raises DataError where there is nothing to compute, or no numbers to compute with."""
-    if len(atoms) == 0:
-        raise DataError("The structure has no atoms: there is nothing to compute.")
-    for name, values in (("position", atoms.positions), ("cell", atoms.cell.array)):
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad) and name == "position":
-            first = int(bad[0])
-            raise DataError(
-                f"The position of atom {first} ({atoms[first].symbol}) is {values[first].tolist()}, and {len(bad)} of "
-                f"{len(atoms)} atoms have positions that are not finite numbers. What moved them went wrong before."
-            )
-        if len(bad):
-            raise DataError(f"The cell {values.tolist()} holds numbers that are not finite.")
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.detach().double().cpu().numpy()

@@ -11,13 +11,24 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.graph import INPUTS as FIELDS
 from eqff.data.graph import AtomicGraph, Edges, graph_from_tensors
+from eqff.errors import ModelError
 from eqff.interfaces.skin import Pairs
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def require_precision(dtype: torch.dtype) -> None:
+    """Raises ModelError for numbers that structures are not computed in."""
+    if dtype not in _NUMPY:
+        raise ModelError(
+            f"Calculators compute in float32 or float64, not in {str(dtype).removeprefix('torch.')}: give "
+            "dtype=torch.float32."
+        )
 
 
 def lasting(data: AtomicData, dtype: torch.dtype, device: torch.device) -> AtomicGraph:
@@ -33,33 +44,48 @@ def lasting(data: AtomicData, dtype: torch.dtype, device: torch.device) -> Atomi
     return graph_from_tensors(tensors, dtype)
 
 
-def moved(graph: AtomicGraph, positions: np.ndarray, cell: np.ndarray, pairs: Mapping[str, Pairs]) -> AtomicGraph:
-    """The graph of the same atoms in another geometry.
+class MovingGraph:
+    """The graph of the same atoms in one geometry after the other.
 
     Args:
         graph: As of `lasting`.
-        positions: Å, (N, 3).
-        cell: Lattice vectors as rows in Å, (3, 3).
-        pairs: Neighbour lists by name.
     """
-    dtype, device = graph.positions.dtype, graph.positions.device
 
-    def real(values: np.ndarray) -> torch.Tensor:
+    def __init__(self, graph: AtomicGraph):
+        self._graph, self._device = graph, graph.positions.device
+        self._numbers = _NUMPY[graph.positions.dtype]
+        self._cell: tuple[bytes, Tensor] | None = None
+        self._lists: dict[str, tuple[Pairs, tuple[Tensor, ...]]] = {}
+
+    def __call__(self, positions: np.ndarray, cell: np.ndarray, pairs: Mapping[str, Pairs]) -> AtomicGraph:
+        """The graph of now.
+
+        Args:
+            positions: Å, (N, 3).
+            cell: Lattice vectors as rows in Å, (3, 3).
+            pairs: Neighbour lists by name.
+        """
+        lists = {name: self._edges(name, found, len(positions)) for name, found in pairs.items()}
+        return replace(self._graph, positions=self._real(positions), cell=self._of_cell(cell), edges=lists)
+
+    def _real(self, values: np.ndarray) -> Tensor:
         # in the precision of the model before they travel; a copy, as atoms go on moving
-        return torch.from_numpy(values.astype(_NUMPY[dtype])).to(device)
+        return torch.from_numpy(values.astype(self._numbers)).to(self._device)
 
-    def edges(found: Pairs) -> Edges:
-        return Edges(
-            torch.from_numpy(found.sender).to(device),
-            torch.from_numpy(found.receiver).to(device),
-            real(found.shift),
-            real(found.vectors),
-            real(found.lengths),
-            torch.from_numpy(slots(found.receiver, len(positions))).to(device),
-        )
+    def _of_cell(self, cell: np.ndarray) -> Tensor:
+        key = cell.tobytes()
+        if self._cell is None or self._cell[0] != key:
+            self._cell = key, self._real(cell[None])
+        return self._cell[1]
 
-    lists = {name: edges(found) for name, found in pairs.items()}
-    return replace(graph, positions=real(positions), cell=real(cell[None]), edges=lists)
+    def _edges(self, name: str, found: Pairs, num_atoms: int) -> Edges:
+        known = self._lists.get(name)
+        if known is None or not found.same_as(known[0]):
+            places = slots(found.receiver, num_atoms)
+            whole = [torch.from_numpy(each).to(self._device) for each in (found.sender, found.receiver, places)]
+            known = self._lists[name] = found, (*whole, self._real(found.shift))
+        sender, receiver, table, shift = known[1]
+        return Edges(sender, receiver, shift, self._real(found.vectors), self._real(found.lengths), table)
 
 
 def slots(receiver: np.ndarray, num_atoms: int) -> np.ndarray:

@@ -28,6 +28,9 @@ FEW = 32
 """Atoms up to which all pairs of a structure without periodic directions are its list."""
 
 
+_NO_CELL = np.zeros((3, 3))
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Directed pairs of one list within its cutoff, in the order of `neighbour_pairs`.
@@ -45,6 +48,28 @@ class Pairs:
     shift: np.ndarray
     vectors: np.ndarray
     lengths: np.ndarray
+
+    def same_as(self, other: Pairs) -> bool:
+        """Whether these are known to be the same pairs, wherever their atoms are now."""
+        return self.sender is other.sender
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Of the pairs that a search found, those within the cutoff."""
+
+    found: tuple[np.ndarray, np.ndarray, np.ndarray]
+    places: np.ndarray
+    sender: np.ndarray
+    receiver: np.ndarray
+    shift: np.ndarray
+
+    @classmethod
+    def of(cls, found: tuple[np.ndarray, np.ndarray, np.ndarray], places: np.ndarray) -> _Kept:
+        return cls(found, places, *(array.take(places, axis=0) for array in found))
+
+    def has(self, places: np.ndarray) -> bool:
+        return len(places) == len(self.places) and bool((places == self.places).all())
 
 
 @dataclass(frozen=True)
@@ -86,6 +111,7 @@ class SkinLists:
         self.skin = float(skin)
         self.searches, self.updates = 0, 0
         self._search: _Search | None = None
+        self._kept: dict[str, _Kept] = {}
 
     def __call__(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> dict[str, Pairs]:
         """The pairs of each list, by name.
@@ -98,13 +124,26 @@ class SkinLists:
         Raises:
             DataError: A periodic direction without a lattice vector.
         """
-        cell = np.where(np.asarray(pbc)[:, None], cell, 0.0)
+        periodic = bool(pbc.any())
+        cell = np.where(pbc[:, None], cell, 0.0) if periodic else _NO_CELL
         self.updates += 1
         if self._search is None or not self._holds(self._search, positions, cell, pbc):
             self._search = self._new_search(positions, cell, pbc)
-        return {
-            name: _within(positions, cell, self._search.pairs[name], cutoff) for name, cutoff in self.cutoffs.items()
-        }
+        return {name: self._within(name, positions, cell if periodic else None) for name in self.cutoffs}
+
+    def _within(self, name: str, positions: np.ndarray, cell: np.ndarray | None) -> Pairs:
+        found = self._search.pairs[name]
+        sender, receiver, shift = found
+        vectors = positions.take(sender, axis=0) - positions.take(receiver, axis=0)
+        if cell is not None:
+            vectors += shift @ cell
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        places = (squares < self.cutoffs[name] ** 2).nonzero()[0]
+        kept = self._kept.get(name)
+        if kept is None or kept.found is not found or not kept.has(places):
+            kept = self._kept[name] = _Kept.of(found, places)  # else the arrays of the last step serve again
+        lengths = np.sqrt(squares.take(places))
+        return Pairs(kept.sender, kept.receiver, kept.shift, vectors.take(places, axis=0), lengths)
 
     def _new_search(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> _Search:
         check_cell(cell, pbc, "structure")
@@ -116,7 +155,7 @@ class SkinLists:
 
     def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether no pair that is not on the lists can be within a cutoff."""
-        if len(positions) != len(search.positions) or not np.array_equal(pbc, search.pbc):
+        if len(positions) != len(search.positions) or (pbc != search.pbc).any():
             return False
         if search.complete:
             return True
@@ -133,17 +172,3 @@ def _deformation(before: np.ndarray, now: np.ndarray, pbc: np.ndarray) -> tuple[
         return np.eye(3), 1.0
     deformation = np.eye(3) + np.linalg.pinv(before[pbc]) @ (now[pbc] - before[pbc])
     return deformation, float(np.linalg.svd(deformation, compute_uv=False)[-1])
-
-
-def _within(
-    positions: np.ndarray, cell: np.ndarray, found: tuple[np.ndarray, np.ndarray, np.ndarray], cutoff: float
-) -> Pairs:
-    sender, receiver, shift = found
-    vectors = positions.take(sender, axis=0) - positions.take(receiver, axis=0)
-    if cell.any():
-        vectors += shift @ cell
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    kept = np.flatnonzero(squares < cutoff**2)
-    lengths = np.sqrt(squares.take(kept))
-    sender, receiver = sender.take(kept), receiver.take(kept)
-    return Pairs(sender, receiver, shift.take(kept, axis=0), vectors.take(kept, axis=0), lengths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from eqff.data import fields as table
@@ -52,6 +53,7 @@ def require_state(keys: Iterable[str], total_charge: object, multiplicity: objec
             )
 
 
+@cache
 def _target(key: str) -> str | None:
     found = recognise(key, "structure")
     return None if found is None else DERIVED.get(found, found)

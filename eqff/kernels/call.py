@@ -76,16 +76,19 @@ class Couplings:
     Args:
         dense: t, (K, I, J).
         dtype: Of the numbers it is used with.
+
+    Attributes:
+        arrays: Where each k begins, i, j, and the values.
     """
 
     def __init__(self, dense: Tensor, dtype: torch.dtype):
         k, first, second = dense.nonzero().unbind(dim=1)
         counts = torch.bincount(k, minlength=dense.shape[0])
         start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        self._kept = [tensor.to(torch.int32).contiguous() for tensor in (start, first, second)]
-        self._kept.append(dense[k, first, second].to(dtype).contiguous())
+        self.arrays = [tensor.to(torch.int32).contiguous() for tensor in (start, first, second)]
+        self.arrays.append(dense[k, first, second].to(dtype).contiguous())
         self.rows, self.columns = dense.shape[0], tuple(dense.shape[1:])
-        self.structure = _Table(self.rows, *(tensor.data_ptr() for tensor in self._kept))
+        self.structure = _Table(self.rows, *(tensor.data_ptr() for tensor in self.arrays))
         self.pointer = ctypes.addressof(self.structure)
 
 

@@ -100,10 +100,15 @@ def operation(schema: str, like: Callable[..., Any]) -> Callable[[Callable[P, R]
 
 
 def _of_digest(function: Callable[..., R]) -> Callable[..., R]:
-    return lambda digest, *tensors: function(_constant(digest), *tensors)
+    return lambda digest, *tensors: function(constant_of(digest), *tensors)
 
 
-def _constant(digest: str) -> Constant:
+def constant_of(digest: str) -> Constant:
+    """What a digest in compiled code stands for.
+
+    Raises:
+        ModelError: Nothing in this process has made it.
+    """
     if digest not in _constants:
         raise ModelError(
             "The compiled code needs tables of couplings that nothing here has made: it is of another version of eqff. "

@@ -102,6 +102,31 @@ def compiled_text(name: str, text: str, compiler: Sequence[str]) -> Path:
     return in_cache(f"{name}-{fingerprint(compiler, text)}.so", make)
 
 
+def compiled_object(source: Path, options: Sequence[str], also: str) -> Path:
+    """Code of a file to be linked into something else, in the cache, made if it is not there.
+
+    Args:
+        source: C++; it may include the shipped files.
+        options: For the compiler, besides `FLAGS`; where files lie is no part of the code's name.
+        also: All else that the code follows from, as what it includes.
+
+    Raises:
+        OSError: There is no compiler, or the cache can't be written.
+        subprocess.SubprocessError: The compiler fails or takes too long.
+    """
+    compiler, flags = find_compiler(), [flag for flag in FLAGS if flag != "-shared"]
+    chosen = [option for option in options if not option.startswith("-I")]
+    name = f"{source.stem}-{fingerprint(compiler, chr(0).join([source.read_text(encoding='utf-8'), *chosen, also]))}.o"
+    # not to be seen from outside, where other models have functions of the same names
+    command = [*compiler, *flags, "-fvisibility=hidden", "-I", str(SOURCES), *options, "-c", str(source)]
+    return in_cache(name, lambda made: _run([*command, "-o", made]))
+
+
+def archive(path: Path, objects: Sequence[Path]) -> None:
+    """Puts object code together as ``libNAME.a``; errors as of `compiled_object`."""
+    _run(["ar", "rcs", str(path), *map(str, objects)])
+
+
 def in_cache(name: str, make: Callable[[str], object]) -> Path:
     """A file of the cache, made under another path if it is not there.
 

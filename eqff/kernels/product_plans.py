@@ -32,6 +32,8 @@ class ProductPlan(Constant, ABC):
     """Weights of each channel."""
     parts_out: int
     """Results that stand side by side."""
+    code: GeneratedCode
+    """Made for the couplings."""
     make: Callable[[Tensor, Tensor, int], polynomials.Polynomial]
     """Writes them on a tape."""
 
@@ -94,7 +96,7 @@ class MixedPlan(ProductPlan):
         self._tables = [Couplings(table, dtype) for table in orders]
         self._structure = plan(self._tables, (self.inputs, self.outputs, self.middle, order))
         self._pointer = ctypes.cast(ctypes.pointer(self._structure), ctypes.c_void_p)
-        self._code = GeneratedCode(lambda: self.polynomial, dtype)
+        self.code = GeneratedCode(lambda: self.polynomial, dtype)
 
     def takes(self, channels: int) -> bool:
         """Any number of channels."""
@@ -108,8 +110,8 @@ class MixedPlan(ProductPlan):
     def run(self, name: str, read: Sequence[Tensor], written: Sequence[Tensor | None]) -> None:
         """See `ProductPlan.run`."""
         channels = self.channels(read[0])
-        if self._code.takes(channels):
-            self._code.run(name, channels, read, written)
+        if self.code.takes(channels):
+            self.code.run(name, channels, read, written)
             return
         arrays = (address(value) for value in (*read, *written))
         called = function(f"products_{name}", read[0].dtype)
@@ -127,11 +129,11 @@ class SymmetricPlan(ProductPlan):
         degrees = round(self.outputs**0.5)
         self.parts_scale = order * degrees
         self._degree = torch.tensor([l for l in range(degrees) for _ in range(2 * l + 1)])
-        self._code = GeneratedCode(lambda: self.polynomial, dtype)
+        self.code = GeneratedCode(lambda: self.polynomial, dtype)
 
     def takes(self, channels: int) -> bool:
         """Only what code can be made for."""
-        return self._code.takes(channels)
+        return self.code.takes(channels)
 
     def plain(self, factors: Tensor, scale: Tensor) -> Tensor:
         """See `ProductPlan.plain`."""
@@ -143,4 +145,4 @@ class SymmetricPlan(ProductPlan):
 
     def run(self, name: str, read: Sequence[Tensor], written: Sequence[Tensor | None]) -> None:
         """See `ProductPlan.run`."""
-        self._code.run(name, self.channels(read[0]), read, written)
+        self.code.run(name, self.channels(read[0]), read, written)

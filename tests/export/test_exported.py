@@ -25,6 +25,7 @@ from eqff.export.package import FORMAT, About, processor, read_package
 from eqff.export.program import DerivativeFunction, EnergyFunction, signature
 from eqff.export.samples import sample
 from eqff.export.split import split
+from eqff.kernels.choice import kernels
 
 SMALL = ("model.backbone.channels=4", "model.backbone.radial_hidden=4", "model.terms.local.hidden=4")
 CONTEXT = ModelContext((1, 6, 8), {1: -13.6, 6: -1030.0, 8: -2042.0}, mean_neighbours=10.0)
@@ -211,13 +212,35 @@ def test_no_exported_model(tmp_path):
         read_package(tmp_path / "none.pt2")
 
 
+# four channels are too few for code of their own; sixteen have it
+WIDER = ("model.backbone.channels=16", "model.backbone.hidden_degree=2")
+COMPILED = {
+    "short_range": ("model=short_range", *SMALL),
+    "flagship": ("model=flagship", *SMALL),
+    "linked": ("model=short_range", *SMALL, *WIDER),
+    "symmetric": ("model=short_range", *SMALL, *WIDER, "model.backbone.products=symmetric"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["short_range", "flagship"])
+@pytest.mark.parametrize("model", COMPILED)
 def test_compiled_code_equals_the_model(tmp_path, model):
-    overrides = (f"model={model}", *SMALL, "model.backbone.charge_and_spin=true")
+    overrides = (*COMPILED[model], "model.backbone.charge_and_spin=true")
     file = tmp_path / "model.safetensors"
     save_model(file, built(*overrides, dtype=torch.float32), model_config=configured(*overrides), context=CONTEXT)
     export_model(file, tmp_path / "model.pt2")
     exported, plain = eqff.load(tmp_path / "model.pt2", trust_code=True), eqff.load(file)
     for name in STRUCTURES:
         require_equal(results(exported, name), results(plain, name), 2e-5)  # float32, other orders of summation
+
+
+@pytest.mark.slow
+def test_linked_code_needs_no_operations_where_it_is_loaded(tmp_path):
+    overrides = COMPILED["symmetric"]
+    file = tmp_path / "model.safetensors"
+    save_model(file, built(*overrides, dtype=torch.float32), model_config=configured(*overrides), context=CONTEXT)
+    export_model(file, tmp_path / "model.pt2")
+    assert read_package(tmp_path / "model.pt2")[0].operations == ()
+    with kernels("plain"):
+        exported, plain = eqff.load(tmp_path / "model.pt2", trust_code=True), eqff.load(file)
+        require_equal(results(exported, "molecule"), results(plain, "molecule"), 2e-5)

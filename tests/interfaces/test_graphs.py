@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
 from eqff.data.atoms import from_atoms
 from eqff.data.batching import collate
 from eqff.data.graph import INPUTS, edge_slots, graph_from_batch
 from eqff.data.neighbours import add_neighbours
-from eqff.interfaces.graphs import lasting, moved, slots
+from eqff.errors import ModelError
+from eqff.interfaces.graphs import MovingGraph, lasting, require_precision, slots
 from eqff.interfaces.skin import FEW, SkinLists
 from eqff.testing.structures import crystal, molecule
 
@@ -20,11 +22,11 @@ CUTOFFS = {"local": 3.0, "wide": 4.5}
 def test_it_is_that_of_a_structure_made_anew(make, dtype):
     atoms, rng = make(1), np.random.default_rng(0)
     data = from_atoms(atoms, total_charge=0, multiplicity="lowest")
-    kept, lists = lasting(data, dtype, torch.device("cpu")), SkinLists(CUTOFFS, 0.5)
+    moving, lists = MovingGraph(lasting(data, dtype, torch.device("cpu"))), SkinLists(CUTOFFS, 0.5)
     for _ in range(3):
         atoms.positions += 0.1 * rng.standard_normal(atoms.positions.shape)
         cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
-        graph = moved(kept, atoms.positions, cell, lists(atoms.positions, cell, atoms.pbc))
+        graph = moving(atoms.positions, cell, lists(atoms.positions, cell, atoms.pbc))
         anew = add_neighbours(from_atoms(atoms, total_charge=0, multiplicity="lowest"), CUTOFFS)
         expected = graph_from_batch(collate([anew]), dtype)
         for name in INPUTS:
@@ -46,7 +48,7 @@ def test_the_table_of_neighbours(receiver):
 def test_positions_are_copies():
     atoms = molecule(1)
     kept = lasting(from_atoms(atoms, total_charge=0, multiplicity="lowest"), torch.float64, torch.device("cpu"))
-    graph = moved(kept, atoms.positions, np.zeros((3, 3)), {})
+    graph = MovingGraph(kept)(atoms.positions, np.zeros((3, 3)), {})
     before = graph.positions.clone()
     atoms.positions += 1.0
     assert torch.equal(graph.positions, before)
@@ -58,3 +60,23 @@ def test_all_pairs_of_a_small_molecule_are_searched_once(atoms, searches):
     for _ in range(4):
         lists(rng.uniform(0, 8, (atoms, 3)), np.zeros((3, 3)), np.zeros(3, bool))
     assert lists.searches == searches
+
+
+def test_tensors_of_pairs_serve_again_until_a_pair_comes_or_goes():
+    positions, cell, pbc = np.array([[0.0, 0, 0], [1, 0, 0], [3.5, 0, 0]]), np.zeros((3, 3)), np.zeros(3, bool)
+    atoms = Atoms("HHH", positions)
+    kept = lasting(from_atoms(atoms, total_charge=0, multiplicity=2), torch.float64, torch.device("cpu"))
+    moving, lists = MovingGraph(kept), SkinLists({"local": 3.0}, 0.5)
+    first = moving(positions, cell, lists(positions, cell, pbc)).local
+    positions[1, 0] = 0.9
+    second = moving(positions, cell, lists(positions, cell, pbc)).local
+    assert second.sender is first.sender and second.slots is first.slots
+    assert second.lengths[0] == 0.9 and first.lengths[0] == 1.0
+    positions[2, 0] = 3.0 - 1e-9
+    third = moving(positions, cell, lists(positions, cell, pbc)).local
+    assert len(third.sender) == len(first.sender) + 2
+
+
+def test_precision_that_calculators_lack():
+    with pytest.raises(ModelError, match="float32 or float64, not in bfloat16"):
+        require_precision(torch.bfloat16)

@@ -38,13 +38,17 @@ class GeneratedCode:
         return channels * self.dtype.itemsize >= VECTOR and self._library is not None
 
     @cached_property
-    def _library(self) -> ctypes.CDLL | None:
+    def text(self) -> str | None:
+        """The source; None where it would be too long."""
         polynomial = self._polynomial()
         if polynomial.steps > MOST_STEPS:
             return None
         programs = "".join(program(each, polynomial.tape) for each in polynomial.functions())
-        text = f'using real = {REAL[self.dtype]};\n#include "generated.h"\n{programs}'
-        return compiled_library("products", text)
+        return f'using real = {REAL[self.dtype]};\n#include "generated.h"\n{programs}'
+
+    @cached_property
+    def _library(self) -> ctypes.CDLL | None:
+        return None if self.text is None else compiled_library("products", self.text)
 
     def run(self, name: str, channels: int, read: Sequence[Tensor], written: Sequence[Tensor | None]) -> None:
         """Calls ``forward``, ``backward`` or ``twice``.
