@@ -65,15 +65,30 @@ def _sum_kernel(
 
 
 @triton.jit
-def _set(tiles, place: tl.constexpr, value, column, COUNT: tl.constexpr, WIDTH: tl.constexpr):
-    """Puts a value for each edge in its place among rows that are kept as several tiles."""
-    changed = ()
-    for tile in tl.static_range(COUNT):
-        if place // WIDTH == tile:
-            changed = changed + (tl.where(column == place % WIDTH, value, tiles[tile]),)
-        else:
-            changed = changed + (tiles[tile],)
-    return changed
+def _turned(couplings, given, INPUTS: tl.constexpr, OUTPUTS: tl.constexpr):
+    """Σ_n T[n, m] g[n, c] of each edge, for the input m that ``couplings`` begin at."""
+    total = tl.load(couplings)[None, :, None] * given[0]
+    for n in tl.static_range(1, OUTPUTS):
+        total += tl.load(couplings + n * INPUTS)[None, :, None] * given[n]
+    return total
+
+
+@triton.jit
+def _collected(
+    tiles, given, weighed, column, k: tl.constexpr,
+    OUTPUTS: tl.constexpr, PART: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """Puts Σ_c g[n, c] weighed[c] of each edge in place n · PART + k of its row, kept as several tiles, for all n."""
+    for n in tl.static_range(OUTPUTS):
+        value = tl.sum(tl.sum(given[n] * weighed, axis=0), axis=1)[:, None]
+        changed = ()
+        for tile in tl.static_range(COUNT):
+            if (n * PART + k) // WIDTH == tile:
+                changed = changed + (tl.where(column == (n * PART + k) % WIDTH, value, tiles[tile]),)
+            else:
+                changed = changed + (tiles[tile],)
+        tiles = changed
+    return tiles
 
 
 @triton.jit
@@ -81,7 +96,7 @@ def _store(
     rows, mine, tiles, column, begin,
     INPUTS: tl.constexpr, OUTPUTS: tl.constexpr, PART: tl.constexpr, COUNT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Writes what `_set` put together, (edges, OUTPUTS · PART), into the columns of this part of the inputs."""
+    """Writes what `_collected` gives, (edges, OUTPUTS · PART), into the columns of this part of the inputs."""
     for tile in tl.static_range(COUNT):
         to = tile * WIDTH + column
         n, m = to // PART, begin + to % PART
@@ -143,15 +158,11 @@ def _derivative_kernel(
                 weighed = r2 * x + r * x2
             else:
                 weighed = r * x
-            y, y2 = zero, zero
-            for n in tl.static_range(OUTPUTS):
-                coupling = e * (OUTPUTS * INPUTS) + (n * INPUTS + m)
-                y += tl.load(T + coupling)[None, :, None] * given[n]
-                if TANGENT:
-                    y2 += tl.load(T2 + coupling)[None, :, None] * given[n]
-                product = tl.sum(tl.sum(given[n] * weighed, axis=0), axis=1)[:, None]
-                products = _set(products, n * PART + k, product, column, TILES, WIDTH)
+            products = _collected(products, given, weighed, column, k, OUTPUTS, PART, TILES, WIDTH)
+            coupling = e * (OUTPUTS * INPUTS) + m
+            y = _turned(T + coupling, given, INPUTS, OUTPUTS)
             if TANGENT:
+                y2 = _turned(T2 + coupling, given, INPUTS, OUTPUTS)
                 by_r += y2 * x + y * x2
                 added = added + (sums[k] + r2 * y + r * y2,)
             else:
