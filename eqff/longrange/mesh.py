@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
+from eqff.kernels.mesh import plain_read, plain_spread, read, spread, takes
 from eqff.longrange.lattice import Lattice
 from eqff.longrange.padding import Padding
 from eqff.longrange.splines import spline_transform, spline_weights
@@ -32,7 +33,7 @@ class MeshSum:
         structures: Which structures of the batch are summed, (P,).
         structure: Of each atom, (M,), from 0 to P - 1.
         points: Mesh point of each atom and spline, flattened over structures, (M, order³).
-        weights: Share of the charge there, (M, order³).
+        splines: Shares of the charge along each direction, (M, 3, 1, order).
         influence: What turns the transform of the charges into that of the potential, (P, x, y, z // 2 + 1).
         shape: Mesh points of a cell.
         num_atoms: Of the whole batch.
@@ -42,7 +43,7 @@ class MeshSum:
     structures: Tensor
     structure: Tensor
     points: Tensor
-    weights: Tensor
+    splines: Tensor
     influence: Tensor
     shape: tuple[int, int, int]
     num_atoms: int
@@ -56,16 +57,16 @@ class MeshSum:
         shape = mesh_shape(lattice.cell, mesh_spacing(splitting, accuracy))
         structure, place = padding.mask.nonzero(as_tuple=True)
         turns = (positions[structure, place][:, None, :] @ lattice.reciprocal[structure].transpose(1, 2))[:, 0]
-        points, weights = _spread(turns / (2 * torch.pi), structure, shape)
+        points, splines = _places(turns / (2 * torch.pi), structure, shape)
         influence = mesh_influence(lattice, splitting.alpha, shape, ORDER)
         atoms = padding.index[structure, place]
-        return cls(atoms, padding.structures, structure, points, weights, influence, shape, padding.num_atoms)
+        return cls(atoms, padding.structures, structure, points, splines, influence, shape, padding.num_atoms)
 
     def potential(self, charges: Tensor) -> Tensor:
         """As `EwaldSum.potential`."""
-        mesh = mesh_potential(self._density(charges), self.influence)
-        potential = (mesh.flatten()[self.points] * self.weights).sum(dim=1)
-        return segment_sum(potential, self.atoms, self.num_atoms)
+        mesh = mesh_potential(self._density(charges), self.influence).flatten()
+        potential = (read if takes(self.splines) else plain_read)(mesh, self.splines, self.points)
+        return segment_sum(potential.flatten(), self.atoms, self.num_atoms)
 
     def energy(self, charges: Tensor) -> Tensor:
         """As `EwaldSum.energy`."""
@@ -85,9 +86,9 @@ class MeshSum:
 
     def _density(self, charges: Tensor) -> Tensor:
         count = self.influence.shape[0]
-        spread = (charges[self.atoms][:, None] * self.weights).flatten()
         size = count * self.shape[0] * self.shape[1] * self.shape[2]
-        mesh = segment_sum(spread, self.points.flatten(), size)
+        way = spread if takes(self.splines) else plain_spread
+        mesh = way(charges[self.atoms][:, None, None, None], self.splines, self.points, size)
         return mesh.reshape((count, *self.shape))
 
 
@@ -127,8 +128,8 @@ def _good_size(at_least: int) -> int:
         size += 1
 
 
-def _spread(fractional: Tensor, structure: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Mesh points and spline weights of atoms at ``fractional`` coordinates (M, 3), each (M, ORDER³)."""
+def _places(fractional: Tensor, structure: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Mesh points (M, ORDER³) and splines (M, 3, 1, ORDER) of atoms at ``fractional`` coordinates (M, 3)."""
     counts = torch.tensor(shape, dtype=fractional.dtype, device=fractional.device)
     scaled = fractional * counts
     lower = scaled.detach().floor()
@@ -137,8 +138,7 @@ def _spread(fractional: Tensor, structure: Tensor, shape: tuple[int, int, int]) 
     x, y, z = ((lower[:, i, None].long() + offsets) % shape[i] for i in range(3))
     points = (structure[:, None] * shape[0] + x)[:, :, None] * shape[1] + y[:, None, :]
     points = points[:, :, :, None] * shape[2] + z[:, None, None, :]
-    product = weights[:, 0, :, None, None] * weights[:, 1, None, :, None] * weights[:, 2, None, None, :]
-    return points.flatten(1), product.flatten(1)
+    return points.flatten(1), weights[:, :, None]
 
 
 def mesh_influence(lattice: Lattice, alpha: float, shape: tuple[int, int, int], order: int) -> Tensor:
