@@ -96,6 +96,8 @@ def test_many_atoms(edges, monkeypatch):
 
 
 def test_a_launch_covers_everything():
+    blocks = [Launch.of(10_000, channels, 4, 9, torch.empty(0)).block for channels in (3, 16, 32, 64, 100, 128)]
+    assert blocks == [16, 16, 32, 64, 64, 64]
     for channels in (1, 16, 17, 64, 80, 96, 100, 128, 300):
         for components, others in ((1, 9), (9, 9), (16, 25), (25, 25)):
             for dtype in (torch.float32, torch.float64):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 BLOCKS = (64, 32, 16)
 """Channels that one program may take."""
+SHARED = 16
+"""Channels whose work is that of what a program does however many it takes: indices, couplings."""
 PART = 9
 """Components of one side that one program keeps sums of, at most: more would not fit into registers."""
 MANY = 2048
@@ -62,8 +64,7 @@ class Launch:
             held: Rows that a program keeps beside those of its part.
             like: Of the device and the precision.
         """
-        # the widest of those that leave fewest channels empty
-        block = min(BLOCKS, key=lambda size: (_up(channels, size) * size, -size))
+        block = min(BLOCKS, key=lambda size: _up(channels, size) * (size + SHARED))
         blocks, parts = _up(channels, block), _up(components, PART)
         part = _up(components, parts)
         rows = part + held
