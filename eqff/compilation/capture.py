@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from eqff.compilation.products import symbolic_products
+from eqff.compilation.rewrites import rewrites
 from eqff.compilation.weights import Weights
 from eqff.data.flat import pack, sizes_of, unpack
 from eqff.data.graph import AtomicGraph
@@ -77,7 +78,7 @@ def capture(energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequ
         traced = make_fx(joint)(values, tensors)
     with mode, torch.no_grad():
         # rules of derivatives that are PyTorch's own write into tensors, which no graph may do that is cut in two
-        traced = make_fx(torch.func.functionalize(traced))(values, tensors)
+        traced = make_fx(torch.func.functionalize(traced), decomposition_table=rewrites())(values, tensors)
     _hoist(traced.graph)
     return Captured(traced, mode, sizes, **found)
 

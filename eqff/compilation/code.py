@@ -11,20 +11,16 @@ from typing import Any
 import torch
 from functorch.compile import min_cut_rematerialization_partition
 from torch import Tensor, fx
-from torch._guards import TracingContext, tracing
 from torch._prims_common import is_non_overlapping_and_dense_or_false
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import once_differentiable
 
 from eqff.compilation.capture import Captured
+from eqff.compilation.inductor import machine_code
 
 log = logging.getLogger(__name__)
 
 Function = Callable[..., Sequence[Any]]
-
-OPTIONS = {"force_pointwise_cat": True}
-"""Of Inductor. Where torch 2.13 writes a concatenation in pieces on CPU, it fuses them with loops that read a neighbour
-sum before it is summed up: features came out wrong without a word. Written as one loop they are right."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +110,8 @@ def _make_dense(forward: fx.Graph, backward: fx.Graph, fields: int) -> None:
     output.args = (tuple(results),)
 
 
-def _inductor(graph: fx.GraphModule, mode: FakeTensorMode) -> Function:
-    inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
-    inputs = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
-    with torch.no_grad(), tracing(TracingContext(mode)):
-        return torch._inductor.standalone_compile(
-            graph, inputs, dynamic_shapes="from_tracing_context", options={"config_patches": OPTIONS}
-        )
-
-
 COMPILERS: dict[str, Callable[[fx.GraphModule, FakeTensorMode], Function]] = {
-    "inductor": _inductor,
+    "inductor": machine_code,
     "none": lambda graph, mode: graph,
 }
 """Machine code, and the operations of the graph one by one, to test what was captured."""
@@ -133,12 +120,13 @@ COMPILERS: dict[str, Callable[[fx.GraphModule, FakeTensorMode], Function]] = {
 def _fits(captured: Captured) -> Callable[[Sequence[int]], bool]:
     """What was assumed of the sizes on the way."""
     shapes = captured.mode.shape_env
-    text = shapes.produce_guards_expression(list(captured.sizes), ignore_static=False)
+    text = shapes.produce_guards_expression(list(captured.sizes), ignore_static=False) or "True"
+    assumed = compile(text, "<sizes>", "eval")  # once: it is asked at every step
     fixed = [(n, size) for n, size in enumerate(captured.sizes) if isinstance(size, int)]
 
     def fits(sizes: Sequence[int]) -> bool:
         if any(sizes[n] != size for n, size in fixed):
             return False
-        return text is None or shapes.evaluate_guards_expression(text, sizes)
+        return bool(shapes.evaluate_guards_expression(assumed, sizes))
 
     return fits

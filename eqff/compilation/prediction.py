@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eqff.compilation.agreement import require_agreement, size_of
+from eqff.compilation.failures import FAILURES, reason
 from eqff.compilation.weights import Weights
 from eqff.data.flat import pack, sizes_of
 from eqff.data.graph import AtomicGraph
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from eqff.compilation.code import Code
     from eqff.potential import Potential
 
-FAILURES = (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError)
-"""What capturing and compiling raise: PyTorch has no error of its own for it."""
-
 MOST = 8
-"""Times that code is made for other sizes or settings, before batches that it does not fit run uncompiled."""
+"""Times that code is made for other sizes, before batches that it does not fit run uncompiled; for each kind of step
+(whether with stress, in which precision, with which weights trained) anew."""
 
 log = logging.getLogger(__name__)
 _uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
@@ -92,29 +91,31 @@ class CompiledPrediction:
         for code in codes:
             if code.fits(sizes):
                 return code
-        made = sum(map(len, self._codes.values()))
-        if made == MOST:
+        if len(codes) == MOST:
             return None
         plain = self._plain(graph, kind[0])  # first: what parts make once and keep must not be made of symbols
         if not all(bool(plain[name].isfinite().all()) for name in ("energy", "forces")):
             return None  # the training says so, and where it began
-        if made == MOST - 1:
-            log.warning("The training step is compiled for the %dth time; whatever comes next runs uncompiled.", MOST)
+        if len(codes) == MOST - 1:
+            log.warning(
+                "The training step is compiled for the %dth time for other sizes of batches; sizes that come next run "
+                "uncompiled.",
+                MOST,
+            )
         codes.append(self._made(graph, kind[0], plain))
         return codes[-1]
 
     def _made(self, graph: AtomicGraph, stress: bool, plain: Mapping[str, Tensor]) -> Code:
-        # compilers take seconds to import
-        from eqff.compilation.capture import capture
-        from eqff.compilation.code import compile_captured
-
         try:
+            # compilers take seconds to import
+            from eqff.compilation.capture import capture
+            from eqff.compilation.code import compile_captured
+
             captured = capture(self._energy, self._weights, graph, self._lists, stress)
             code = compile_captured(captured, self._compiler)
         except FAILURES as error:
-            reason = (str(error).strip().splitlines() or [repr(error)])[0]
             raise ModelError(
-                f"torch {torch.__version__} can't compile this model's training step: {reason} Is there a C++ "
+                f"torch {torch.__version__} can't compile this model's training step: {reason(error)} Is there a C++ "
                 "compiler? Train with training.compile=false."
             ) from error
         values = self._weights.values

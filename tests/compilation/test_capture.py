@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from eqff.backbones.equivariant import EquivariantMessagePassing
-from eqff.compilation import capture, code
+from eqff.compilation import capture, code, prediction
 from eqff.compilation.prediction import CompiledPrediction, uncompiled
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -99,6 +99,20 @@ def test_fused_operations_are_nodes(compiled):
     nodes = {str(node.target) for part in (code.predict, code.derive) for node in part.graph.nodes}
     for name in ("messages_sum", "messages_second", "products_value", "products_second", "rows_bilinear"):
         assert f"eqff.{name}.default" in nodes
+    assert "eqff.each_degree_outer.default" not in nodes and "aten.mm.default" in nodes
+
+
+def test_each_kind_of_step_is_compiled_for_so_many_sizes(monkeypatch):
+    """Sizes of 1 and more are two codes; weights that are frozen don't use up what the others may have."""
+    monkeypatch.setattr(prediction, "MOST", 1)
+    potential = small_potential()
+    compiled, graph = CompiledPrediction(potential, "none"), batch(potential, 4, 5)
+    compiled(graph, False)
+    compiled(batch(potential, 6), False)
+    assert [len(codes) for codes in compiled._codes.values()] == [1]
+    potential.terms.requires_grad_(False)
+    compiled(graph, False)
+    assert [len(codes) for codes in compiled._codes.values()] == [1, 1]
 
 
 def test_copies_have_their_own():

@@ -112,9 +112,13 @@ def fitted(module, loader, layout, callbacks=(), find_unused=False, validation=N
     return module
 
 
-def step(layout, *, missing=None, model="minimal", dtype="float64", batch_size=7, accumulate=1, count=7):
+def step(
+    layout, *, missing=None, model="minimal", dtype="float64", batch_size=7, accumulate=1, count=7, compiled=False
+):
     """Losses and gradients of the first steps over an epoch."""
     module = make_module(model, getattr(torch, dtype))
+    if compiled:  # the captured operations one by one
+        module.potential.compile_training_step("none")
     shared = {"rank": group.rank(), "world_size": group.world_size()}
     loader = make_loader(frames(missing or {}, count), batch_size, shuffle=True, **shared)
     fitted(module, loader, layout, max_epochs=1, accumulate_grad_batches=accumulate)
@@ -201,6 +205,8 @@ STEPS = {
     "accumulated": {"missing": SPARSE, "batch_size": 2, "accumulate": 2},
     "float32": {"missing": SPARSE, "dtype": "float32"},
     "flagship": {"missing": SPARSE, "model": "flagship"},
+    "compiled": {"missing": SPARSE, "compiled": True},
+    "compiled, accumulated": {"missing": SPARSE, "batch_size": 4, "accumulate": 2, "compiled": True},
     "flagship float32": {"missing": SPARSE, "model": "flagship", "dtype": "float32"},
 }
 

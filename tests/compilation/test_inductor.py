@@ -1,0 +1,45 @@
+"""Machine code of captured graphs: called from C++, else from Python; what a version of torch lacks is one message."""
+
+import logging
+import sys
+
+import pytest
+import torch
+from test_capture import batch, small_potential
+
+from eqff.compilation import inductor
+from eqff.compilation.prediction import CompiledPrediction
+from eqff.derivatives import differentiate
+from eqff.errors import ModelError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_cpp", [True, False])
+def test_same_as_uncompiled(in_cpp, monkeypatch, caplog):
+    """Where C++ can't be written, from Python and with one line in the log."""
+    if not in_cpp:
+        monkeypatch.setattr(inductor, "CPP", {"no_such_option": True})
+    potential = small_potential()
+    compiled = CompiledPrediction(potential)
+    with caplog.at_level(logging.WARNING, logger="eqff"):
+        for sizes in ((6, 5, 4), (3, 7)):
+            graph = batch(potential, *sizes)
+            found, plain = compiled(graph, False), differentiate(potential.energy, graph, create_graph=True)
+            for name, value in plain.items():
+                torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-10)
+    assert sum(map(len, compiled._codes.values())) == 1
+    lines = [r.getMessage() for r in caplog.records if "called from Python" in r.getMessage()]
+    assert len(lines) == (0 if in_cpp else 2)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("torch._inductor.compile_fx", "compile_fx_inner"), ("torch._inductor.decomposition", "select_decomp_table")],
+)
+def test_what_a_version_of_torch_lacks_is_one_message(module, name, monkeypatch):
+    monkeypatch.delattr(module + "." + name)
+    for ours in [key for key in sys.modules if key.startswith("eqff.compilation.") and "prediction" not in key]:
+        monkeypatch.delitem(sys.modules, ours)
+    potential = small_potential()
+    with pytest.raises(ModelError, match=f"can't compile.*{name}.*training.compile=false"):
+        CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
