@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +48,27 @@ class Limits:
             atoms: With their calculator's results.
             kelvin: Temperature.
         """
-        forces = np.linalg.norm(atoms.get_forces(apply_constraint=False), axis=1)
+        forces = atoms.get_forces(apply_constraint=False)
+        if self._hold(atoms, forces, kelvin):
+            return ""
+        forces = np.linalg.norm(forces, axis=1)
         broken = self._finite(atoms, forces) or self._doubt(atoms)
         for check in (broken, self._force(atoms, forces), self._heat(atoms, kelvin)):
             if check:
                 return f"{check} {_REMEDY}"
         close = self._distance(atoms)
         return f"{close} {_REMEDY}" if close else ""
+
+    def _hold(self, atoms: Atoms, forces: np.ndarray, kelvin: float) -> bool:
+        """Whether nothing is wrong, in a few operations; what is, and where, is looked for only if something may be."""
+        momenta = atoms.get_momenta()
+        fastest = 0.5 * (np.einsum("ij,ij->i", momenta, momenta) / atoms.get_masses()).max()
+        strongest = math.sqrt(np.einsum("ij,ij->i", forces, forces).max())
+        # comparisons with what is not a number are false
+        within = strongest <= self.force and kelvin <= self.temperature and fastest <= self.atom_energy
+        certain = self.uncertainty is None or not self._doubt(atoms)
+        finite = math.isfinite(atoms.get_potential_energy())
+        return bool(within and certain and finite) and atoms.calc.shortest_distance()[0] >= self.distance
 
     def _finite(self, atoms: Atoms, forces: np.ndarray) -> str:
         bad = np.flatnonzero(~np.isfinite(forces))
