@@ -61,7 +61,7 @@ def _sum_kernel(
             sums = added
     for k in tl.static_range(PART):
         to = A + i * CHANNELS + c + (begin + k) * plane
-        tl.store(to, tl.sum(sums[k], axis=0), (c < CHANNELS) & (begin + k < OUTPUTS))
+        tl.store(to, tl.sum(sums[k], axis=0), c < tl.where(begin + k < OUTPUTS, CHANNELS, 0))
 
 
 @triton.jit
@@ -151,10 +151,10 @@ def _derivative_kernel(
         added = ()
         for k in tl.static_range(PART):
             m = tl.minimum(begin + k, INPUTS - 1)
-            inside = begin + k < INPUTS
-            x = tl.load(h + home + m * plane, there & inside, 0.0)
+            known = c < tl.where(begin + k < INPUTS, CHANNELS, 0)
+            x = tl.load(h + home + m * plane, known, 0.0)
             if TANGENT:
-                x2 = tl.load(h2 + home + m * plane, there & inside, 0.0)
+                x2 = tl.load(h2 + home + m * plane, known, 0.0)
                 weighed = r2 * x + r * x2
             else:
                 weighed = r * x
@@ -175,7 +175,7 @@ def _derivative_kernel(
     c = strips[:, None] + tl.arange(0, WIDTH)[None, :]
     for k in tl.static_range(PART):
         to = by_h + j * CHANNELS + c + (begin + k) * plane
-        tl.store(to, tl.sum(sums[k], axis=1), (c < CHANNELS) & (begin + k < INPUTS))
+        tl.store(to, tl.sum(sums[k], axis=1), c < tl.where(begin + k < INPUTS, CHANNELS, 0))
 
 
 def edge_order(receiver: Tensor, sender: Tensor, into: Tensor, out_of: Tensor, order: Tensor) -> bool:
