@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.function import once_differentiable
 
 from eqff.compilation.capture import Captured
-from eqff.compilation.inductor import machine_code
+from eqff.compilation.inductor import MachineCode
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _make_dense(forward: fx.Graph, backward: fx.Graph, fields: int) -> None:
 
 
 COMPILERS: dict[str, Callable[[fx.GraphModule, FakeTensorMode], Function]] = {
-    "inductor": machine_code,
+    "inductor": MachineCode,
     "none": lambda graph, mode: graph,
 }
 """Machine code, and the operations of the graph one by one, to test what was captured."""

@@ -28,31 +28,54 @@ CPP = {"cpp_wrapper": True, "cpp_wrapper_build_separate": True}
 in Python. The compiler is faster (most of its time is torch's headers), and so is what it makes."""
 
 
-def machine_code(graph: fx.GraphModule, mode: FakeTensorMode) -> Callable[..., Sequence[Any]]:
-    """A function of the graph's inputs that gives its outputs.
+class MachineCode:
+    """A function of a graph's inputs that gives its outputs, which keep their strides.
+
+    On a CPU it is called from C++ if that works, which the first call shows, else from Python, with one line in the
+    log: not every version of torch writes every operation in C++.
 
     Args:
-        graph: Of operations that Inductor knows; its outputs keep their strides.
+        graph: Of operations that Inductor knows.
         mode: In which its sizes are symbols.
     """
-    inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
-    on_cpu = all(value.device.type == "cpu" for value in inputs if isinstance(value, Tensor))
-    if on_cpu:
+
+    def __init__(self, graph: fx.GraphModule, mode: FakeTensorMode):
+        self._graph: fx.GraphModule | None = graph
+        self._mode = mode
+        values = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
+        if any(value.device.type != "cpu" for value in values if isinstance(value, Tensor)):
+            self._function = self._from_python()
+            return
         try:
-            return _compiled(copy.deepcopy(graph), inputs, mode, in_cpp=True)
+            self._function = _compiled(copy.deepcopy(graph), mode, in_cpp=True)
         except FAILURES as error:
+            self._function = self._from_python(error)
+
+    def __call__(self, *values: Any) -> Sequence[Any]:
+        """The outputs."""
+        if self._graph is None:
+            return self._function(list(values))
+        try:
+            found = self._function(list(values))
+        except FAILURES as error:
+            self._function = self._from_python(error)
+            found = self._function(list(values))
+        self._graph = None  # it works
+        return found
+
+    def _from_python(self, error: BaseException | None = None) -> Callable[[list[Any]], Sequence[Any]]:
+        if error is not None:
             log.warning("The compiled step is called from Python, which takes longer: %s", reason(error))
-    return _compiled(graph, inputs, mode, in_cpp=False)
+        graph, self._graph = self._graph, None
+        return _compiled(graph, self._mode, in_cpp=False)
 
 
-def _compiled(
-    graph: fx.GraphModule, inputs: Sequence[Any], mode: FakeTensorMode, in_cpp: bool
-) -> Callable[..., Sequence[Any]]:
+def _compiled(graph: fx.GraphModule, mode: FakeTensorMode, in_cpp: bool) -> Callable[[list[Any]], Sequence[Any]]:
+    inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     inputs = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
     output = graph.graph.output_node()
     output.args = (list(output.args[0]),)
     output.meta["user_visible_output_idxs"] = [n for n, v in enumerate(output.args[0]) if isinstance(v, fx.Node)]
     options = OPTIONS | CPP if in_cpp else OPTIONS
     with torch.no_grad(), V.set_fake_mode(mode), tracing(TracingContext(mode)), config.patch(options):
-        code = compile_fx_inner(graph, inputs, is_inference=True, cpp_wrapper=in_cpp)
-    return lambda *values: code(list(values))
+        return compile_fx_inner(graph, inputs, is_inference=True, cpp_wrapper=in_cpp)

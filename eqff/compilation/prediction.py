@@ -113,13 +113,12 @@ class CompiledPrediction:
 
             captured = capture(self._energy, self._weights, graph, self._lists, stress)
             code = compile_captured(captured, self._compiler)
+            found = code(self._weights.values, pack(graph, self._lists))
         except FAILURES as error:
             raise ModelError(
                 f"torch {torch.__version__} can't compile this model's training step: {reason(error)} Is there a C++ "
                 "compiler? Train with training.compile=false."
             ) from error
-        values = self._weights.values
-        found = code(values, pack(graph, self._lists))
         require_agreement(found, plain)
         forces, others = {"forces": plain["forces"]}, [name for name in plain if name not in ("energy", "forces")]
         for fields in (["energy", "forces"], others):

@@ -12,18 +12,21 @@ from torch._inductor.decomposition import select_decomp_table
 import eqff.kernels.linear  # noqa: F401  defines the operations
 
 
+def _rows(features: Tensor) -> list[Tensor]:
+    """Components of each degree of (components, N, C) as rows, ((2 degree + 1) N, C)."""
+    degrees = range(round(features.shape[0] ** 0.5))
+    return [features[degree**2 : (degree + 1) ** 2].flatten(0, 1) for degree in degrees]
+
+
 def _map(features: Tensor, matrices: Tensor) -> Tensor:
-    """A single degree's map is one product; products of several would have to be put together again."""
-    if matrices.shape[0] > 1:
-        return NotImplemented
-    return torch.mm(features[0], matrices[0]).unsqueeze(0)
+    """Products of each degree, put together again: copying them costs less than the Python that would place them."""
+    each = [torch.mm(rows, matrix) for rows, matrix in zip(_rows(features), matrices.unbind(), strict=True)]
+    return (torch.cat(each) if len(each) > 1 else each[0]).view(*features.shape[:2], -1)
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
     """The sums of outer products: what is put together has the size of the weights."""
-    degrees = range(round(left.shape[0] ** 0.5))
-    parts = [[value[degree**2 : (degree + 1) ** 2].flatten(0, 1) for degree in degrees] for value in (left, right)]
-    return torch.stack([torch.mm(first.t(), second) for first, second in zip(*parts, strict=True)])
+    return torch.stack([torch.mm(first.t(), second) for first, second in zip(_rows(left), _rows(right), strict=True)])
 
 
 def rewrites() -> dict[Any, Callable[..., Any]]:

@@ -32,6 +32,31 @@ def test_same_as_uncompiled(in_cpp, monkeypatch, caplog):
     assert len(lines) == (0 if in_cpp else 2)
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_called_from_python_where_cpp_does_not_work(later, monkeypatch, caplog):
+    """Whether that shows when it is made or when it is called."""
+
+    def fail(*_):
+        raise RuntimeError("no such operation in C++")
+
+    def compiled(graph, mode, in_cpp):
+        if in_cpp and not later:
+            fail()
+        return fail if in_cpp else lambda values: graph(*values)
+
+    monkeypatch.setattr(inductor, "_compiled", compiled)
+    potential = small_potential()
+    graph = batch(potential, 4, 5)
+    with caplog.at_level(logging.WARNING, logger="eqff"):
+        found = CompiledPrediction(potential)(graph, False)
+    torch.testing.assert_close(
+        found["forces"], differentiate(potential.energy, graph)["forces"], rtol=1e-10, atol=1e-10
+    )
+    assert [r.getMessage() for r in caplog.records].count(
+        "The compiled step is called from Python, which takes longer: no such operation in C++"
+    ) == 2
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [("torch._inductor.compile_fx", "compile_fx_inner"), ("torch._inductor.decomposition", "select_decomp_table")],
