@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import triton
 from torch import Tensor
 
 BLOCKS = (64, 32, 16)
@@ -19,7 +20,9 @@ MANY = 2048
 CROWDED = 22
 """Rows of a program beyond which a thread takes two channels in any precision, for the same reason."""
 ROOMY = 14
-"""Rows of a program up to which a thread takes twice as many channels."""
+"""Rows of a program up to which a thread takes several times as many channels."""
+STRIPS = 2 if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 7) else 1
+"""So many times as many; Triton 3.6 would spread them over other threads."""
 ACCESS = 16
 """Bytes that a thread reads at once."""
 
@@ -69,7 +72,7 @@ class Launch:
         part = _up(components, parts)
         rows = part + held
         wide = ACCESS // (max(like.itemsize, 8) if rows > CROWDED else like.itemsize)
-        strips = 2 if held and rows <= ROOMY and block > BLOCKS[-1] else 1
+        strips = STRIPS if held and rows <= ROOMY and block > BLOCKS[-1] else 1
         programs = atoms * blocks * parts
         warps = 1 if programs >= MANY else 2 if programs >= MANY // 2 else 4
         edges = max(1, warps * lanes(like.device) * wide * strips // block)
