@@ -37,13 +37,14 @@ def parts(function: Function, tape: Tape, most: int) -> list[list[Result]]:
     """
     results = [Result(name, n, value) for name, values in function.writes.items() for n, value in enumerate(values)]
     steps = _masks(tape, (result.value for result in results))
-    found = _cut(results, steps, most)
-    for count in range(1, len(found)):  # the last of many full parts may be nearly empty
-        limit = most * (count + len(found)) // (2 * len(found))
-        even = _cut(results, steps, limit)
-        if len(even) == len(found):
-            return even
-    return found
+    count, enough, short = len(_cut(results, steps, most)), most, 0
+    while enough - short > 1 + most // 16:  # smallest parts of that number: the last of full ones may be nearly empty
+        limit = (enough + short) // 2
+        if len(_cut(results, steps, limit)) == count:
+            enough = limit
+        else:
+            short = limit
+    return _cut(results, steps, enough)
 
 
 def _masks(tape: Tape, values: Iterable[int | None]) -> dict[int | None, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from eqff.kernels.generated.tape import Combination, Input, Product, Tape
 
@@ -21,30 +21,21 @@ class Body:
 
     def __init__(self, tape: Tape, values: Sequence[int | None]):
         self._tape = tape
+        self.inputs: dict[int, Input] = {}
         self.lines: list[str] = []
         wanted = [value for value in values if value is not None]
-        needed = tape.needed(wanted)
         self._uses = Counter(wanted)
-        for place in needed:
+        for place in tape.needed(wanted):
             self._uses.update(tape.operands(place))
-        self._inputs = [place for place in needed if isinstance(tape.steps[place], Input)]
         self._done: set[int] = set()
 
-    def load(self, at: Callable[[Input], str]) -> None:
-        """All inputs.
-
-        Args:
-            at: Where the numbers of a component are, as source.
-        """
-        for place in self._inputs:
-            self.lines.append(f"v{place} = tl.load({at(self._tape.steps[place])}, inside)")
-        self._done.update(self._inputs)
-
     def value(self, place: int) -> str:
-        """The name of a value, which is computed in `lines` if it was not yet."""
+        """The name of a value: of one of ``inputs``, in the order of first need, or computed in ``lines``."""
         if place not in self._done:
             self._done.add(place)
             match self._tape.steps[place]:
+                case Input() as step:
+                    self.inputs[place] = step
                 case Product(left, right):
                     self.lines.append(f"v{place} = {self.value(left)} * {self.value(right)}")
                 case Combination(terms):

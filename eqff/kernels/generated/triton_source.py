@@ -26,11 +26,11 @@ KERNELS = {{
 {names}}}
 '''
 _KERNEL = """
-@triton.jit(do_not_specialize={names}, do_not_specialize_on_alignment={names})
-def {name}({arguments}, atoms, channels, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize={fixed}, do_not_specialize_on_alignment={fixed})
+def {name}({arguments}, BLOCK: tl.constexpr):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    plane = channels.to(tl.int64) * atoms
-    inside = place < plane
+    atoms = atoms.to(tl.int64)
+    inside = place < atoms * channels
     atom = place // channels
     channel = place - atom * channels
 {body}"""
@@ -41,7 +41,9 @@ SCALE = "s"
 def module(polynomial: Polynomial, most: int) -> str:
     """Python source of a module; its ``KERNELS`` are the kernels of each function, which take the same arguments.
 
-    Those are the tensors that are read, those that are written, N, C and as a constant the block of a program.
+    Those are the tensors that are read, those that are written, for each of them the numbers in a row of an atom, N, C
+    and as a constant the block of a program. Rows would follow from C; but then tensors of one shape share offsets,
+    which the compiler keeps in registers from the first load to the last store.
 
     Args:
         polynomial: What is computed.
@@ -49,7 +51,7 @@ def module(polynomial: Polynomial, most: int) -> str:
     """
     kernels, names = [], []
     for function in polynomial.functions():
-        arrays = _arrays("", function.reads, polynomial), _arrays("to_", tuple(function.writes), polynomial)
+        arrays = _arrays("", function.reads), _arrays("to_", tuple(function.writes))
         called = []
         for results in parts(function, polynomial.tape, most):
             called.append(f"{function.name}_{len(called)}")
@@ -65,36 +67,31 @@ class _Array:
     Attributes:
         name: Of the place of its first number.
         tensor: The argument in which they are.
-        row: Numbers of this tensor from an atom to the next, as source.
-        first: Numbers before it in a row.
-        step: Numbers from a component to the next.
+        part: Arrays before it in a row of this tensor.
+        step: Numbers from a component to the next, as source.
     """
 
     name: str
     tensor: str
-    row: str
-    first: str
+    part: int
     step: str
 
     def begin(self) -> str:
         """Defines its name."""
-        return f"{self.name} = {self.tensor} + (atom * {self.row} + {self.first} + channel)"
+        return f"{self.name} = {self.tensor} + (atom * row_{self.tensor} + {self.part} * channels + channel)"
 
     def at(self, component: int) -> str:
         """Where the numbers of a component are."""
         return f"{self.name} + {component} * {self.step}"
 
 
-def _arrays(prefix: str, names: Sequence[str], polynomial: Polynomial) -> dict[str, _Array]:
+def _arrays(prefix: str, names: Sequence[str]) -> dict[str, _Array]:
     """Of all arrays that are read, or written, by name."""
-    tensors = {name: prefix + name.rstrip("0123456789") for name in names}
-    parts, begun = Counter(tensors.values()), Counter[str]()
-    found = {}
-    for name, tensor in tensors.items():
-        count, step = parts[tensor], f"(plane * {parts[tensor]})"
-        if name == SCALE:
-            count, step = len(polynomial.by_scale), "channels"
-        found[name] = _Array(f"at_{prefix}{name}", tensor, f"(channels * {count})", f"channels * {begun[tensor]}", step)
+    found, begun = {}, Counter[str]()
+    for name in names:
+        tensor = prefix + name.rstrip("0123456789")
+        step = "channels" if name == SCALE else f"(atoms * row_{tensor})"
+        found[name] = _Array(f"at_{prefix}{name}", tensor, begun[tensor], step)
         begun[tensor] += 1
     return found
 
@@ -102,17 +99,20 @@ def _arrays(prefix: str, names: Sequence[str], polynomial: Polynomial) -> dict[s
 def _kernel(
     name: str, read: Mapping[str, _Array], written: Mapping[str, _Array], results: Sequence[Result], tape: Tape
 ) -> str:
-    arguments = list(dict.fromkeys(array.tensor for array in (*read.values(), *written.values())))
+    tensors = list(dict.fromkeys(array.tensor for array in (*read.values(), *written.values())))
+    arguments = [*tensors, *(f"row_{name}" for name in tensors), "atoms", "channels"]
     body = Body(tape, [result.value for result in results])
-    body.lines += [array.begin() for array in read.values()]
-    body.lines += [written[name].begin() for name in dict.fromkeys(result.array for result in results)]
-    body.load(lambda step: read[step.array].at(step.component))
     for result in results:
         value = "0.0" if result.value is None else body.value(result.value)
         body.lines.append(f"tl.store({written[result.array].at(result.component)}, {value}, inside)")
+    touched = {step.array: read[step.array] for step in body.inputs.values()}
+    touched |= {f"to {result.array}": written[result.array] for result in results}
+    lines = [array.begin() for array in touched.values()]
+    for place, step in body.inputs.items():
+        lines.append(f"v{place} = tl.load({read[step.array].at(step.component)}, inside)")
     return _KERNEL.format(
         name=name,
-        names=[*arguments, "atoms", "channels"],
+        fixed=arguments,
         arguments=", ".join(arguments),
-        body="".join(f"    {line}\n" for line in body.lines),
+        body="".join(f"    {line}\n" for line in (*lines, *body.lines)),
     )

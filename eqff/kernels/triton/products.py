@@ -19,7 +19,7 @@ from eqff.kernels.triton.modules import written_module
 MOST_STEPS = 5000
 """Of a function: longer ones take minutes to compile, and plain operations on a grid are no slower."""
 
-KERNEL_STEPS = {torch.float32: 2400, torch.float64: 600}
+KERNEL_STEPS = {torch.float32: 3000, torch.float64: 1500}
 """Of a kernel: the values that longer ones need at once don't fit into a thread's 255 registers of 4 bytes."""
 
 BLOCK = 64
@@ -41,11 +41,12 @@ def run(plan: ProductPlan, name: str, read: Sequence[Tensor], written: Sequence[
     atoms, channels = factors.shape[1], plan.channels(factors)
     if not atoms * channels:
         return
+    rows = [value.shape[-1] for value in tensors]
     grid = (triton.cdiv(atoms * channels, BLOCK),)
     warps = max(1, BLOCK // lanes(factors.device))
     with torch.cuda.device_of(factors):
         for kernel in _kernels(plan)[name]:
-            kernel[grid](*tensors, atoms, channels, BLOCK=BLOCK, num_warps=warps)
+            kernel[grid](*tensors, *rows, atoms, channels, BLOCK=BLOCK, num_warps=warps)
 
 
 @cache
