@@ -150,7 +150,7 @@ class EqffCalculator(Calculator):
         # ASE's own looks for a directory besides, of which there is none here
         if atoms is None:
             atoms = self.atoms
-        self.atoms = atoms
+        self.atoms, self.results = atoms, {}  # where this fails, nothing of before stands for these atoms
         stress = "stress" in properties or (self.with_stress and atoms.cell.rank == 3)
         said = self._said(atoms)
         prediction = self.potential(self._graph(atoms, said), forces=True, stress=stress, create_graph=False)
@@ -184,7 +184,8 @@ class EqffCalculator(Calculator):
 
     @property
     def _given(self) -> Given:
-        return Given(self.total_charge, self.multiplicity, self.electric_field)
+        field = self.electric_field  # who assigns an array or a list may go on changing it
+        return Given(self.total_charge, self.multiplicity, None if field is None else tuple(map(float, field)))
 
     def _said(self, atoms: Atoms) -> tuple[Any, ...]:
         return self._given.said(atoms.info)

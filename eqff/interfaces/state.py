@@ -54,6 +54,6 @@ def require_state(keys: Iterable[str], total_charge: object, multiplicity: objec
 
 
 @cache
-def _target(key: str) -> str | None:
-    found = recognise(key, "structure")
+def _target(key: object) -> str | None:
+    found = recognise(key, "structure") if isinstance(key, str) else None  # other keys are the user's own
     return None if found is None else DERIVED.get(found, found)

@@ -251,6 +251,21 @@ def test_a_failed_calculation_leaves_nothing_behind(potential):
     assert atoms.get_potential_energy() == before
 
 
+def test_no_energy_of_before_stands_for_atoms_that_failed(cation):
+    cation.get_potential_energy()
+    broken = cation.copy()
+    broken.positions[0] = np.nan
+    for ask in (cation.calc.calculate, cation.calc.get_potential_energy):
+        with pytest.raises(DataError, match="not finite numbers"):
+            ask(broken)
+
+
+def test_entries_under_keys_that_are_no_words_are_left_alone(cation):
+    before = cation.get_potential_energy()
+    cation.info[3] = "three"
+    assert cation.get_potential_energy() == before
+
+
 @pytest.mark.parametrize(
     ("atoms", "message"),
     [

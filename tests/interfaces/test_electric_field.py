@@ -104,6 +104,18 @@ def test_calculator_notices_another_field(potential):
     assert atoms.get_potential_energy() != before
 
 
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_calculator_notices_its_own_field_edited(potential, kind):
+    atoms = molecule(1)
+    atoms.calc = potential.calculator()
+    atoms.calc.electric_field = kind([0.0, 0.0, 0.1])
+    before = atoms.get_potential_energy()
+    atoms.calc.electric_field[2] = 0.2
+    after = atoms.get_potential_energy()
+    atoms.calc = potential.calculator(electric_field=[0.0, 0.0, 0.2])
+    assert after != before and after == atoms.get_potential_energy()
+
+
 def test_calculator_refuses_two_fields(potential):
     atoms = _in_field()
     atoms.calc = potential.calculator(electric_field=[0, 0, 1])
