@@ -109,7 +109,7 @@ def main() -> None:
         edges = order_of(atoms, min(options.neighbours, atoms), options.device)
         count = len(edges.sender)
         print(f"\n{atoms} atoms, {count} edges, {options.channels} channels, {options.dtype}\n")
-        print("| components (degrees) | operation | ms | MB | GB/s | GFLOP/s | share of the binding ceiling | plain, ms |")
+        print("| components | operation | ms | MB | GB/s | GFLOP/s | share of a ceiling | plain, ms |")
         print("|---|---|---|---|---|---|---|---|")
         cases = {name: message_cases(edges, sizes, options.channels, dtype) for name, sizes in COMPONENTS.items()}
         cases["1, 2 → 2"] = row_cases(count, dtype, options.device)
