@@ -18,7 +18,7 @@ PART = 9
 MANY = 2048
 """Programs that fill a large GPU (132 multiprocessors with 16 each)."""
 CROWDED = 22
-"""Rows of a program beyond which a thread takes two channels in any precision, for the same reason."""
+"""Rows of a program beyond which a thread takes two channels in any precision, to have registers for all."""
 ROOMY = 14
 """Rows of a program up to which a thread takes several times as many channels."""
 STRIPS = 2 if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 7) else 1
