@@ -98,7 +98,7 @@ def test_code_made_for_products(kind, degree_out, order, channels):
     """Channels that fill vectors, and such that the last vector overlaps the one before."""
     torch.manual_seed(0)
     plan = product_plan(2, degree_out, order, torch.float64, kind)
-    assert plan._code.takes(channels)
+    assert plan.code.takes(channels)
     given = numbers(9, 3, plan.parts_in * channels), numbers(3, plan.parts_scale * channels)
     torch.testing.assert_close(products(*given, plan), plan.plain(*given))
     check(lambda *x: products(*x, plan), given, third=False)
