@@ -61,9 +61,9 @@ class EqffCalculator(Calculator):
         corrections: Whether energy terms that the model was not trained with (``model.corrections``, as dispersion that
             labels lack) are added.
         warm_start: How iterative solves of charges and induced dipoles begin: by default (None) at nothing, so that
-            results depend on the atoms alone; "last", "linear", "quadratic" or "always_stable" (`eqff.data.solves`) at
-            what the solutions of the last steps predict, which saves iterations along a trajectory and changes results
-            by no more than the solvers' tolerance.
+            results depend on the atoms alone; "last", "linear", "quadratic", "always_stable" or "fitted"
+            (`eqff.data.solves`) at what the solutions of the last steps predict, which saves iterations along a
+            trajectory and changes results by no more than the solvers' tolerance.
         outside: What happens on a charge and spin state that training had not: "warn" says so once for each, "refuse"
             raises, "allow" does neither; by default the model's own rule, "warn" if it has none. Unknown elements are
             always refused.

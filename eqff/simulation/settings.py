@@ -45,8 +45,8 @@ class SimulationSettings:
         relax_steps: At most so many steps of relaxation of the positions before molecular dynamics; 0 for none.
         skin: Å beyond the model's cutoffs within which neighbours are searched; results don't depend on it.
         warm_start: How iterative solves of charges and induced dipoles begin: None at nothing; "last", "linear",
-            "quadratic" or "always_stable" at what the last steps predict, which takes fewer iterations. Results change
-            by no more than the solvers' tolerance, and a resumed run is the same to the bit either way.
+            "quadratic", "always_stable" or "fitted" at what the last steps predict, which takes fewer iterations.
+            Results change by no more than the solvers' tolerance, and a resumed run is the same to the bit either way.
         log_every: Steps between rows of the log.
         trajectory_every: Steps between frames of the trajectory.
         trajectory: Name of the trajectory file; its suffix says the format. ``.extxyz`` and ``.traj`` grow as the run
