@@ -34,7 +34,8 @@ def derivatives(function, inputs):
 def assert_same(plain, fast, inputs):
     for one, other in zip(derivatives(plain, inputs), derivatives(fast, inputs), strict=True):
         # sums of some thousand products in another order
-        torch.testing.assert_close(other, one, rtol=1e-11, atol=1e-11 * (float(one.abs().max()) if one.numel() else 0.0))
+        largest = float(one.abs().max()) if one.numel() else 0.0
+        torch.testing.assert_close(other, one, rtol=1e-11, atol=1e-11 * largest)
 
 
 def mesh_points(atoms, order):
