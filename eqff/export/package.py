@@ -21,6 +21,8 @@ from eqff.errors import ModelFileError
 
 SUFFIX = ".pt2"
 FORMAT = 2
+_VECTORS = ("avx", "fma", "bmi", "amx", "asimd", "sve", "sse", "vaes", "vpclmul", "gfni", "f16c")
+_SCALARS = ("popcnt", "abm", "movbe", "adx", "atomics", "lrcpc", "ilrcpc", "fphp", "fcma")  # compilers use them unasked
 _ABOUT, _MODEL = "extra/eqff.json", "extra/model.safetensors.base64"  # PyTorch's loader takes extra files for text
 
 
@@ -130,4 +132,4 @@ def _require_here(about: About, path: Path) -> None:
 
 def _instructions(features: tuple[str, ...]) -> list[str]:
     """Features that decide what code runs; others say what a kernel or hypervisor does."""
-    return [name for name in features if name.lower().startswith(("avx", "fma", "bmi", "amx", "asimd", "sve", "sse"))]
+    return [name for name in features if name.lower().startswith(_VECTORS) or name in _SCALARS]

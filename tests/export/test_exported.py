@@ -194,6 +194,7 @@ def test_code_runs_only_if_trusted(tmp_path):
     [
         ({"torch": "1.0"}, "compiled by torch 1.0"),
         ({"processor": [*processor(), "avx9000"]}, "processor with avx9000"),
+        ({"processor": [*processor(), "lrcpc", "movbe"]}, "processor with (lrcpc|movbe)"),
         ({"model_digest": "0"}, "damaged"),
         ({"format": FORMAT + 1}, "format"),
         ({"unknown": 1}, "damaged"),
