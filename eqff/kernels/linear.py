@@ -28,7 +28,8 @@ def degree_map(features: Tensor, matrices: Tensor) -> Tensor:
 
 def _plain_map(features: Tensor, matrices: Tensor) -> Tensor:
     counts = 2 * torch.arange(len(matrices), device=matrices.device) + 1
-    return torch.bmm(features, matrices.repeat_interleave(counts, dim=0))
+    # told how many there will be, a GPU need not be waited for
+    return torch.bmm(features, matrices.repeat_interleave(counts, dim=0, output_size=len(features)))
 
 
 def _plain_outer(left: Tensor, right: Tensor) -> Tensor:
