@@ -34,8 +34,10 @@ ELSEWHERE = {
     "dispersion/mbd/matrix_sqrt.py": "tests/dispersion/mbd/test_matrix_sqrt.py checks all of its rules",
     "kernels/bilinear.py": "tests/kernels/test_fused.py checks all of its rules",
     "kernels/linear.py": "tests/kernels/test_fused.py checks all of its rules",
+    "kernels/mesh.py": "tests/kernels/test_mesh_and_pairs.py checks all of its rules",
     "kernels/messages.py": "tests/kernels/test_fused.py checks all of its rules",
     "kernels/products.py": "tests/kernels/test_fused.py checks all of its rules",
+    "longrange/multipoles/fused.py": "tests/kernels/test_mesh_and_pairs.py checks all of its rules",
 }
 
 
