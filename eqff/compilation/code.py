@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import CodeType
 from typing import Any
 
 import torch
@@ -120,13 +122,17 @@ COMPILERS: dict[str, Callable[[fx.GraphModule, FakeTensorMode], Function]] = {
 def _fits(captured: Captured) -> Callable[[Sequence[int]], bool]:
     """What was assumed of the sizes on the way."""
     shapes = captured.mode.shape_env
-    text = shapes.produce_guards_expression(list(captured.sizes), ignore_static=False) or "True"
-    assumed = compile(text, "<sizes>", "eval")  # once: it is asked at every step
+
+    @cache  # it is asked at every step, first when the code has run: until then a compiler may come to assume more
+    def assumed() -> CodeType:
+        text = shapes.produce_guards_expression(list(captured.sizes), ignore_static=False) or "True"
+        return compile(text, "<sizes>", "eval")
+
     fixed = [(n, size) for n, size in enumerate(captured.sizes) if isinstance(size, int)]
 
     def fits(sizes: Sequence[int]) -> bool:
         if any(sizes[n] != size for n, size in fixed):
             return False
-        return bool(shapes.evaluate_guards_expression(assumed, sizes))
+        return bool(shapes.evaluate_guards_expression(assumed(), sizes))
 
     return fits

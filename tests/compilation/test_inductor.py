@@ -57,6 +57,30 @@ def test_called_from_python_where_cpp_does_not_work(later, monkeypatch, caplog):
     ) == 2
 
 
+def test_sizes_that_are_assumed_when_it_is_made_again_are_heeded(monkeypatch):
+    """From Python, after the first call from C++ has failed."""
+
+    def compiled(graph, mode, in_cpp):
+        def run(values):
+            if in_cpp:
+                raise RuntimeError("no such operation in C++")
+            return graph(*values)
+
+        if not in_cpp:
+            sizes = [
+                s for node in graph.graph.find_nodes(op="placeholder") for s in getattr(node.meta["val"], "shape", ())
+            ]
+            assert [bool(size == size.node.hint) for size in sizes if isinstance(size, torch.SymInt)]
+        return run
+
+    monkeypatch.setattr(inductor, "_compiled", compiled)
+    potential = small_potential()
+    made = CompiledPrediction(potential)
+    for structures, codes in (((4, 5), 1), ((4, 5), 1), ((6, 5), 2)):
+        made(batch(potential, *structures), False)
+        assert sum(map(len, made._codes.values())) == codes
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [("torch._inductor.compile_fx", "compile_fx_inner"), ("torch._inductor.decomposition", "select_decomp_table")],
