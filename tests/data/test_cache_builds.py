@@ -111,11 +111,11 @@ def test_builds_that_meet_build_once(path, tmp_path, small_parts, monkeypatch):
     processes = [FORK.Process(target=build_and_tell, args=(path, kept, done)) for _ in range(3)]
     for process in processes:
         process.start()
-    found = [done.get(timeout=60) for _ in processes]
+    found = [done.get(timeout=1200) for _ in processes]
     for process in processes:
         process.join()
     assert len({answer[1:] for answer in found}) == 1 and found[0][1] == 40
-    assert sorted(builds.get(timeout=5) for _ in range(2)) == ["build_lists", "build_structures"] and builds.empty()
+    assert sorted(builds.get(timeout=60) for _ in range(2)) == ["build_lists", "build_structures"] and builds.empty()
 
 
 def test_a_lock_that_a_dead_process_left_is_no_obstacle(path, tmp_path):
@@ -159,7 +159,7 @@ def test_memory_hardly_grows_with_the_set(tmp_path):
         process = FORK.Process(target=largest_memory, args=([path] * repeats, kept, used))
         process.start()
         process.join()
-        return used.get(timeout=5)
+        return used.get(timeout=60)
 
     few, many = needed(10, tmp_path / "few"), needed(40, tmp_path / "many")
     assert many - few < 15_000 * 400, (few, many)

@@ -144,7 +144,7 @@ def test_signals_stop_all_and_save(data, tmp_path, number, code):
     while time.monotonic() < deadline and not any("val/loss" in r for r in read_metrics(folder)):
         time.sleep(0.01)
     os.killpg(process.pid, number)  # as a terminal does
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == code
     assert "is saved. To go on: " in output
     assert (folder / "checkpoints" / "last.ckpt").is_file()
