@@ -17,7 +17,7 @@ from eqff.kernels.triton.launch import lanes
 from eqff.kernels.triton.modules import written_module
 
 MOST_STEPS = 5000
-"""Of a function: longer ones take minutes to compile, and plain operations on a grid are no slower."""
+"""Of a function: longer ones take many minutes to compile."""
 
 KERNEL_STEPS = {torch.float32: 3000, torch.float64: 1500}
 """Of a kernel: the values that longer ones need at once don't fit into a thread's 255 registers of 4 bytes."""
