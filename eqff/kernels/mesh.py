@@ -67,6 +67,7 @@ def _run(what: int, points: Tensor, splines: Tensor, coefficients: Tensor, mesh:
     atoms, _, count, order = splines.shape
     require(points.shape == (atoms, order**3) and points.dtype == torch.int64, points, splines)
     require(coefficients.numel() == atoms * count**3 and mesh.dim() == 1, coefficients, mesh)
+    require(coefficients.dtype == mesh.dtype == splines.dtype == torch.float64, coefficients, mesh, splines)
     splines, coefficients, mesh = splines.contiguous(), coefficients.contiguous(), mesh.contiguous()
     require(points.is_contiguous(), points)
     code = function("mesh_form")(

@@ -68,6 +68,13 @@ def test_messages(edges, inputs, outputs, channels):
     check(lambda *x: messages(*x, edges), given, third=channels == 3)
 
 
+@pytest.mark.parametrize(("inputs", "outputs"), [(36, 1), (1, 36)])
+def test_messages_of_more_components_than_there_is_room_for_are_refused(edges, inputs, outputs):
+    count = len(edges.sender)
+    with pytest.raises(ValueError, match="don't fit"):
+        messages(numbers(count, outputs * inputs), numbers(count, 8), numbers(inputs, 5, 8), edges)
+
+
 @pytest.mark.parametrize("inputs", [1, 4, 9])
 @pytest.mark.parametrize("channels", [21, 64])
 def test_messages_in_float32(edges, inputs, channels):

@@ -8,7 +8,7 @@ from eqff.kernels.generated.tape import Tape
 from eqff.kernels.generated.values import values
 from eqff.kernels.library import library
 from eqff.kernels.mesh import SHAPES, plain_read, plain_spread, read, spread, takes
-from eqff.longrange.multipoles.pairs import MultipolePairs
+from eqff.longrange.multipoles.pairs import MultipolePairs, _dipole_fields_operation
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler")
 SIDE = 9
@@ -75,6 +75,14 @@ def test_points_beyond_the_mesh_are_refused():
             read(torch.zeros(SIDE**3, dtype=torch.float64), splines, wrong)
 
 
+def test_numbers_of_another_precision_are_refused():
+    splines, points, mesh = leaf(2, 3, 1, 6), mesh_points(2, 6), torch.zeros(SIDE**3)
+    with pytest.raises(ValueError, match="float32"):
+        read(mesh, splines, points)
+    with pytest.raises(ValueError, match="float32"):
+        spread(torch.ones(2, 1, 1, 1), splines, points, SIDE**3)
+
+
 CALLS = {
     "fields of quadrupoles": (10, lambda pairs, rows: pairs.fields(rows, 2)),
     "fields of charges": (1, lambda pairs, rows: pairs.fields(rows, 1)),
@@ -101,6 +109,35 @@ def test_pairs(name, count):
         return function
 
     assert_same(run("plain"), run("fused"), [rows, vectors, *chain])
+
+
+def dipole_pairs(dtype=torch.float64):
+    rows, vectors, *chain = (leaf(*shape).detach().to(dtype).requires_grad_() for shape in ((4, 3), (3, 5), (5,), (5,)))
+    index = torch.tensor([0, 0, 1, 3, 2])
+    return rows, MultipolePairs(index, index.flip(0), vectors, (chain[0], *chain))
+
+
+def test_pairs_in_float32_run_plain():
+    rows, pairs = dipole_pairs(torch.float32)
+    with kernels("plain"):
+        expected = pairs.dipole_fields(rows)
+    assert torch.equal(pairs.dipole_fields(rows), expected)
+
+
+@pytest.mark.parametrize("missing", ["first", "second"])
+def test_derivatives_whose_code_cannot_be_made_are_plain(missing, monkeypatch):
+    rows, pairs = dipole_pairs()
+    operation = _dipole_fields_operation()
+    monkeypatch.setattr(getattr(operation, missing), "_library", None)
+
+    def run(choice):
+        def function():
+            with kernels(choice):
+                return pairs.dipole_fields(rows)
+
+        return function
+
+    assert_same(run("plain"), run("fused"), [rows, pairs.vectors, *pairs.chain[1:]])
 
 
 def test_pairs_of_atoms_that_there_are_not_are_refused():

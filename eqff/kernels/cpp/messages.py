@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from eqff.kernels.call import address, function, number
+from eqff.kernels.call import address, function, number, require
 
 NAMES = ("T", "R", "h", "g", "T2", "R2", "h2", "by_T", "by_R", "by_h", "A")
 """Of arrays, in the order in which C++ takes them."""
+
+MOST = 25
+"""Components that C++ has room for, `room` in its source: up to degree 4."""
 
 _ARGUMENTS = "i" + "nnn" + "ppppp" + "nn" + "p" * len(NAMES) + "i"
 
@@ -31,7 +34,11 @@ def run(what: int, edges: tuple[Tensor, ...], given: Tensor, features: Tensor, a
         given: Of the shape of the sum, (outputs, N, C).
         features: h, (inputs, N, C).
         arrays: Those of `NAMES` that are read or written.
+
+    Raises:
+        ValueError: More components than `MOST`.
     """
+    require(given.shape[0] <= MOST and features.shape[0] <= MOST, given, features)
     receiver, sender, into, out_of, order = edges
     function("messages", features.dtype, _ARGUMENTS)(
         what,

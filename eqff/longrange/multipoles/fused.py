@@ -112,7 +112,7 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         tensors, operation, pair = ctx.saved_tensors, ctx.operation, ctx.pair
-        if not own_derivatives(given):
+        if not (own_derivatives(given) and operation.first.available()):
             return None, None, *plain_gradients(_plain(operation, pair), tensors, [given])
         return None, None, *_First.apply(operation, pair, given.contiguous(), *tensors)
 
@@ -135,7 +135,7 @@ class _First(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         operation, pair = ctx.operation, ctx.pair
-        if not own_derivatives(*along):
+        if not (own_derivatives(*along) and operation.second.available()):
             return None, None, *plain_gradients(_plain_first(operation, pair), ctx.saved_tensors, along)
         return None, None, *_Second.apply(operation, pair, len(along), *along, *ctx.saved_tensors)
 

@@ -65,7 +65,8 @@ class MultipolePairs:
         return self._run(_energy_operation(rows.shape[1]), rows, chain)
 
     def _run(self, operation: PairOperation, rows: Tensor, chain: tuple[Tensor, ...]) -> Tensor:
-        on_cpu = rows.device.type == "cpu" and fused(rows)
+        double = all(tensor.dtype == torch.float64 for tensor in (rows, self.vectors, *chain))
+        on_cpu = double and rows.device.type == "cpu" and fused(rows)
         way = operation if on_cpu and len(self.first) and operation.value.available() else operation.plain
         return way(rows, self.vectors, chain, (self.first, self.second))
 
