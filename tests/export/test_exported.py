@@ -205,6 +205,13 @@ def test_files_for_other_machines_and_damaged_ones(tmp_path, changes, message):
         read_package(fake(tmp_path / "model.pt2", **changes))
 
 
+def test_damaged_code_is_not_run(tmp_path):
+    path = fake(tmp_path / "model.pt2")
+    path.write_bytes(path.read_bytes().replace(b"no code", b"mo code"))
+    with pytest.raises(ModelFileError, match="code.so in it is not what was written"):
+        eqff.load(path, trust_code=True)
+
+
 def test_no_exported_model(tmp_path):
     (tmp_path / "model.pt2").write_text("no archive")
     with pytest.raises(ModelFileError, match="exported"):
