@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from eqff.checkpoints.atomic import replacing
 from eqff.errors import ModelFileError
 
 SUFFIX = ".pt2"
@@ -58,20 +59,19 @@ class About:
 
 
 def write_package(path: Path, files: Mapping[str, list[str]], about: About, model: bytes) -> None:
-    """Writes the file, whole or not at all."""
+    """Writes the file, whole or not at all.
+
+    Raises:
+        StorageError: The disk is full.
+    """
     from torch._inductor.package import package_aoti
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial{SUFFIX}")
-    try:
+    with replacing(path) as partial:
         package_aoti(str(partial), dict(files))
         with zipfile.ZipFile(partial, "a") as archive:
             root = archive.namelist()[0].partition("/")[0]
             archive.writestr(f"{root}/{_ABOUT}", json.dumps(asdict(about), indent=1))
             archive.writestr(f"{root}/{_MODEL}", base64.b64encode(model))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_package(path: Path) -> tuple[About, bytes]:
