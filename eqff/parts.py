@@ -27,6 +27,7 @@ class Part(nn.Module):
         neighbour_lists: The neighbour lists it needs: name and cutoff in Å. Where several parts name one list, the
             largest cutoff is taken and each part must be zero beyond its own.
         compiles: Whether training steps with it can be compiled: no shape or branch depends on values.
+        compiles_open: Whether those on batches of open structures can, where others can't; see `AtomicGraph.open`.
         holds: Contributions to the energy that only one part may hold; see `eqff.contributions`.
         bounds: Fields that it writes and that can never exceed a value, whatever is learned: name and that value.
     """
@@ -34,6 +35,7 @@ class Part(nn.Module):
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     compiles: bool = True
+    compiles_open: bool = False
     holds: tuple[str, ...] = ()
     bounds: Mapping[str, float] = MappingProxyType({})
 
@@ -41,6 +43,17 @@ class Part(nn.Module):
     def neighbour_lists(self) -> dict[str, float]:
         """Name and cutoff (Å) of each neighbour list that is needed."""
         return {}
+
+    def compiles_for(self, graph: AtomicGraph) -> bool:
+        """Whether a training step on this batch can be compiled; no tensor is looked at."""
+        return self.compiles or (self.compiles_open and graph.open)
+
+    def check_batch(self, graph: AtomicGraph) -> None:
+        """Looks at values of a batch, for compiled code, which can't; what runs uncompiled looks for itself.
+
+        Raises:
+            ModelError: It can't be treated.
+        """
 
     def heed_bounds(self, bounds: Mapping[str, float]) -> None:
         """Is told the ``bounds`` of all parts, once, when the model is put together."""

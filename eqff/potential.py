@@ -152,7 +152,7 @@ class Potential(nn.Module):
         """From now on, predictions that are differentiated again run compiled, both derivatives included.
 
         The first of them is also computed plainly, and a ModelError is raised if the two don't agree, or can't be
-        compiled.
+        compiled. Batches with periodic structures go on uncompiled where a part compiles for open ones only.
 
         Args:
             compiler: One of `eqff.compilation.code.COMPILERS`.
@@ -160,7 +160,11 @@ class Potential(nn.Module):
         Raises:
             ModelError: Some parts can't be compiled.
         """
-        plain = [f"model.{place}" for place, part in self.ordered_parts().items() if not part.compiles]
+        plain = [
+            f"model.{place}"
+            for place, part in self.ordered_parts().items()
+            if not (part.compiles or part.compiles_open)
+        ]
         if plain:
             raise ModelError(
                 f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of "

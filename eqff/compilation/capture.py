@@ -46,7 +46,9 @@ class Captured:
     differentiable: tuple[bool, ...]
 
 
-def capture(energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequence[str], stress: bool) -> Captured:
+def capture(
+    energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequence[str], stress: bool, only_open: bool = False
+) -> Captured:
     """Captures `eqff.derivatives.differentiate` and the derivative of what it gives.
 
     Args:
@@ -55,6 +57,7 @@ def capture(energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequ
         graph: Whose numbers don't matter; sizes of 2 and more become symbols.
         lists: Neighbour lists that are read.
         stress: As of `differentiate`.
+        only_open: Whether it will be called for open structures only.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     sizes = tuple(_symbol(mode.shape_env, size, f"size{n}") for n, size in enumerate(sizes_of(graph, lists)))
@@ -64,7 +67,7 @@ def capture(energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequ
 
     def joint(values: list[Tensor], tensors: list[Tensor]) -> list[Tensor | None]:
         function: EnergyFunction = weights.bound(energy, values)
-        predicted = differentiate(function, unpack(tensors, lists), stress=stress, create_graph=True)
+        predicted = differentiate(function, unpack(tensors, lists, only_open), stress=stress, create_graph=True)
         outputs = list(predicted.values())
         found["names"], found["differentiable"] = tuple(predicted), tuple(v.requires_grad for v in outputs)
         wanted = [value for value in outputs if value.requires_grad]

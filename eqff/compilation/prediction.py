@@ -22,11 +22,12 @@ from eqff.errors import ModelError
 
 if TYPE_CHECKING:
     from eqff.compilation.code import Code
+    from eqff.parts import Part
     from eqff.potential import Potential
 
 MOST = 8
 """Times that code is made for other sizes, before batches that it does not fit run uncompiled; for each kind of step
-(whether with stress, in which precision, with which weights trained) anew."""
+(whether with stress, for open structures only, in which precision, with which weights trained) anew."""
 
 log = logging.getLogger(__name__)
 _uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
@@ -49,13 +50,14 @@ class CompiledPrediction:
     isn't finite there is nothing to hold it against, and none is made.
 
     Args:
-        potential: Of parts that all compile.
+        potential: Of parts that compile, all batches or those of open structures.
         compiler: One of `eqff.compilation.code.COMPILERS`.
     """
 
     def __init__(self, potential: Potential, compiler: str = "inductor"):
         self._potential, self._compiler = potential, compiler
         self._codes: dict[tuple, list[Code]] = {}
+        self._told = False
 
     def __reduce__(self) -> tuple[type, tuple[Potential, str]]:
         return type(self), (self._potential, self._compiler)
@@ -76,14 +78,38 @@ class CompiledPrediction:
         """The prediction for a batch.
 
         Raises:
-            ModelError: The model can't be compiled, or code gives something else than uncompiled parts.
+            ModelError: The model can't be compiled, code gives something else than uncompiled parts, or a part can't
+                treat the batch.
         """
         values, sizes = self._weights.values, sizes_of(graph, self._lists)
         code = None
-        if not _uncompiled.get() and min(sizes[0], *sizes[2::2]) > 1:  # compilers take 0 and 1 for special
-            kind = (stress, graph.positions.dtype, graph.positions.device, *(v.requires_grad for v in values))
-            code = self._code(kind, sizes, graph)
-        return self._plain(graph, stress) if code is None else code(values, pack(graph, self._lists))
+        # compilers take 0 and 1 for special
+        if not _uncompiled.get() and min(sizes[0], *sizes[2::2]) > 1 and self._compiles(graph):
+            of_tensors = (graph.positions.dtype, graph.positions.device, *(v.requires_grad for v in values))
+            code = self._code((stress, self._only_open, *of_tensors), sizes, graph)
+        if code is None:
+            return self._plain(graph, stress)
+        for part in self._parts.values():
+            part.check_batch(graph)
+        return code(values, pack(graph, self._lists))
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        return self._potential.ordered_parts()
+
+    @cached_property
+    def _only_open(self) -> bool:
+        return not all(part.compiles for part in self._parts.values())
+
+    def _compiles(self, graph: AtomicGraph) -> bool:
+        plain = [f"model.{place}" for place, part in self._parts.items() if not part.compiles_for(graph)]
+        if plain and not self._told:
+            log.warning(
+                "Batches with periodic structures run uncompiled: there, sizes of %s follow from the geometry.",
+                " and ".join(plain),
+            )
+            self._told = True
+        return not plain
 
     def _code(self, kind: tuple, sizes: Sequence[int], graph: AtomicGraph) -> Code | None:
         """What fits, made now if there is none yet; None where too much has been made, or it can't be judged."""
@@ -102,16 +128,16 @@ class CompiledPrediction:
                 "uncompiled.",
                 MOST,
             )
-        codes.append(self._made(graph, kind[0], plain))
+        codes.append(self._made(graph, kind[0], kind[1], plain))
         return codes[-1]
 
-    def _made(self, graph: AtomicGraph, stress: bool, plain: Mapping[str, Tensor]) -> Code:
+    def _made(self, graph: AtomicGraph, stress: bool, only_open: bool, plain: Mapping[str, Tensor]) -> Code:
         try:
             # compilers take seconds to import
             from eqff.compilation.capture import capture
             from eqff.compilation.code import compile_captured
 
-            captured = capture(self._energy, self._weights, graph, self._lists, stress)
+            captured = capture(self._energy, self._weights, graph, self._lists, stress, only_open)
             code = compile_captured(captured, self._compiler)
             found = code(self._weights.values, pack(graph, self._lists))
         except FAILURES as error:

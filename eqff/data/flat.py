@@ -25,14 +25,20 @@ def pack(graph: AtomicGraph, lists: Sequence[str]) -> list[Tensor]:
     return [tensor.contiguous() for tensor in tensors]
 
 
-def unpack(tensors: Sequence[Tensor], lists: Sequence[str]) -> AtomicGraph:
-    """The graph of `pack`'s tensors, whose edges get their vectors from `AtomicGraph.deformed`."""
+def unpack(tensors: Sequence[Tensor], lists: Sequence[str], is_open: bool = False) -> AtomicGraph:
+    """The graph of `pack`'s tensors, whose edges get their vectors from `AtomicGraph.deformed`.
+
+    Args:
+        tensors: In their order.
+        lists: Names of the neighbour lists.
+        is_open: What the graph says of itself as ``open``.
+    """
     edges = {}
     for index, name in enumerate(lists):
         begin = len(INPUTS) + index * len(EDGES)
         sender, receiver, shift, slots = tensors[begin : begin + len(EDGES)]
         edges[name] = Edges(sender, receiver, shift, shift, shift[:, 0], slots)
-    return AtomicGraph(**dict(zip(INPUTS, tensors, strict=False)), edges=edges)
+    return AtomicGraph(**dict(zip(INPUTS, tensors, strict=False)), edges=edges, open=is_open)
 
 
 def sizes_of(graph: AtomicGraph, lists: Sequence[str]) -> tuple[int, ...]:

@@ -53,6 +53,7 @@ class AtomicGraph:
         batch: Structure of each atom, (N,) int64, ascending.
         electric_field: Uniform external field in V/Å, (B, 3); zero where there is none.
         edges: Neighbour lists by name; backbones read ``LOCAL``.
+        open: Whether no structure has a periodic direction, known without asking a GPU; False where nobody has looked.
         solves: Where iterative solvers begin, along a trajectory of one structure.
     """
 
@@ -65,6 +66,7 @@ class AtomicGraph:
     batch: Tensor
     electric_field: Tensor
     edges: Mapping[str, Edges] = field(default_factory=dict)
+    open: bool = False
     solves: ColdStarts = field(default=COLD, repr=False, compare=False)
     # not copied by `replace`: another geometry begins without
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -170,6 +172,7 @@ def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Ato
         batch=batch,
         electric_field=_electric_field(tensors, dtype),
         edges=edges,
+        open=not bool(tensors["pbc"].any()),  # asked here, as sizes of tables are, and nowhere later
     )
 
 

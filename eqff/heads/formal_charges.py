@@ -32,6 +32,7 @@ class FormalCharges(Head):
         super().__init__()
         self.register_buffer("table", by_element(charges, elements, "formal charges"), persistent=False)
         self.require_total = require_total
+        self.compiles = not require_total  # sums are looked at
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``charges`` in e, (N,).

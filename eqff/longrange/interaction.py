@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ConfigError, ModelError
+from eqff.kernels.capture import capturing
 from eqff.longrange.ewald import EwaldSum
 from eqff.longrange.kernels import Kernel, smooth_end
 from eqff.longrange.mesh import MeshSum
@@ -97,6 +99,16 @@ class Interaction(ABC):
     def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
         """For the geometry of a batch; ``widths`` of the charges in Å, (N,), if they have any.
 
+        Captured to be compiled, which open structures can be, it looks at no values: `check` is called beside.
+
+        Raises:
+            ModelError: The geometry is none that it can treat.
+        """
+
+    @abstractmethod
+    def check(self, graph: AtomicGraph, widths: Tensor | None = None) -> None:
+        """Looks at the values of what `bind` is given.
+
         Raises:
             ModelError: The geometry is none that it can treat.
         """
@@ -131,28 +143,38 @@ class LatticeInteraction(Interaction):
 
     def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
         """See `Interaction.bind`."""
+        if not capturing():
+            self.check(graph, widths)
         widths = None if widths is None else widths.to(torch.float64)
-        periodic = graph.pbc.any(dim=1)
-        if bool(periodic.any()):
-            self.require_reach(None if widths is None else widths[periodic[graph.batch]])
-        open_pairs, near = graph.edges[OPEN_PAIRS], graph.edges[self.list_name]
-        for edges in (open_pairs, near):
-            require_apart(edges, graph.batch)
-        sender = torch.cat([open_pairs.sender, near.sender])
-        receiver = torch.cat([open_pairs.receiver, near.receiver])
-        pair = torch.cat([self._open(open_pairs, widths), self._near(near, widths, periodic[graph.batch])])
-        own = periodic[graph.batch].to(torch.float64) * (-2 * self.splitting.alpha / torch.pi**0.5)
+        pairs, sums = graph.edges[OPEN_PAIRS], ()
+        sender, receiver, pair = pairs.sender, pairs.receiver, self._open(pairs, widths)
+        own = torch.zeros_like(graph.batch, dtype=torch.float64)
+        if not graph.open:
+            near, periodic = graph.edges[self.list_name], graph.pbc.any(dim=1)[graph.batch]
+            sender, receiver = torch.cat([sender, near.sender]), torch.cat([receiver, near.receiver])
+            pair = torch.cat([pair, self._near(near, widths, periodic)])
+            own = periodic.to(torch.float64) * (-2 * self.splitting.alpha / torch.pi**0.5)
+            sums = bind_by_size(graph, EwaldSum, MeshSum, self.mesh_from, self.splitting, self.accuracy)
         spread = self.kernel.self_interaction(widths) if self.include_self else None
-        diagonal = own if spread is None else own + spread
         return BoundInteraction(
             sender=sender,
             receiver=receiver,
             pair=COULOMB_CONSTANT * pair,
-            diagonal=COULOMB_CONSTANT * diagonal,
-            sums=bind_by_size(graph, EwaldSum, MeshSum, self.mesh_from, self.splitting, self.accuracy),
+            diagonal=COULOMB_CONSTANT * (own if spread is None else own + spread),
+            sums=sums,
             batch=graph.batch,
             num_structures=graph.num_structures,
         )
+
+    def check(self, graph: AtomicGraph, widths: Tensor | None = None) -> None:
+        """See `Interaction.check`."""
+        require_apart(graph.edges[OPEN_PAIRS], graph.batch)
+        if graph.open:
+            return
+        periodic = graph.pbc.any(dim=1)
+        if bool(periodic.any()):
+            self.require_reach(None if widths is None else widths[periodic[graph.batch]].to(torch.float64))
+        require_apart(graph.edges[self.list_name], graph.batch)
 
     def _open(self, edges: Edges, widths: Tensor | None) -> Tensor:
         lengths = edges.lengths.to(torch.float64)
@@ -199,13 +221,13 @@ class PairInteraction(Interaction):
 
     def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
         """See `Interaction.bind`; charges are points."""
-        edges = graph.edges[self.list_name]
-        require_apart(edges, graph.batch)
+        if not capturing():
+            self.check(graph)
+        edges, end = graph.edges[self.list_name], self.cutoff
         lengths = edges.lengths.to(torch.float64)
-        end = torch.tensor(self.cutoff, dtype=torch.float64)
-        value = float(torch.erfc(self.alpha * end) / end)
-        gauss = 2 * self.alpha / torch.pi**0.5
-        slope = float(value / end + gauss * torch.exp(-((self.alpha * end) ** 2)) / end) if self.shift_force else 0.0
+        value = math.erfc(self.alpha * end) / end
+        gauss = 2 * self.alpha / math.pi**0.5
+        slope = (value + gauss * math.exp(-((self.alpha * end) ** 2))) / end if self.shift_force else 0.0
         pair = torch.erfc(self.alpha * lengths) / lengths - value + slope * (lengths - self.cutoff)
         own = -(value + slope * self.cutoff + gauss)
         return BoundInteraction(
@@ -217,6 +239,10 @@ class PairInteraction(Interaction):
             batch=graph.batch,
             num_structures=graph.num_structures,
         )
+
+    def check(self, graph: AtomicGraph, widths: Tensor | None = None) -> None:
+        """See `Interaction.check`."""
+        require_apart(graph.edges[self.list_name], graph.batch)
 
 
 def require_apart(edges: Edges, batch: Tensor, what: str = "Coulomb interaction") -> None:

@@ -34,6 +34,9 @@ class NeighbourInteraction(Interaction):
         """A_ii / k_e in 1/Å, as far as it is not part of the hardness."""
         return 0.0
 
+    def check(self, graph: AtomicGraph, widths: Tensor | None = None) -> None:
+        """Every geometry will do."""
+
     def bind(self, graph: AtomicGraph, widths: Tensor | None = None) -> BoundInteraction:
         """See `Interaction.bind`."""
         edges = graph.edges[self.list_name]

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from eqff.data.flat import pack
+from eqff.data.flat import pack, unpack
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.testing.graphs import graph_of
-from eqff.testing.structures import crystal, molecule
+from eqff.testing.structures import crystal, molecule, wire
 
 
 def test_what_is_shared_is_made_once_for_each_geometry():
@@ -47,3 +47,11 @@ def test_what_compiled_code_gets_is_contiguous():
     assert not turned.positions.is_contiguous() and not turned.cell.is_contiguous()
     for ours, theirs in zip(pack(turned, ("local",)), pack(graph, ("local",)), strict=True):
         assert ours.is_contiguous() and torch.equal(ours, theirs)
+
+
+def test_whether_all_are_open_is_known_and_kept():
+    molecules, mixed = ([molecule(1), molecule(2)], [molecule(1), wire(2)])
+    for structures, expected in ((molecules, True), (mixed, False)):
+        graph = graph_of(structures, {"local": 3.0}, torch.float64)
+        assert graph.open is expected and graph.deformed(graph.positions).open is expected
+    assert not unpack(pack(graph, ("local",)), ("local",)).open
