@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from eqff.data.cells import volumes
 from eqff.data.solves import COLD, ColdStarts
 
 Made = TypeVar("Made")
@@ -96,7 +97,7 @@ class AtomicGraph:
     @property
     def volume(self) -> Tensor:
         """Cell volumes in Å³, (B,); zero where a structure has fewer than three lattice vectors."""
-        return torch.linalg.det(self.cell).abs()
+        return volumes(self.cell)
 
     @property
     def local(self) -> Edges:

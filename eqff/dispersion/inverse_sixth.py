@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eqff.data.cells import volumes
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.ewald import half_space
 from eqff.longrange.lattice import Lattice
@@ -155,7 +156,7 @@ def _unit_across(lattice: Lattice) -> Tensor:
 
 def _volume(lattice: Lattice) -> Tensor:
     """Length, area or volume that the periodic directions span, Å^d, (P,)."""
-    return torch.linalg.det(_unit_across(lattice)).abs()
+    return volumes(_unit_across(lattice))
 
 
 def _across(lattice: Lattice, positions: Tensor) -> Tensor:

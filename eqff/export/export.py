@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from eqff.build import build_corrections
+from eqff.checkpoints.atomic import replacing
 from eqff.checkpoints.model_file import find_model_file, load_model
 from eqff.compilation.agreement import size_of
 from eqff.corrections import names_of_corrections
@@ -41,8 +42,8 @@ def export_model(
 ) -> ExportedPotential:
     """Compiles a model for inference on this machine's CPU and writes it as one file.
 
-    Needs a C++ compiler. The result is compared with the model on a structure of another size before it is written for
-    good.
+    Needs a C++ compiler. The result is compared with the model on a structure of another size before it takes the name
+    ``output``; a file that is there stays if they disagree.
 
     Args:
         model: Model file, run folder, or name of a pretrained model.
@@ -76,13 +77,10 @@ def export_model(
         model_digest=hashlib.sha256(file.read_bytes()).hexdigest(),
         seconds=round(time.perf_counter() - start, 1),
     )
-    write_package(output, compilation.files, about, file.read_bytes())
-    exported = exported_from(output, potential, about)
-    try:
+    with replacing(output) as unchecked:
+        write_package(unchecked, compilation.files, about, file.read_bytes())
+        exported = exported_from(unchecked, potential, about)
         require_agreement(exported, potential)
-    except ModelError:
-        output.unlink()
-        raise
     return exported
 
 

@@ -34,7 +34,9 @@ def captured() -> Iterator[None]:
     """Within it, operations leave nodes in the graph that is captured."""
     token = _capturing.set(True)
     try:
-        yield
+        # threads of a GPU's own, in which rules of derivatives would run, don't know what this one is about
+        with torch.autograd.set_multithreading_enabled(False):
+            yield
     finally:
         _capturing.reset(token)
 

@@ -129,7 +129,8 @@ def plain_messages(matrices: Tensor, weights: Tensor, features: Tensor, edges: E
     """The same as `messages` in plain PyTorch."""
     inputs, atoms, channels = features.shape
     sent = weights * features[:, edges.sender]
-    each = torch.einsum("enm,mec->nec", matrices.view(len(weights), -1, inputs), sent)
+    matrices = matrices.view(len(weights), matrices.shape[1] // inputs, inputs)
+    each = torch.einsum("enm,mec->nec", matrices, sent)
     return each.new_zeros(each.shape[0], atoms, channels).index_add(1, edges.receiver, each)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eqff.data.cells import volumes
 from eqff.longrange.bessel import bessel_k0, bessel_k1, constant_bessel
 
 
@@ -51,7 +52,7 @@ class Lattice:
     @property
     def volume(self) -> Tensor:
         """Of ``cell``, Å³, (P,)."""
-        return torch.linalg.det(self.cell).abs()
+        return volumes(self.cell)
 
     def wave_vectors(self, integers: Tensor) -> Tensor:
         """k of whole multiples of the reciprocal vectors, (P, K, 3), from (P or 1, K, 3); 1/Å."""

@@ -229,7 +229,8 @@ def transfer_iteratively(
         this = solves.next(solver.what)
         first = this.start_for(right) if convergence or start is None else start
         found = solver.solve(right, prepared[0], lambda x: response(x, softness), first)
-        this.end(found.source)
+        # not the source itself: nothing corrects the part of it to which S gives nothing, and predictions make it grow
+        this.end(found.source + found.residual)
         convergence.append(found.convergence)
         return found.flow
 

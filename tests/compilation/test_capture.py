@@ -12,6 +12,7 @@ from eqff.compilation import capture, code, prediction
 from eqff.compilation.prediction import CompiledPrediction, uncompiled
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
+from eqff.kernels.capture import captured
 from eqff.kernels.library import library
 from eqff.potential import Potential
 from eqff.terms.local import LocalEnergy
@@ -66,6 +67,15 @@ def test_products_on_the_grid_have_one_capture_too():
     for sizes in ((4, 5), (3, 7, 2)):
         compiled(batch(compiled._potential, *sizes), False)
     assert sum(map(len, compiled._codes.values())) == 1
+
+
+def test_rules_of_derivatives_run_where_they_know_of_the_capture():
+    """In this thread, also those of a GPU; what stands outside is as it was."""
+    enabled = torch._C._is_multithreading_enabled
+    before = enabled()
+    with captured():
+        assert not enabled()
+    assert enabled() == before
 
 
 def test_weights_are_those_of_now(compiled):

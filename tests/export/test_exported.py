@@ -1,6 +1,7 @@
 """Exported models: their functions equal the model, with what runs beside; files refuse what they should."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -19,6 +20,8 @@ from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import save_model
 from eqff.config import config_directory
 from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
+from eqff.export import export
+from eqff.export.compiling import Compilation
 from eqff.export.export import export_model, require_agreement
 from eqff.export.exported import ExportedPotential
 from eqff.export.package import FORMAT, About, processor, read_package
@@ -114,6 +117,21 @@ def test_a_file_is_compared_before_it_stays(model):
         potential.terms["local"].linear.weight.mul_(1.01)
     with pytest.raises(ModelError, match="compiles this model wrongly"):
         require_agreement(not_compiled(potential), built(f"model={model}", *SMALL))
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_file_that_is_there_stays_if_the_new_one_is_wrong(agrees, tmp_path, monkeypatch):
+    overrides, output = ("model=short_range", *SMALL), tmp_path / "model.pt2"
+    potential, other = built(*overrides), built(*overrides, "model.backbone.num_passes=1")
+    save_model(tmp_path / "m.safetensors", potential, model_config=configured(*overrides), context=CONTEXT)
+    output.write_bytes(b"old")
+    monkeypatch.setattr(export, "compile_functions", lambda *_: Compilation({}, ()))
+    monkeypatch.setattr(export, "write_package", lambda path, *_: path.write_bytes(b"new"))
+    monkeypatch.setattr(export, "exported_from", lambda *_: not_compiled(potential if agrees else other))
+    with contextlib.nullcontext() if agrees else pytest.raises(ModelError, match="compiles this model wrongly"):
+        export_model(tmp_path / "m.safetensors", output)
+    assert output.read_bytes() == (b"new" if agrees else b"old")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.safetensors", "model.pt2"]
 
 
 def test_long_range_runs_beside_and_the_rest_is_compiled():

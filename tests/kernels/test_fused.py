@@ -68,6 +68,17 @@ def test_messages(edges, inputs, outputs, channels):
     check(lambda *x: messages(*x, edges), given, third=channels == 3)
 
 
+@pytest.mark.parametrize("atoms", [0, 1, 3])
+def test_messages_without_edges(atoms):
+    none = torch.zeros(0, dtype=torch.int64)
+    order = EdgeOrder.of(none, none, atoms)
+    given = numbers(0, 36), numbers(0, 8), numbers(4, atoms, 8)
+    found = messages(*given, order)
+    assert found.shape == (9, atoms, 8) and not found.any()
+    slopes = derivative(lambda *x: derivative(lambda *y: messages(*y, order), x)[2], given)  # third ones are plain
+    assert [slope.shape for slope in slopes] == [value.shape for value in given] and not slopes[2].any()
+
+
 @pytest.mark.parametrize(("inputs", "outputs"), [(36, 1), (1, 36)])
 def test_messages_of_more_components_than_there_is_room_for_are_refused(edges, inputs, outputs):
     count = len(edges.sender)

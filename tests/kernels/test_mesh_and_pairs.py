@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from eqff.kernels.choice import kernels
+from eqff.kernels.generated.pairs import PairCode
 from eqff.kernels.generated.tape import Tape
 from eqff.kernels.generated.values import values
 from eqff.kernels.library import library
@@ -95,8 +96,11 @@ CALLS = {
 
 @pytest.mark.parametrize("count", [0, 3, 21])  # not whole vectors
 @pytest.mark.parametrize("name", CALLS)
-def test_pairs(name, count):
+def test_pairs(name, count, monkeypatch):
+    """The operation, its first and its second derivatives are code each, which runs."""
     torch.manual_seed(0)
+    called, call_code = set(), PairCode.__call__
+    monkeypatch.setattr(PairCode, "__call__", lambda code, *args: (called.add(code), call_code(code, *args)))
     width, call = CALLS[name]
     rows, vectors, chain = leaf(6, width), leaf(3, count), tuple(leaf(count) for _ in range(5))
     pairs = MultipolePairs(torch.randint(0, 6, (count,)), torch.randint(0, 6, (count,)), vectors, chain)
@@ -109,6 +113,7 @@ def test_pairs(name, count):
         return function
 
     assert_same(run("plain"), run("fused"), [rows, vectors, *chain])
+    assert len(called) == (3 if count else 0)
 
 
 def dipole_pairs(dtype=torch.float64):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from eqff.data.graph import LOCAL
+from eqff.data.solves import SolveHistory
 from eqff.errors import ModelError
 from eqff.longrange.charge_transfer import equilibrate_by_transfer
 from eqff.longrange.convergence import failure
@@ -189,3 +191,19 @@ def test_a_field_beside_periodic_structures_without_one(scheme):
     without, inside = (run(graph, parameters, soft, field=f).charges for f in (None, field))
     torch.testing.assert_close(inside[graph.batch == 0], without[graph.batch == 0], rtol=0, atol=1e-14)
     assert float((inside - without).abs().max()) > 1e-3
+
+
+def test_what_a_start_has_beside_flows_is_not_kept():
+    """A constant on connected atoms flows nowhere, so no iteration corrects it: predictions would make it grow."""
+    graph, parameters, soft = batch([molecule(2, 6, total_charge=1)])
+    history, kept = SolveHistory("last"), []
+    for step in range(3):
+        history.begin(graph.positions.numpy() + 0.01 * step, np.zeros((3, 3)), "k")
+        moved = replace(graph, solves=history)
+        charges = transfer(moved, parameters, soft, iterative=True, tolerance=1e-10).charges
+        ((place, solution),) = history._now.found.items()
+        kept.append(solution)
+        history._now.found[place] = solution + 1e3
+    potential = parameters[0] + matrix_of(graph, parameters) @ charges
+    torch.testing.assert_close(kept[-1], -potential, rtol=0, atol=1e-8)
+    torch.testing.assert_close(kept[-1], kept[0], rtol=0, atol=1e-8)

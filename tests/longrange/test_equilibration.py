@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +14,7 @@ from eqff.longrange.equilibration import equilibrate
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel
 from eqff.testing.graphs import graph_of
-from eqff.testing.structures import crystal, molecule, slab
+from eqff.testing.structures import crystal, molecule, slab, wire
 
 STRUCTURES = [molecule(1, 5), molecule(2, 6, total_charge=1), slab(3), crystal(4), molecule(5, 1, total_charge=1)]
 INTERACTION = LatticeInteraction(GaussianKernel(), 5.0, 1e-8, include_self=True)
@@ -46,6 +49,28 @@ def test_a_batch_is_its_structures():
         alone = graph_of([structure], INTERACTION.neighbour_lists, torch.float64)
         single = equilibrate(alone, INTERACTION, *(p[chosen] for p in parameters)).charges
         torch.testing.assert_close(together[chosen], single, rtol=1e-10, atol=1e-10)
+
+
+def cubic():
+    atoms = crystal(4, 3)
+    atoms.set_cell(4.0 * np.eye(3), scale_atoms=True)
+    return atoms
+
+
+@pytest.mark.parametrize("structure", [wire(6, 3), cubic(), slab(3)], ids=["wire", "cubic", "slab"])
+def test_both_solvers_agree_to_second_order_by_the_cell(structure):
+    """Also where lattice vectors, or artificial ones, are equally long and at right angles."""
+    graph, parameters = batch([structure])
+
+    def run(iterative):
+        cell = graph.cell.clone().requires_grad_()
+        moved = replace(graph, cell=cell).deformed(graph.positions)
+        found = equilibrate(moved, INTERACTION, *parameters, iterative=iterative, tolerance=1e-13)
+        (first,) = torch.autograd.grad(found.energy.sum() + found.charges.square().sum(), cell, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), cell)[0]
+
+    exact = run(False)
+    torch.testing.assert_close(run(True), exact, rtol=0, atol=1e-9 * float(exact.abs().max()))
 
 
 def test_both_solvers_agree_to_second_order():
