@@ -3,6 +3,7 @@
 PY      ?= python3
 VENV    ?= .venv
 TORCH   ?= torch==2.13.0
+TRITON  ?= triton==3.7.1
 EXTRAS  ?= dev
 PIPARGS ?=
 ARGS    ?=
@@ -10,16 +11,20 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.stamp
 
 .DEFAULT_GOAL := train
-.PHONY: train test setup lint lock scatter clean help
+.PHONY: train test test-triton setup lint lock scatter clean help
 
 help:            ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
 
 train: $(STAMP)  ## set up, then train, evaluate and simulate the flagship model on the shipped data
 	$(BIN)/python -m eqff.train experiment=main_job $(ARGS)
 
 test: $(STAMP)   ## set up, then run the default tests
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(ARGS)
+
+test-triton: $(STAMP) ## install Triton, which CPU builds of torch don't bring, and run the GPU kernels' tests in its interpreter
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps $(PIPARGS) "$(TRITON)"
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/kernels/test_triton_messages.py tests/kernels/test_triton_products.py
 
 lint: $(STAMP)   ## style checks
 	$(BIN)/ruff check .
@@ -36,7 +41,7 @@ scatter: $(STAMP) ## build torch-scatter against the installed torch (5 to 12 mi
 	$(BIN)/python -m pip install --disable-pip-version-check --no-build-isolation torch-scatter
 
 lock: $(STAMP)   ## write constraints.txt from what is installed (run with EXTRAS=dev,qm)
-	$(BIN)/python -m pip freeze --exclude-editable --exclude torch --exclude torch-scatter > constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable --exclude torch --exclude torch-scatter --exclude triton > constraints.txt
 
 clean:           ## remove the virtual environment
 	rm -rf $(VENV)
