@@ -146,7 +146,8 @@ class LatticeInteraction(Interaction):
         if not capturing():
             self.check(graph, widths)
         widths = None if widths is None else widths.to(torch.float64)
-        pairs, sums = graph.edges[OPEN_PAIRS], ()
+        pairs = graph.edges[OPEN_PAIRS]
+        sums: tuple[EwaldSum | MeshSum, ...] = ()
         sender, receiver, pair = pairs.sender, pairs.receiver, self._open(pairs, widths)
         own = torch.zeros_like(graph.batch, dtype=torch.float64)
         if not graph.open:
