@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from eqff.errors import ModelError
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
 from eqff.response.external_field import FieldGuard
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from eqff.checkpoints.metadata import ModelMetadata
@@ -148,7 +151,7 @@ class Potential(nn.Module):
             return self._compiled(graph, stress)
         return differentiate(self.energy, graph, stress=stress, create_graph=create_graph)
 
-    def compile_training_step(self, compiler: str = "inductor") -> None:
+    def compile_training_step(self, compiler: str = "inductor", required: bool = True) -> None:
         """From now on, predictions that are differentiated again run compiled, both derivatives included.
 
         The first of them is also computed plainly, and a ModelError is raised if the two don't agree, or can't be
@@ -156,21 +159,27 @@ class Potential(nn.Module):
 
         Args:
             compiler: One of `eqff.compilation.code.COMPILERS`.
+            required: Whether it is an error if that can't be; else one log line gives the reason, and everything runs
+                uncompiled.
 
         Raises:
-            ModelError: Some parts can't be compiled.
+            ModelError: Some parts can't be compiled, and it is required.
         """
         plain = [
             f"model.{place}"
             for place, part in self.ordered_parts().items()
             if not (part.compiles or part.compiles_open)
         ]
+        reason = (
+            f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of "
+            "waves from the cell), or derivatives are taken inside."
+        )
+        if plain and required:
+            raise ModelError(f"{reason} Train with training.compile=false.")
         if plain:
-            raise ModelError(
-                f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of "
-                "waves from the cell), or derivatives are taken inside. Train with training.compile=false."
-            )
-        self._compiled = CompiledPrediction(self, compiler)
+            log.info("Training steps run uncompiled: %s", reason)
+            return
+        self._compiled = CompiledPrediction(self, compiler, required)
 
     def calculator(self, **settings: Any) -> EqffCalculator:
         """An ASE calculator with this model; for its settings see `eqff.interfaces.ase.EqffCalculator`."""

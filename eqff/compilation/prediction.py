@@ -52,15 +52,17 @@ class CompiledPrediction:
     Args:
         potential: Of parts that compile, all batches or those of open structures.
         compiler: One of `eqff.compilation.code.COMPILERS`.
+        required: Whether it is an error if code can't be made or gives something else; else everything runs uncompiled
+            from then on, and one log line says why.
     """
 
-    def __init__(self, potential: Potential, compiler: str = "inductor"):
-        self._potential, self._compiler = potential, compiler
+    def __init__(self, potential: Potential, compiler: str = "inductor", required: bool = True):
+        self._potential, self._compiler, self._required = potential, compiler, required
         self._codes: dict[tuple, list[Code]] = {}
-        self._told = False
+        self._told = self._given_up = False
 
-    def __reduce__(self) -> tuple[type, tuple[Potential, str]]:
-        return type(self), (self._potential, self._compiler)
+    def __reduce__(self) -> tuple[type, tuple[Potential, str, bool]]:
+        return type(self), (self._potential, self._compiler, self._required)
 
     @cached_property
     def _energy(self) -> _Energy:
@@ -78,13 +80,13 @@ class CompiledPrediction:
         """The prediction for a batch.
 
         Raises:
-            ModelError: The model can't be compiled, code gives something else than uncompiled parts, or a part can't
-                treat the batch.
+            ModelError: The model can't be compiled or code gives something else than uncompiled parts, and it is
+                required; or a part can't treat the batch.
         """
         values, sizes = self._weights.values, sizes_of(graph, self._lists)
         code = None
         # compilers take 0 and 1 for special
-        if not _uncompiled.get() and min(sizes[0], *sizes[2::2]) > 1 and self._compiles(graph):
+        if not _uncompiled.get() and not self._given_up and min(sizes[0], *sizes[2::2]) > 1 and self._compiles(graph):
             of_tensors = (graph.positions.dtype, graph.positions.device, *(v.requires_grad for v in values))
             code = self._code((stress, self._only_open, *of_tensors), sizes, graph)
         if code is None:
@@ -128,7 +130,14 @@ class CompiledPrediction:
                 "uncompiled.",
                 MOST,
             )
-        codes.append(self._made(graph, kind[0], kind[1], plain))
+        try:
+            codes.append(self._made(graph, kind[0], kind[1], plain))
+        except ModelError as error:
+            if self._required:
+                raise
+            log.warning("Training steps run uncompiled: %s", error)
+            self._given_up = True
+            return None
         return codes[-1]
 
     def _made(self, graph: AtomicGraph, stress: bool, only_open: bool, plain: Mapping[str, Tensor]) -> Code:

@@ -200,7 +200,7 @@ def build_model(
     if frozen.count and not earlier:
         start = replace(start, notes=(*start.notes, str(frozen)))
     if settings.training.compile:
-        potential.compile_training_step()
+        potential.compile_training_step(required=settings.training.compile != "auto")
     return Built(potential, context, start, frozen)
 
 

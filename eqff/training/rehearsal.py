@@ -34,7 +34,7 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
     """
     potential, training = build_potential(cfg["model"], STAND_IN, settings.dtype), settings.training
     if training.compile:
-        potential.compile_training_step()
+        potential.compile_training_step(required=training.compile != "auto")
     module = ForceFieldModule(potential, settings.losses, training.optimizer, tuple(training.metrics))
     module.check_monitor(training.monitor)
     require_trained(potential, settings.losses.fields, console)

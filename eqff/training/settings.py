@@ -88,7 +88,7 @@ class TrainingSettings:
         early_stopping: Validations without a better monitor after which training ends; None for never.
         save_every_seconds: How often the state is written.
         metrics: Labels whose errors are reported besides those with a loss.
-        compile: Whether the training step is compiled.
+        compile: Whether the training step is compiled; "auto" if it can be.
     """
 
     losses: Mapping[str, Any]
@@ -102,7 +102,7 @@ class TrainingSettings:
     early_stopping: Count | None = None
     save_every_seconds: NonNegative = 300.0
     metrics: Sequence[str] = field(default_factory=tuple)
-    compile: bool = False
+    compile: bool | Literal["auto"] = False
 
 
 @dataclass(frozen=True)

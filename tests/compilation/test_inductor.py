@@ -92,3 +92,26 @@ def test_what_a_version_of_torch_lacks_is_one_message(module, name, monkeypatch)
     potential = small_potential()
     with pytest.raises(ModelError, match=f"can't compile.*{name}.*training.compile=false"):
         CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
+
+
+def test_what_cannot_be_compiled_runs_uncompiled_where_that_may_be(monkeypatch, caplog):
+    monkeypatch.delattr("torch._inductor.decomposition.select_decomp_table")
+    for ours in [key for key in sys.modules if key.startswith("eqff.compilation.") and "prediction" not in key]:
+        monkeypatch.delitem(sys.modules, ours)
+    potential = small_potential()
+    made, graph = CompiledPrediction(potential, "none", required=False), batch(potential, 4, 5)
+    for _ in range(2):
+        torch.testing.assert_close(made(graph, False)["forces"], potential(graph)["forces"], rtol=0.0, atol=0.0)
+    assert [record.levelname for record in caplog.records if "run uncompiled" in record.message] == ["WARNING"]
+    assert "select_decomp_table" in caplog.text
+
+
+def test_a_model_that_cannot_be_compiled_trains_uncompiled_where_that_may_be(caplog):
+    potential = small_potential()
+    next(iter(potential.ordered_parts().values())).compiles = False
+    with pytest.raises(ModelError, match="can't be compiled"):
+        potential.compile_training_step()
+    with caplog.at_level("INFO"):
+        potential.compile_training_step(required=False)
+    assert "run uncompiled" in caplog.text
+    assert potential._compiled is None
