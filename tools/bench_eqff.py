@@ -6,10 +6,10 @@ from) lies in a folder of its own, which ``PEERS_FOLDER`` names. Arguments are t
     PEERS_FOLDER=... python tools/bench_eqff.py --task train --workload ethanol32,aspirin5 --config matched --threads 1
 
 Configurations: ``matched`` (``model=short_range`` with cutoff 5 Å, 2 passes, 64 channels, degree 2 in neighbour sums
-and features), ``symmetric`` (the same with symmetric products), ``lean`` (besides with features of degree 1, as MACE's
-matched ones), all three trained by Adam as the other packages are; ``lean_muon``, trained by eqff's default optimizer;
-``default`` (``model=short_range`` as a user gets it, Muon too), and any other model as ``model=NAME`` or several
-overrides joined by ``;``, ``model=flagship`` for one.
+and features, and symmetric many-body products as MACE has them), ``mixed`` (the same with eqff's default products),
+``lean`` (matched with features of degree 1, as MACE's), all three trained by Adam as the other packages are;
+``lean_muon``, trained by eqff's default optimizer; ``default`` (``model=short_range`` as a user gets it, Muon too), and
+any other model as ``model=NAME`` or several overrides joined by ``;``, ``model=flagship`` for one.
 Modes: ``eager``; for training ``compile``; for inference ``aot``: exported to machine code (`eqff.export`) into the
 folder BENCH_EXPORTS, and taken from there the next time. BENCH_DEVICE=cuda times on a GPU.
 """
@@ -37,8 +37,8 @@ ADAM = "training/optimizer=adamw"  # the other packages' scripts train with Adam
 SYMMETRIC = "model.backbone.products=symmetric"
 CONFIGS = {
     "default": [SHORT_RANGE],
-    "matched": [SHORT_RANGE, ADAM, "model.backbone.hidden_degree=2"],
-    "symmetric": [SHORT_RANGE, ADAM, "model.backbone.hidden_degree=2", SYMMETRIC],
+    "matched": [SHORT_RANGE, ADAM, SYMMETRIC, "model.backbone.hidden_degree=2"],
+    "mixed": [SHORT_RANGE, ADAM, "model.backbone.hidden_degree=2"],
     "lean": [SHORT_RANGE, ADAM, SYMMETRIC],
     "lean_muon": [SHORT_RANGE, SYMMETRIC],
 }
