@@ -80,16 +80,10 @@ def equilibrate_by_transfer(
         matrix = HardnessAndCoulomb(graph, interaction)
         solver = TransferIterations(graph.batch, graph.num_structures, tolerance, max_iterations, WHAT, failed=failed)
         gain = -(chi + hardness * given + bound.potential(given))
+        begin = None if start is None else start.detach().to(torch.float64)
+        flow, tensors = partial(_flow, bonds), matrix.tensors(hardness, widths)
         flows, told = transfer_iteratively(
-            gain,
-            matrix.product,
-            partial(_flow, bonds),
-            softness,
-            matrix.tensors(hardness, widths),
-            solver,
-            matrix.prepare,
-            None if start is None else start.detach().to(torch.float64),
-            graph.solves,
+            gain, matrix.product, flow, softness, tensors, solver, matrix.prepare, begin, graph.solves
         )
         solved = given + flows
     else:
