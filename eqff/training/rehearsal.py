@@ -25,7 +25,7 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
     Args:
         cfg: The resolved config.
         settings: The same, checked.
-        console: Gets a line if the energy is left untrained.
+        console: Gets a line if the energy is left untrained, or steps that should be compiled are not.
 
     Raises:
         ConfigError: Parts, losses, metrics or groups of the optimizer that don't fit together, a head that nothing
@@ -35,6 +35,9 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
     potential, training = build_potential(cfg["model"], STAND_IN, settings.dtype), settings.training
     if training.compile:
         potential.compile_training_step(required=training.compile != "auto")
+        if not settings.losses.derivatives:
+            text = "training.compile: no loss asks for forces or stress; such steps run uncompiled."
+            console.print(text, highlight=False, soft_wrap=True)
     module = ForceFieldModule(potential, settings.losses, training.optimizer, tuple(training.metrics))
     module.check_monitor(training.monitor)
     require_trained(potential, settings.losses.fields, console)
