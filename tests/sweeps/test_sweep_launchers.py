@@ -74,7 +74,8 @@ def test_cores_are_shared_out_unless_the_user_has_said_how_many(tmp_path, monkey
     threads = max(1, len(os.sched_getaffinity(0)) // 2)
     assert shown == [f"{threads} 3\n", f"{threads} 5\n"]
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert "OMP_NUM_THREADS" not in launcher._share(0)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    assert launcher._share(0) == {"MKL_NUM_THREADS": "7", "CUDA_VISIBLE_DEVICES": "3"}
 
 
 def test_a_process_of_an_earlier_command_is_waited_for_and_not_started_twice(tmp_path):

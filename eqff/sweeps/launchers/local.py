@@ -58,7 +58,9 @@ class LocalLauncher:
 
     def _share(self, slot: int) -> dict[str, str]:
         """Cores are shared out unless the user has said how many threads; a GPU is one process's at a time."""
-        threads = str(max(1, len(os.sched_getaffinity(0)) // self.slots))
+        share = max(1, len(os.sched_getaffinity(0)) // self.slots)
+        # MKL obeys its own variable first: set to another number than the user's, it has threads that wait for cores
+        threads = os.environ.get("OMP_NUM_THREADS", str(share))
         shared = {name: threads for name in _THREADS if name not in os.environ}
         if self._gpus:
             shared["CUDA_VISIBLE_DEVICES"] = self._gpus[slot % len(self._gpus)]
