@@ -8,6 +8,7 @@ from functools import singledispatch
 from typing import Any
 
 from eqff.build import CORRECTIONS, build_corrections
+from eqff.parts import Term
 from eqff.potential import Potential
 
 _log = logging.getLogger(__name__)
@@ -23,10 +24,9 @@ def corrected(potential: Potential) -> Potential:
     Args:
         potential: With ``metadata``, as models from files have it; without, it has no corrections.
     """
-    if potential.metadata is None or not names_of_corrections(potential.metadata.model_config):
+    terms = lacking_corrections(potential)
+    if not terms:
         return potential
-    metadata = potential.metadata
-    terms = build_corrections(metadata.model_config, metadata.model_context(), potential)
     whole = Potential(
         potential.backbone,
         {**potential.terms, **terms},
@@ -34,10 +34,19 @@ def corrected(potential: Potential) -> Potential:
         potential.exchanges,
         elements=potential.elements,
     )
-    whole.metadata = metadata
+    whole.metadata = potential.metadata
     device = next(potential.buffers()).device
     _log.warning("Energy and forces hold corrections that the model was not trained with: %s.", ", ".join(terms))
     return whole.to(device).train(potential.training)
+
+
+def lacking_corrections(potential: Potential) -> dict[str, Term]:
+    """The corrections that a potential's model file names; none where there are none, or where it has them already."""
+    metadata = potential.metadata
+    # a model that was built has no terms of the same names but these (`eqff.build.build_corrections`)
+    if metadata is None or set(names_of_corrections(metadata.model_config)) <= set(potential.terms):
+        return {}
+    return dict(build_corrections(metadata.model_config, metadata.model_context(), potential))
 
 
 def names_of_corrections(model_config: Mapping[str, Any]) -> list[str]:

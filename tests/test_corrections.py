@@ -60,6 +60,12 @@ def test_weights_are_shared(tmp_path):
     assert not whole.training
 
 
+def test_they_are_added_once(tmp_path):
+    whole = corrected(saved(tmp_path / "model.safetensors", config(d3=D3)))
+    assert corrected(whole) is whole
+    assert list(whole.calculator().potential.terms) == ["local", "d3"]
+
+
 def test_models_without_any_stay_as_they_are(tmp_path):
     model = saved(tmp_path / "model.safetensors", config())
     assert corrected(model) is model

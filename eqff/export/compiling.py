@@ -83,7 +83,7 @@ def _compile(
         traced = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
         operations.transpose_weights(traced)
         program = torch.export.export(traced, tuple(inputs), dynamic_shapes=_dynamic(inputs, graph))
-        options = {**OPTIONS, "aot_inductor.package": True}
+        options = {**OPTIONS, **_no_line_tables(), "aot_inductor.package": True}
         with linked(traced.graph, graph.positions.dtype) as more:
             files = torch._inductor.aot_compile(
                 program.module(check_guards=False), tuple(inputs), options=options | more
@@ -96,6 +96,12 @@ def _compile(
         ) from error
     _log.info("Compiled %s in %.0f s.", name, time.perf_counter() - start)
     return [str(file) for file in files], operations.called_by_name(traced.graph)
+
+
+def _no_line_tables() -> dict[str, bool]:
+    """Tables for profilers make half of the file, and name the folders of this machine; not every torch has them."""
+    known = hasattr(torch._inductor.config.aot_inductor, "enable_line_tables")
+    return {"aot_inductor.enable_line_tables": False} if known else {}
 
 
 def _dynamic(inputs: Sequence[Tensor], graph: AtomicGraph) -> tuple[dict[int, torch.export.Dim] | None, ...]:

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqff.build import build_corrections
 from eqff.checkpoints.atomic import replacing
 from eqff.checkpoints.model_file import find_model_file, load_model
 from eqff.compilation.agreement import size_of
-from eqff.corrections import names_of_corrections
+from eqff.corrections import lacking_corrections
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError
 from eqff.export.compiling import compile_functions
@@ -25,7 +24,6 @@ from eqff.export.package import SUFFIX, About, processor, write_package
 from eqff.export.program import signature
 from eqff.export.samples import disordered, sample
 from eqff.export.split import split
-from eqff.parts import Term
 from eqff.potential import Potential
 from eqff.registry.locate import locate
 
@@ -60,7 +58,7 @@ def export_model(
         raise ConfigError(f"output is '{output}', but exported models are files that end in {SUFFIX}.")
     file = find_model_file(locate(model).path)
     potential = load_model(file, dtype=dtype, packages=packages)
-    parts = split(potential, _corrections(potential))
+    parts = split(potential, lacking_corrections(potential))
     start = time.perf_counter()
     graph = sample(parts.compiled)
     names = signature(parts.compiled, parts.handed, graph)
@@ -79,16 +77,8 @@ def export_model(
     )
     with replacing(output) as unchecked:
         write_package(unchecked, compilation.files, about, file.read_bytes())
-        exported = exported_from(unchecked, potential, about)
-        require_agreement(exported, potential)
-    return exported
-
-
-def _corrections(potential: Potential) -> dict[str, Term]:
-    metadata = potential.metadata
-    if metadata is None or not names_of_corrections(metadata.model_config):
-        return {}
-    return dict(build_corrections(metadata.model_config, metadata.model_context(), potential))
+        require_agreement(exported_from(unchecked, potential, about), potential)
+    return exported_from(output, potential, about)  # by the name that the file has now
 
 
 def require_agreement(exported: ExportedPotential, potential: Potential) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from eqff.build import build_corrections
-from eqff.corrections import corrected, names_of_corrections
+from eqff.corrections import corrected, lacking_corrections
 from eqff.data.flat import pack
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
+from eqff.export import operations
 from eqff.export.program import Signature, named, no_cotangents
 from eqff.export.split import Split, split
 from eqff.parts import Term
@@ -32,8 +33,9 @@ class ExportedPotential(Potential):
         potential: The model that was exported.
         names: Of what goes into the code and comes out.
         derivatives: Forces and virial, see `eqff.export.program.DerivativeFunction`.
-        energy: Energy and fields; None where nothing runs beside.
+        energy: Energy and fields; None where nothing is handed on.
         beside: Terms that are added to the model and not compiled.
+        called: Schemas of eqff's operations that the code calls by name.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class ExportedPotential(Potential):
         derivatives: Compiled,
         energy: Compiled | None,
         beside: Mapping[str, Term] | None = None,
+        called: Sequence[str] = (),
     ):
         terms = {**potential.terms, **(beside or {})}
         super().__init__(potential.backbone, terms, potential.heads, potential.exchanges, elements=potential.elements)
@@ -51,7 +54,17 @@ class ExportedPotential(Potential):
         self.exported_dtype = potential.dtype
         self._known: tuple[Tensor | None, Tensor | None] = None, None
         self._split = [split(potential, beside)]  # in a list: its parts are registered already
+        self.called = tuple(called)
+        self._tell_operations()
         self.eval()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._tell_operations()
+
+    def _tell_operations(self) -> None:
+        if self.called:  # in every process anew
+            operations.tell_constants(self._parts.compiled)
 
     def forward(
         self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
@@ -95,7 +108,7 @@ class ExportedPotential(Potential):
                 f"{', '.join(terms)} read {', '.join(lacking)}, which the exported model does not hand on. Export it "
                 "again from a model file that names these corrections."
             )
-        return ExportedPotential(self, self.names, self.derivatives, self.compiled_energy, terms)
+        return ExportedPotential(self, self.names, self.derivatives, self.compiled_energy, terms, self.called)
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -112,7 +125,10 @@ class ExportedPotential(Potential):
 
     def _beside(self, graph: AtomicGraph) -> dict[str, Tensor]:
         tensors = pack(graph, self.names.lists)
-        fields = named(self.compiled_energy(list(tensors)), self.names)
+        if self.compiled_energy is None:  # nothing is handed on: what runs beside reads the geometry alone
+            fields = self._whole(graph)
+        else:
+            fields = named(self.compiled_energy(list(tensors)), self.names)
         handed = {name: fields[name].detach().requires_grad_() for name in self.names.handed}
         cotangents = no_cotangents(fields, self.names)
         positions = graph.positions.detach().requires_grad_()
@@ -124,7 +140,10 @@ class ExportedPotential(Potential):
             if energy.requires_grad:
                 gradients = torch.autograd.grad(energy.sum(), inputs, allow_unused=True)
         cotangents = [zero if g is None else g for g, zero in zip(gradients[2:], cotangents, strict=True)]
-        forces, virial = self.derivatives([*tensors, *cotangents])
+        if self.compiled_energy is None:
+            forces, virial = fields["forces"], fields["virial"]
+        else:
+            forces, virial = self.derivatives([*tensors, *cotangents])
         by_positions, by_strain = (
             torch.zeros_like(v) if g is None else g for g, v in zip(gradients[:2], inputs[:2], strict=True)
         )
@@ -135,10 +154,8 @@ class ExportedPotential(Potential):
 
 @corrected.register
 def _(potential: ExportedPotential) -> Potential:
-    metadata = potential.metadata
-    if metadata is None or not names_of_corrections(metadata.model_config):
-        return potential
-    return potential.added(build_corrections(metadata.model_config, metadata.model_context(), potential))
+    terms = lacking_corrections(potential)
+    return potential.added(terms) if terms else potential
 
 
 def _with_stress(prediction: dict[str, Tensor], graph: AtomicGraph) -> dict[str, Tensor]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from eqff.checkpoints.model_file import load_model
 from eqff.errors import ModelError
 from eqff.export import operations
-from eqff.export.exported import Compiled, ExportedPotential
+from eqff.export.code import Code
+from eqff.export.exported import ExportedPotential
 from eqff.export.package import About, read_package
 from eqff.export.program import Signature
-from eqff.export.split import split
 
 _log = logging.getLogger(__name__)
 
@@ -79,17 +75,5 @@ def exported_from(path: Path, potential: Any, about: About) -> ExportedPotential
                 f"{path} was compiled with eqff's fused operations, which don't run here: they need a C++ compiler "
                 "once, and EQFF_KERNELS must not be 'plain'. Export the model again here, or take the model file."
             )
-        operations.tell_constants(split(potential).compiled)
-    energy = _code(path, "energy") if about.handed else None
-    return ExportedPotential(potential, names, _code(path, "derivatives"), energy)
-
-
-def _code(path: Path, name: str) -> Compiled:
-    # the loader itself: what PyTorch wraps around it (`torch._inductor.aoti_load_package`) brings 70 MB of compilers,
-    # and parses a description of the arguments at every call
-    loader = torch._C._aoti.AOTIModelPackageLoader(str(path), name, False, 1, -1)
-
-    def run(tensors: list[Tensor]) -> Sequence[Tensor]:
-        return loader.boxed_run(tensors)
-
-    return run
+    energy = Code(path, "energy") if about.handed else None
+    return ExportedPotential(potential, names, Code(path, "derivatives"), energy, called=about.operations)

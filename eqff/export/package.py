@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,14 @@ import torch
 
 from eqff.checkpoints.atomic import replacing
 from eqff.errors import ModelFileError
+from eqff.export.places import folders, without_folders
 
 SUFFIX = ".pt2"
 FORMAT = 2
 _VECTORS = ("avx", "fma", "bmi", "amx", "asimd", "sve", "sse", "vaes", "vpclmul", "gfni", "f16c")
 _SCALARS = ("popcnt", "abm", "movbe", "adx", "atomics", "lrcpc", "ilrcpc", "fphp", "fcma")  # compilers use them unasked
 _ABOUT, _MODEL = "extra/eqff.json", "extra/model.safetensors.base64"  # PyTorch's loader takes extra files for text
+_NO_SOURCE = b"// left out: the library is what runs\n"
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,34 @@ class About:
 def write_package(path: Path, files: Mapping[str, list[str]], about: About, model: bytes) -> None:
     """Writes the file, whole or not at all.
 
+    Nothing in it says where it was made: sources, with the commands that compiled them, are left out, and paths in the
+    code are shortened.
+
     Raises:
         StorageError: The disk is full.
     """
     from torch._inductor.package import package_aoti
 
-    with replacing(path) as partial:
-        package_aoti(str(partial), dict(files))
+    with replacing(path) as partial, tempfile.TemporaryDirectory() as name:
+        made = Path(name) / f"model{SUFFIX}"  # within the file all names begin with this one
+        cleaned = {each: _cleaned(Path(name) / each, found) for each, found in files.items()}
+        package_aoti(str(made), cleaned)
+        shutil.copyfile(made, partial)
         with zipfile.ZipFile(partial, "a") as archive:
             root = archive.namelist()[0].partition("/")[0]
             archive.writestr(f"{root}/{_ABOUT}", json.dumps(asdict(about), indent=1))
             archive.writestr(f"{root}/{_MODEL}", base64.b64encode(model))
+
+
+def _cleaned(folder: Path, files: Sequence[str]) -> list[str]:
+    """Copies of a function's files that don't tell of this machine."""
+    folder.mkdir()
+    places = folders()
+    for file in map(Path, files):
+        # the loader takes names of sources into account, but not what is in them
+        content = _NO_SOURCE if file.suffix == ".cpp" else without_folders(file.read_bytes(), places)
+        (folder / file.name).write_bytes(content)
+    return [str(folder / Path(file).name) for file in files]
 
 
 def read_package(path: Path) -> tuple[About, bytes]:

@@ -19,6 +19,7 @@ import eqff
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import save_model
 from eqff.config import config_directory
+from eqff.corrections import corrected
 from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
 from eqff.export import export
 from eqff.export.compiling import Compilation
@@ -148,6 +149,24 @@ def test_added_terms_run_beside():
     term = built("model=flagship", *SMALL).terms["zbl"]
     doubled = not_compiled(potential).added({"again": term})
     assert doubled.beside == ("terms.again",)
+
+
+GEOMETRY_ALONE = ("+term@{place}.d3=d3_bj", "{place}.d3.functional=pbe", "{place}.d3.cutoff=9.0")
+
+
+@pytest.mark.parametrize("name", ["molecule", "atom", "periodic"])
+@pytest.mark.parametrize("place", ["terms", "corrections"])
+def test_what_runs_beside_may_read_the_geometry_alone(place, name, tmp_path):
+    overrides = ("model=short_range", *SMALL, *(each.format(place=f"model.{place}") for each in GEOMETRY_ALONE))
+    file = tmp_path / "m.safetensors"
+    save_model(file, built(*overrides), model_config=configured(*overrides), context=CONTEXT)
+    potential = eqff.load(file)
+    exported = not_compiled(potential)
+    assert exported.names.handed == () and exported.compiled_energy is None
+    found = results(exported, name)
+    assert set(found["energies_per_term"]) == {"local", "zbl", "d3"}
+    require_equal(found, results(potential, name), 1e-11)
+    require_equal(results(corrected(corrected(exported)), name), found, 1e-11)
 
 
 def test_refusals_of_the_model_hold():
