@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from eqff.config import config_directory
 from eqff.errors import EqffError
 from eqff.help_pages import help_page
-from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, first_lines, is_setting, open_override
+from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, first_lines, is_setting, open_override, quoted
 
 
 def run_command(
@@ -39,7 +39,7 @@ def run_command(
         prepare: From arguments to those that the config is composed from.
     """
     directory = config_directory() / folder
-    argv = [open_override(text) for text in (sys.argv[1:] if argv is None else argv)]
+    argv = [quoted(open_override(text)) for text in (sys.argv[1:] if argv is None else argv)]
     argv.sort(key=is_setting)  # Hydra takes options such as --multirun and --config-dir before all settings only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         _hydra_main(task, directory, config_name, prepare(argv))

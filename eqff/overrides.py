@@ -48,6 +48,23 @@ def open_override(text: str) -> str:
     return f"++{text}" if is_open and "=" in text else text
 
 
+def quoted(text: str) -> str:
+    """An argument of the command line, with quotes around a value that Hydra's grammar takes as text only in quotes:
+    ``output=runs/Jürgen``, ``data.path=data (1).extxyz``. Whatever it can read, or looks like a list, stays."""
+    key, equals, value = text.partition("=")
+    if not equals or not value or text.startswith("-") or value[0] in "[{" or any(c in value for c in "\"'\\$,"):
+        return text
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        try:
+            OverridesParser.create().parse_override(f'{key}="{value}"')
+        except HydraException:
+            return text  # it is the key that is wrong
+        return f'{key}="{value}"'
+    return text
+
+
 def is_setting(text: str) -> bool:
     """Whether an argument of the command line is KEY=VALUE or ~KEY, not an option such as --config-dir or its value."""
     return text.startswith("~") or ("=" in text and not text.startswith("-"))

@@ -4,12 +4,14 @@ import itertools
 import subprocess
 import sys
 
+import hydra
 import pytest
 
 from eqff.cli import run_command
 from eqff.config import config_directory, settings
 from eqff.errors import ConfigError, DataError
-from eqff.overrides import check_command_line, open_override
+from eqff.overrides import check_command_line, open_override, quoted
+from eqff.sweeps.space import read_space
 
 
 def explain(*argv):
@@ -50,6 +52,23 @@ def test_wrong_overrides(override, expected):
 def test_names_that_users_choose_need_no_plus_sign(override):
     check_command_line(config_directory(), "train", [open_override(override)])
     assert open_override("data.keysmith=1") == "data.keysmith=1"
+
+
+@pytest.mark.parametrize("path", ["Jürgen/wasser.extxyz", "data (1).extxyz", "br[1]/a.extxyz", "C#1.xyz", "a=b.xyz"])
+def test_paths_need_no_quotes(path):
+    """Hydra's own grammar takes such text only in quotes; a sweep hands it on to its runs."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
+        assert hydra.compose("train", overrides=[quoted(f"data.path={path}")]).data.path == path
+    space = read_space([f"data.path={path}", "seed=0,1"])
+    assert quoted(space.fixed[0]) == space.fixed[0] == f'data.path="{path}"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["seed=0,1", "a=[1,2]", "a=[1,2", "seed=range(0,9)", "lr=tag(log,interval(1,2))", "p=a.xyz@:20", "a=${b}", "a='ü'"],
+)
+def test_what_the_grammar_knows_is_not_quoted(text):
+    assert quoted(text) == text
 
 
 def test_options_stand_anywhere(tmp_path, capsys, monkeypatch):

@@ -26,7 +26,7 @@ def check_frame(frame: AtomicData, min_distance: float = 0.1) -> float:
         The shortest distance in Å; see `shortest_distance`.
 
     Raises:
-        DataError: NaN or infinite numbers, coinciding atoms.
+        DataError: No atoms, NaN or infinite numbers, coinciding atoms.
     """
     check_elements(frame)
     check_finite(frame)
@@ -34,7 +34,9 @@ def check_frame(frame: AtomicData, min_distance: float = 0.1) -> float:
 
 
 def check_elements(frame: AtomicData) -> None:
-    """Raises DataError if an atom is of no element: ASE calls such atoms X and gives them atomic number 0."""
+    """Raises DataError if there are no atoms, or one is of no element: ASE calls it X and gives it atomic number 0."""
+    if frame.num_nodes == 0:
+        raise DataError(f"{frame.place}: there are no atoms in it. Leave such frames out of the file.")
     wrong = [number for number in frame.numbers.tolist() if not 1 <= number < len(chemical_symbols)]
     if wrong:
         raise DataError(

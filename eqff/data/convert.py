@@ -206,9 +206,11 @@ def _shaped(name: str, value: np.ndarray, record: Record) -> torch.Tensor:
         value = voigt_6_to_full_3x3_stress(value)
     rows = len(record.numbers) if row.level == "atom" else 1
     if value.size != rows * int(np.prod(shape, dtype=int)):
+        needed = (rows, *shape) if row.level == "atom" else shape
+        text = f"are {needed} numbers" if needed else "is one"
         raise DataError(
-            f"{record.place}: '{name}' has shape {value.shape}; needed are {(rows, *shape) if rows > 1 else shape} "
-            f"numbers for {len(record.numbers)} atoms."
+            f"{record.place}: '{name}' has shape {value.shape}; needed {text} "
+            f"for {len(record.numbers)} atoms. If a key means something else, leave it alone: keys={{KEY: null}}."
         )
     return torch.tensor(np.ascontiguousarray(value.reshape(rows, *shape)))
 

@@ -104,6 +104,18 @@ class AtomicGraph:
         """The neighbour list that backbones use."""
         return self.edges[LOCAL]
 
+    def moved(self, positions: Tensor, cell: Tensor, edges: Mapping[str, Edges]) -> AtomicGraph:
+        """What ``replace(self, positions=..., cell=..., edges=...)`` gives, in a tenth of its time.
+
+        Args:
+            positions: Å, (N, 3).
+            cell: Lattice vectors as rows in Å, (B, 3, 3).
+            edges: Neighbour lists by name.
+        """
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), positions=positions, cell=cell, edges=edges, _made={})
+        return made
+
     def deformed(self, positions: Tensor, strain: Tensor | None = None) -> AtomicGraph:
         """The same graph at other positions and under a strain, every edge vector computed anew from them.
 

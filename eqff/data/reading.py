@@ -236,8 +236,11 @@ def _resolve(text: str) -> list[tuple[Path, str]]:
     if base.is_file():
         return [(base, part)]
     matches = [Path(file) for file in sorted(glob.glob(str(base), recursive=True))]
-    if matches:
-        return [(file, part) for file in matches if file.is_file()]
+    files = [(file, part) for file in matches if file.is_file()]
+    if files:
+        return files
+    if base.is_symlink():
+        raise DataError(f"{base}: this link leads to {base.readlink()}, which is not there.")
     raise DataError(f"{base}: there is no such file or folder.{_nearby(base)}")
 
 

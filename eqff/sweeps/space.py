@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from eqff.errors import ConfigError
+from eqff.overrides import quoted
 
 Choice = dict[str, str]
 
@@ -77,7 +78,7 @@ def read_space(argv: Sequence[str]) -> Space:
         ConfigError: An override that can't be read, or a key that is varied twice.
     """
     fixed, axes, intervals = [], {}, {}
-    for text in argv:
+    for text in map(quoted, argv):
         override = None if text.startswith("-") or "=" not in text else _parse(text)
         if override is None or not override.is_sweep_override():
             fixed.append(text)

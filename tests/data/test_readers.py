@@ -142,6 +142,73 @@ def test_dipoles_of_three_atoms_are_not_taken_for_atomic_values(tmp_path, frames
     np.testing.assert_allclose(named[1].dipole[0], np.array([4.0, 5.0, 6.0]) * debye)
 
 
+def test_one_structure_without_a_dimension_for_frames(tmp_path, frames):
+    """Each array belongs to it, whatever it is that its first dimension counts."""
+    frame, charges = frames[0], np.array([-0.8, 0.5, 0.3])
+    arrays = {
+        "R": frame.positions.numpy(),
+        "z": frame.numbers.numpy(),
+        "E": np.array(float(frame.energy)),
+        "F": frame.forces.numpy(),
+        "dipole": np.array([0.1, 0.2, 0.3]),
+        "charges": charges,
+    }
+    np.savez(tmp_path / "a.npz", **arrays)
+    units = {"positions": "Å", "energy": "eV", "forces": "eV/Å", "charges": "e", "dipole": "e*Å"}
+    read = read_frames(tmp_path / "a.npz", units=units, **STATE)
+    assert_same(read, frames[:1])
+    np.testing.assert_array_equal(read[0].charges, charges)
+    np.testing.assert_array_equal(read[0].dipole[0], [0.1, 0.2, 0.3])
+    np.savez(tmp_path / "b.npz", **{key: value if key in "Rz" else value[None] for key, value in arrays.items()})
+    assert_same(read_frames(tmp_path / "b.npz", units=units, **STATE), frames[:1])
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"), [("E", (3,)), ("F", (3, 3, 3)), ("forces", (3, 3, 3)), ("charges", (2,)), ("dipole", (2, 3))]
+)
+def test_labels_of_another_number_of_frames_are_refused(tmp_path, frames, key, shape):
+    """They were left out without a word once; what is no label still may have any shape."""
+    arrays = {"R": stacked(frames, "positions"), "z": frames[0].numbers.numpy(), "mask": np.ones(7)}
+    units = {"positions": "Å", "energy": "eV", "forces": "eV/Å", "charges": "e", "dipole": "e*Å"}
+    np.savez(tmp_path / "good.npz", **arrays)
+    assert len(read_frames(tmp_path / "good.npz", units=units, **STATE)) == 4
+    np.savez(tmp_path / "bad.npz", **arrays, **{key: np.ones(shape)})
+    with pytest.raises(DataError, match=rf"has shape \({shape[0]},.*needed"):
+        read_frames(tmp_path / "bad.npz", units=units, **STATE)
+    assert len(read_frames(tmp_path / "bad.npz", units=units, keys={key: None}, **STATE)) == 4
+
+
+def test_molecules_one_after_the_other_are_no_single_structure(tmp_path, frames):
+    flat = {name: np.concatenate([frame[name].numpy() for frame in frames]) for name in ("positions", "numbers")}
+    flat["positions"] += 5.0 * np.repeat(np.arange(4), 3)[:, None]
+    np.savez(tmp_path / "a.npz", **flat, E=stacked(frames, "energy")[:, 0])
+    with pytest.raises(DataError, match="'energy' has shape.*needed is one for 12 atoms"):
+        read_frames(tmp_path / "a.npz", units={"positions": "Å", "energy": "eV"}, **STATE)
+
+
+@pytest.mark.parametrize("name", ["cell", "lattice"])
+def test_lattice_vectors_of_arrays(tmp_path, frames, name):
+    cell = np.diag([8.0, 9.0, 10.0])
+    arrays = {"R": stacked(frames, "positions"), "z": frames[0].numbers.numpy()}
+    for form in (cell, np.broadcast_to(cell, (4, 3, 3))):
+        np.savez(tmp_path / "a.npz", **arrays, **{name: form})
+        read = read_frames(tmp_path / "a.npz", units={"positions": "Å"}, **STATE)
+        assert all(frame.pbc.all() and np.array_equal(frame.cell[0], cell) for frame in read)
+    np.savez(tmp_path / "b.npz", **arrays, **{name: np.ones((4, 3))})
+    with pytest.raises(DataError, match=rf"'{name}' has shape \(4, 3\); lattice vectors are"):
+        read_frames(tmp_path / "b.npz", units={"positions": "Å"}, **STATE)
+
+
+def test_words_of_all_frames_of_a_group(tmp_path, frames):
+    """HDF5 gives them as bytes; as text of bytes they would name another level of theory."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("a")
+        group["atomic_numbers"], group["conformations"] = frames[0].numbers.numpy(), stacked(frames, "positions")
+        group["theory"], group["subset"] = "pbe", np.array([b"waters"])
+    read = read_frames(tmp_path / "a.h5", units={"positions": "Å"}, **STATE)
+    assert {(frame.level_of_theory, frame.config_type) for frame in read} == {("pbe", "waters")}
+
+
 def test_trajectory(tmp_path, frames):
     write(tmp_path / "a.traj", [to_atoms(frame) for frame in frames])
     assert_same(read_frames(tmp_path / "a.traj", **STATE), frames)

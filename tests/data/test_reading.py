@@ -212,6 +212,22 @@ def test_broken_and_unknown_files(tmp_path):
         read_frames(tmp_path / "empty.xyz")
 
 
+def test_links_that_lead_nowhere(tmp_path):
+    """Alone, and where nothing else matches a pattern."""
+    (tmp_path / "gone.extxyz").symlink_to(tmp_path / "elsewhere.extxyz")
+    with pytest.raises(DataError, match="gone.extxyz: this link leads to .*elsewhere.extxyz, which is not there"):
+        read_frames(tmp_path / "gone.extxyz")
+    with pytest.raises(DataError, match="there is no such file"):
+        read_frames(tmp_path / "g*.extxyz")
+
+
+def test_frames_without_atoms(tmp_path):
+    path = write_extxyz(tmp_path / "a.extxyz", waters(2))
+    path.write_text(path.read_text() + "0\nProperties=species:S:1:pos:R:3 energy=1.0 charge=0 spin=1\n")
+    with pytest.raises(DataError, match="a.extxyz, frame 2: there are no atoms"):
+        read_frames(path)
+
+
 def test_errors_name_file_and_frame(tmp_path):
     frames = waters(4)
     frames[2].info["multiplicity"] = 2

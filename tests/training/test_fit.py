@@ -74,6 +74,13 @@ def test_schedule_reaches_its_end_in_steps(compose):
     assert result.budget["steps"] == {"total": 7, "used": 7}
 
 
+def test_the_last_weights_are_validated(compose):
+    """Also where validations within epochs don't fall on the end of the last one."""
+    result = train(compose("trainer.val_check_interval=3", "trainer.max_epochs=2"))  # of 5 steps
+    validated = [row["step"] for row in read_metrics(result.folder) if "val/loss" in row]
+    assert validated == [3, 8, 10]
+
+
 def test_cpu_budget_ends_when_it_is_used(compose, monkeypatch):
     """By a clock that moves on when it is looked at: how much a step takes is not the machine's."""
     looks = itertools.count()

@@ -15,6 +15,7 @@ from eqff.errors import did_you_mean
 
 POSITIONS = ("positions", "coordinates", "coords", "conformations", "pos", "R")
 NUMBERS = ("numbers", "atomic_numbers", "nuclear_charges", "species", "elements", "z", "Z")
+CELLS = ("cell", "cells", "lattice", "lattice_vectors")
 SYNONYMS = {"E": "energy", "energies": "energy", "F": "forces", "Q": "total_charge"}
 """Keys for fields that such files use besides the common ones."""
 _ROWS = 1024  # of each dataset in memory at a time
@@ -42,9 +43,10 @@ def records_from_arrays(
 
     Args:
         arrays: Positions (F, N, 3) and numbers (N,) or (F, N), zero where a structure has fewer than N atoms, under
-            one of the names in `POSITIONS` and `NUMBERS`; ``cell`` and ``pbc`` as (3, 3) and (3,), or per frame; any
-            others as (F, ...) per frame or with a single number for all. A row that is NaN throughout is an absent
-            label. NumPy arrays, or datasets of which rows are loaded as they are needed.
+            one of the names in `POSITIONS` and `NUMBERS`; lattice vectors (`CELLS`) and ``pbc`` as (3, 3) and (3,), or
+            per frame; any others as (F, ...) per frame or with a single number for all. Positions (N, 3) are one
+            structure, to which all arrays belong. A row that is NaN throughout is an absent label. NumPy arrays, or
+            datasets of which rows are loaded as they are needed.
         units: Of the arrays, where the file states them.
         constants: Values of all frames.
         start: First frame.
@@ -54,12 +56,14 @@ def records_from_arrays(
         ValueError: There are no positions or numbers, or they don't fit together.
     """
     keys = _find(arrays, POSITIONS, "positions"), _find(arrays, NUMBERS, "atomic numbers")
+    arrays = _with_frames(arrays, keys)
     shapes = [arrays[key].shape for key in keys]
-    frames, size = (1, *shapes[0])[-3:-1] if len(shapes[0]) == 2 else shapes[0][:2]
+    frames, size = shapes[0][:2]
     if shapes[1] not in ((size,), (frames, size)) or shapes[0][-1:] != (3,) or len(shapes[0]) > 3:
         raise ValueError(f"'{keys[0]}' {shapes[0]} and '{keys[1]}' {shapes[1]} don't fit together")
+    arrays = _with_cell(arrays, frames)
     single = {key for key in arrays if not _one_row_per_frame(key, arrays[key].shape, keys, frames)}
-    always = {key: arrays[key][()] for key in single}
+    always = {key: np.asarray(arrays[key][()]) for key in single}
     stated = dict(units) | ({"positions": units[keys[0]]} if keys[0] in units else {})
     stop = frames if stop is None else min(stop, frames)
     for begin in range(start, stop, _ROWS):
@@ -68,6 +72,29 @@ def records_from_arrays(
         for record in _block_of_records(rows, keys, single, end - begin, constants or {}):
             record.units = stated
             yield record
+
+
+def _with_frames(arrays: Mapping[str, Any], structure: tuple[str, str]) -> Mapping[str, Any]:
+    """The arrays with a first dimension for frames, where positions (N, 3) say that there is one structure alone."""
+    if len(arrays[structure[0]].shape) != 2:
+        return arrays
+    atoms = arrays[structure[0]].shape[0]
+    as_they_are = {structure[1], *CELLS, "pbc"}
+    return {
+        # one row of what is not per atom is the one of the frame
+        key: array if key in as_they_are or array.shape[:1] == (1,) != (atoms,) else np.asarray(array[()])[None]
+        for key, array in arrays.items()
+    }
+
+
+def _with_cell(arrays: Mapping[str, Any], frames: int) -> Mapping[str, Any]:
+    """The arrays with lattice vectors, if there are some, under "cell"."""
+    name = next((name for name in CELLS if name in arrays), None)
+    if name is None:
+        return arrays
+    if arrays[name].shape not in ((3, 3), (frames, 3, 3)):
+        raise ValueError(f"'{name}' has shape {arrays[name].shape}; lattice vectors are (3, 3), or ({frames}, 3, 3)")
+    return {("cell" if key == name else key): array for key, array in arrays.items()}
 
 
 def _one_row_per_frame(key: str, shape: tuple[int, ...], structure: tuple[str, str], frames: int) -> bool:
@@ -92,11 +119,22 @@ def _block_of_records(
         there = numbers[frame] > 0
         record = Record(numbers[frame][there], positions[frame][there], cell[frame], pbc[frame], dict(constants))
         for key, array in others.items():
-            if key not in single:
+            if key in single:
+                _store_constant(record, key, array)
+            else:
                 _store(record, key, array[frame], there)
-            elif array.size == 1:
-                record.structure[key] = array.item()
         yield record
+
+
+def _store_constant(record: Record, key: str, array: np.ndarray) -> None:
+    """What is not per frame: one number or atomic values for all, or an array of another length.
+
+    The last is not left out: whoever takes it for a field finds that it has the wrong shape, and says so.
+    """
+    if recognise(key, "atom") is not None:
+        record.atoms[key] = array
+    else:
+        record.structure[key] = _text(array.item()) if array.size == 1 else array
 
 
 def _store(record: Record, key: str, value: Any, there: np.ndarray) -> None:
@@ -105,7 +143,11 @@ def _store(record: Record, key: str, value: Any, there: np.ndarray) -> None:
     if np.shape(value)[:1] == there.shape and recognise(key, "structure") is None:
         record.atoms[key] = value[there]
     else:
-        record.structure[key] = value.decode() if isinstance(value, bytes) else value
+        record.structure[key] = _text(value)
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _find(arrays: Mapping[str, Any], names: tuple[str, ...], what: str) -> str:

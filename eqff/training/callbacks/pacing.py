@@ -99,13 +99,14 @@ class Pacing(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stops when no further step fits into the budget."""
+        """Stops when no further step fits into the budget, and sees to it that the last weights are validated."""
         seconds = self.clock() - self._step_started
         # the mean follows slowly and starts at the second step: the first one compiles
         self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
         self.budget.start()
         # steps may end within an epoch, where Lightning would not validate
-        if self.budget.spent(self._step_seconds) or 0 < trainer.max_steps <= trainer.global_step:
+        spent = self.budget.spent(self._step_seconds) or 0 < trainer.max_steps <= trainer.global_step
+        if spent or _ends_unseen(trainer, batch_idx + 1):
             self.stop(trainer)
 
     def stop(self, trainer: Trainer) -> None:
@@ -133,3 +134,11 @@ class Pacing(Callback):
         self.budget.load_state_dict(state_dict["budget"])
         self._validated, self._saved_at = state_dict["validated"], state_dict["saved_at"]
         self._epoch_began, self._validates = state_dict["epoch_began"], state_dict["validates"]
+
+
+def _ends_unseen(trainer: Trainer, batches: int) -> bool:
+    """Whether training ends with this batch, but ``val_check_interval`` has no validation there."""
+    last_epoch = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+    if not last_epoch or batches < trainer.num_training_batches:
+        return False
+    return trainer.val_check_batch is None or batches % trainer.val_check_batch != 0
