@@ -10,6 +10,8 @@ They are called under `torch.autograd.Function`s and operations (`capture.operat
 contiguous tensors of one device and one of `choice.DTYPES` that were checked to fit together; `eqff.kernels.cpp` is the
 shortest example of each. A module is imported when the first tensor of its device comes to its operation, so what a
 backend imports costs nobody else. `available` is asked before any of it and says why not in one log line.
+
+Published kernels take the place of some operations of a device's own backend, where the setting names them.
 """
 
 from __future__ import annotations
@@ -19,8 +21,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-
-from torch import Tensor
 
 from eqff.kernels.library import library
 
@@ -33,15 +33,29 @@ class Backend:
         name: For messages.
         package: Of its modules.
         available: Whether it can run on this machine.
+        operations: That it has.
+        remedy: Where it can't run though it must.
     """
 
     name: str
     package: str
     available: Callable[[], bool]
+    operations: tuple[str, ...] = ("messages", "bilinear", "products")
+    remedy: str = "See the log, or use 'auto'."
+
+    def module(self, operation: str) -> ModuleType:
+        """What runs an operation."""
+        return _module(self.package, operation)
 
 
 def _triton_available() -> bool:
     from eqff.kernels.triton.probe import available
+
+    return available()
+
+
+def _cuequivariance_available() -> bool:
+    from eqff.kernels.cuequivariance.probe import available
 
     return available()
 
@@ -52,15 +66,16 @@ BACKENDS = {
 }
 """By `torch.device.type`."""
 
-
-def backend_of(tensor: Tensor) -> Backend | None:
-    """For tensors on this one's device; None where there is none."""
-    return BACKENDS.get(tensor.device.type)
-
-
-def implementation(tensor: Tensor, operation: str) -> ModuleType:
-    """The module that runs an operation on this tensor's device, see above; only where `choice.fused` said yes."""
-    return _module(BACKENDS[tensor.device.type].package, operation)
+ACCELERATORS = {
+    "cuequivariance": {
+        "cuda": Backend(
+            *("cuEquivariance", "eqff.kernels.cuequivariance", _cuequivariance_available, ("messages",)),
+            remedy="It needs an NVIDIA GPU, pip install 'eqff[cuequivariance]' and NVIDIA's kernels, "
+            "cuequivariance-ops-torch-cu12 or -cu13; see docs/kernels.md, or use 'auto'.",
+        )
+    }
+}
+"""Published kernels, by the setting's value and by `torch.device.type`."""
 
 
 @cache

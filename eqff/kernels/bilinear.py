@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.backends import implementation
 from eqff.kernels.call import Couplings, require
 from eqff.kernels.capture import Constant, operation
-from eqff.kernels.choice import own_derivatives
+from eqff.kernels.choice import implementation, own_derivatives
 from eqff.kernels.rules import needed, plain_gradients
 
 

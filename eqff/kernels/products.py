@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqff.kernels.backends import implementation
 from eqff.kernels.call import require
 from eqff.kernels.capture import each_like, operation
-from eqff.kernels.choice import own_derivatives
+from eqff.kernels.choice import implementation, own_derivatives
 from eqff.kernels.product_plans import ProductPlan
 from eqff.kernels.rules import needed, plain_gradients
 

@@ -2,6 +2,7 @@
 
 import logging
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from eqff.errors import ConfigError
 from eqff.kernels import backends, choice, library
+from eqff.kernels.backends import Backend
+from eqff.kernels.cuequivariance import probe
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import one_of_each
 
@@ -142,6 +145,43 @@ def test_choices(monkeypatch):
     monkeypatch.setattr(backends, "library", lambda: None)
     with pytest.raises(ConfigError, match="could not be compiled"):
         choice.checked("fused")
+
+
+def test_where_there_is_a_gpu_nobody_asks_for_a_compiler_before_a_tensor_on_the_cpu_comes(monkeypatch):
+    monkeypatch.setattr(backends, "library", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(backends.BACKENDS, "meta", Backend("another", "", lambda: True))
+    with choice.kernels("fused"):
+        assert choice.fused(torch.empty(0, device="meta"))
+        with pytest.raises(ConfigError, match=r"C\+\+ does not run here"):
+            choice.fused(torch.empty(0))
+
+
+def test_published_kernels_that_are_not_installed(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "cuequivariance_torch", None)
+    probe.available.cache_clear()
+    try:
+        with pytest.raises(ConfigError, match=r"cuEquivariance does not run here.*'eqff\[cuequivariance\]'"):
+            choice.checked("cuequivariance")
+    finally:
+        probe.available.cache_clear()
+    (record,) = caplog.records
+    assert "cuequivariance_torch" in record.message
+
+
+def test_published_kernels_take_the_place_of_what_they_have(monkeypatch):
+    """Where they are for the tensor's device; elsewhere its own backend runs, and plain operations where it can't."""
+    some = Backend("some", "eqff.kernels.cuequivariance", lambda: True, ("probe",))
+    monkeypatch.setitem(backends.ACCELERATORS, "cuequivariance", {"meta": some})
+    monkeypatch.setitem(backends.BACKENDS, "meta", backends.BACKENDS["cpu"])
+    here, there = torch.empty(0), torch.empty(0, device="meta")
+    with choice.kernels("cuequivariance"):
+        assert choice.implementation(there, "probe") is probe
+        assert choice.implementation(there, "bilinear") is choice.implementation(here, "bilinear")
+        monkeypatch.setattr(backends, "library", lambda: None)
+        assert not choice.fused(here)
+        with pytest.raises(ConfigError, match=r"'cuequivariance', but C\+\+ does not run"):
+            choice.fused(there)
 
 
 def test_without_a_library_a_model_runs_plain(monkeypatch):

@@ -9,23 +9,18 @@ from torch.fx.experimental.proxy_tensor import make_fx
 # the interpreter of 3.6 does not get on with NumPy 2.4 and newer
 pytest.importorskip("triton", None if torch.cuda.is_available() else "3.7", reason="needs Triton: pip install triton")
 
-from eqff.build import ModelContext, build_potential
-from eqff.data.flat import pack, unpack
-from eqff.derivatives import differentiate
 from eqff.errors import ConfigError
 from eqff.kernels import backends, choice
 from eqff.kernels.backends import Backend
 from eqff.kernels.bilinear import RowBilinear
 from eqff.kernels.capture import captured
-from eqff.kernels.messages import EdgeOrder, messages, messages_first, messages_second, messages_sum, plain_messages
+from eqff.kernels.messages import EdgeOrder, messages
 from eqff.kernels.triton import launch, probe
 from eqff.kernels.triton.launch import Launch
 from eqff.nn.tensor_product import row_couplings
-from eqff.testing.graphs import graph_of
-from eqff.testing.structures import molecule
+from eqff.testing.kernels import ATOMS, few_edges, hold_messages, hold_model, message_arrays
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ATOMS = 5
 
 
 @pytest.fixture(autouse=True)
@@ -40,34 +35,7 @@ def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 @pytest.fixture
 def edges() -> EdgeOrder:
-    """An atom without neighbours, one that sends more than it receives, an edge twice."""
-    receiver = torch.tensor([0, 0, 0, 2, 2, 4, 4, 4, 4, 4, 4, 4, 4, 4], device=DEVICE)
-    sender = torch.tensor([1, 1, 4, 0, 4, 0, 1, 2, 0, 0, 0, 0, 1, 2], device=DEVICE)
-    return EdgeOrder.of(receiver, sender, ATOMS)
-
-
-def arrays(edges: EdgeOrder, inputs: int, outputs: int, channels: int, dtype: torch.dtype) -> list[torch.Tensor]:
-    count = len(edges.sender)
-    shapes = (count, outputs * inputs), (count, channels), (inputs, ATOMS, channels)
-    return [numbers(*shape, dtype=dtype) for shape in shapes]
-
-
-def held(edges: EdgeOrder, given: list[torch.Tensor], outputs: int) -> None:
-    """Sum, derivatives and their derivatives against plain ones in float64."""
-    dtype, channels = given[0].dtype, given[2].shape[2]
-    along, cotangent = [numbers(*v.shape, dtype=dtype) for v in given], numbers(outputs, ATOMS, channels, dtype=dtype)
-    exact, exact_along = ([v.detach().double().requires_grad_() for v in part] for part in (given, along))
-    exact_cotangent = cotangent.detach().double().requires_grad_()
-    total = plain_messages(*exact, edges)
-    first = torch.autograd.grad(total, exact, exact_cotangent, create_graph=True)
-    second = torch.autograd.grad(first, [*exact, exact_cotangent], exact_along)
-    with torch.no_grad():
-        found = [messages_sum(*given, *edges.tensors), *messages_first(*given, cotangent, *edges.tensors)]
-        found += messages_second(*given, cotangent, *along, *edges.tensors)
-    for ours, expected in zip(found, [total, *first, *second], strict=True):
-        assert ours.dtype is dtype and ours.isfinite().all()
-        error = torch.linalg.vector_norm(ours.double() - expected) / torch.linalg.vector_norm(expected)
-        assert error < 8 * torch.finfo(dtype).eps
+    return few_edges(DEVICE)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +45,7 @@ def held(edges: EdgeOrder, given: list[torch.Tensor], outputs: int) -> None:
 def test_messages(edges, inputs, outputs, channels, dtype):
     """One block of channels and several, full and partly empty ones."""
     torch.manual_seed(0)
-    held(edges, arrays(edges, inputs, outputs, channels, dtype), outputs)
+    hold_messages(edges, message_arrays(edges, inputs, outputs, channels, dtype), outputs)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 2), (2, 5)])
@@ -85,7 +53,7 @@ def test_components_in_parts(edges, inputs, outputs, monkeypatch):
     """More components than a program keeps sums of."""
     monkeypatch.setattr(launch, "PART", 2)
     torch.manual_seed(0)
-    held(edges, arrays(edges, inputs, outputs, 5, torch.float64), outputs)
+    hold_messages(edges, message_arrays(edges, inputs, outputs, 5, torch.float64), outputs)
 
 
 def test_many_atoms(edges, monkeypatch):
@@ -93,7 +61,7 @@ def test_many_atoms(edges, monkeypatch):
     monkeypatch.setattr(launch, "MANY", 1)
     assert [Launch.of(ATOMS, 32, 2, held, torch.empty(0)).edges for held in (0, 2)] == [4, 4 * launch.STRIPS]
     torch.manual_seed(0)
-    held(edges, arrays(edges, 2, 2, 32, torch.float32), 2)
+    hold_messages(edges, message_arrays(edges, 2, 2, 32, torch.float32), 2)
 
 
 def test_a_launch_covers_everything():
@@ -160,23 +128,7 @@ def test_without_edges_or_atoms(atoms):
 
 
 def test_a_model_and_its_training_gradient():
-    torch.manual_seed(0)
-    settings = {"channels": 3, "cutoff": 3.0, "degree": 1, "order": 2, "radial_hidden": 3, "radial_size": 3}
-    backbone = {"_target_": "eqff.backbones.equivariant.EquivariantMessagePassing", **settings}
-    config = {"backbone": backbone, "terms": {"local": {"_target_": "eqff.terms.local.LocalEnergy"}}}
-    potential = build_potential(config, ModelContext([1, 8], {1: -13.0, 8: -2000.0}, 4.0), torch.float64).to(DEVICE)
-    graph = graph_of([molecule(1, 4, (1, 8)), molecule(2, 3, (1, 8))], potential.neighbour_lists, torch.float64)
-    lists, found = tuple(potential.neighbour_lists), {}
-    graph = unpack([tensor.to(DEVICE) for tensor in pack(graph, lists)], lists)
-    trained = [value for value in potential.parameters() if value.requires_grad]
-    for name in ("plain", "auto"):
-        with choice.kernels(name):
-            predicted = differentiate(potential.energy, graph, create_graph=True)
-            loss = predicted["forces"].square().sum() + predicted["energy"].square().sum()
-            slopes = torch.autograd.grad(loss, trained, allow_unused=True, materialize_grads=True)
-            found[name] = [predicted["energy"].detach(), predicted["forces"].detach(), *slopes]
-    for ours, plain in zip(found["auto"], found["plain"], strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
+    hold_model("auto", DEVICE)
 
 
 def test_captured_graphs_call_it():
