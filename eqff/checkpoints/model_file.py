@@ -128,7 +128,7 @@ def find_model_file(path: str | Path) -> Path:
         raise ModelFileError(f"'{path}' is no regular file: give a model file or the folder of a finished run.")
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
-    others = sorted(found.name for found in path.rglob("*.safetensors"))[:10]
+    others = sorted(str(found.relative_to(path)) for found in path.rglob("*.safetensors"))[:10]
     hint = f"It holds {', '.join(others)}: name one." if others else "Did the run finish?"
     raise ModelFileError(f"The folder '{path}' has no {MODEL_FILE}. {hint}")
 

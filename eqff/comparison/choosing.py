@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -90,7 +91,8 @@ def sort_rows(rows: Sequence[Row], key: str | None, shown: Sequence[str] = ()) -
 
 def _place(row: Row, key: str) -> tuple[bool, bool, float]:
     spread = row.cost(key) if key in COSTS else row.metric(key)
-    return (spread is None, row.state is not State.FINISHED, spread.mean if spread else 0.0)
+    unknown = spread is None or math.isnan(spread.mean)  # NaN has no place among numbers
+    return (unknown, row.state is not State.FINISHED, 0.0 if unknown else spread.mean)
 
 
 def best_row(rows: Sequence[Row], metric: str) -> int | None:

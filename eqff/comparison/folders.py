@@ -19,6 +19,7 @@ from eqff.tracking.metric_rows import JSONL, metric_lines, parse_row
 from eqff.tracking.run_format import PRUNED, RUN_FORMAT, ended_by_search
 
 CONFIG = "config.yaml"
+_PREDICTIONS = "_predictions.extxyz"
 _MARKS = ("run.json", "result.json", JSONL)
 
 
@@ -40,7 +41,9 @@ def read_folder(path: str | Path) -> Run:
     metrics = result.get("metrics") or best_validation(rows, config)
     if not rows and not metrics:
         raise DataError(f"'{path}' has no metrics: {_why_none(path)}")
-    evaluations = {file.stem: _json(file) for file in sorted((path / "evaluation").glob("*.json"))}
+    sets = {name.partition("/")[0] for name in metrics}  # others were evaluated before the run went on
+    evaluations = {f.stem: _json(f) for f in sorted((path / "evaluation").glob("*.json")) if f.stem in sets}
+    predictions = {f.name.removesuffix(_PREDICTIONS): f for f in (path / "evaluation").glob(f"*{_PREDICTIONS}")}
     rows = continued(rows)
     parameters, note = _parameters(path, about, config)
     return Run(
@@ -56,10 +59,7 @@ def read_folder(path: str | Path) -> Run:
         notes=(*notes, *note),
         provenance=about,
         errors_by={name: evaluation.get("by", {}) for name, evaluation in evaluations.items()},
-        predictions={
-            file.name.removesuffix("_predictions.extxyz"): file
-            for file in sorted((path / "evaluation").glob("*_predictions.extxyz"))
-        },
+        predictions={name: file for name, file in sorted(predictions.items()) if name in sets},
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 FAILURES = (
     RuntimeError,
     TypeError,
@@ -11,8 +13,11 @@ FAILURES = (
     ImportError,
     AttributeError,
     KeyError,
+    OSError,
+    subprocess.SubprocessError,
 )
-"""PyTorch has no error of its own for it. The last three: what is called here is private, and a version may lack it."""
+"""PyTorch has no error of its own for it. ImportError to KeyError: what is called here is private, and a version may
+lack it. The last two: compilers are programs, and write files to a disk that may be full."""
 
 
 def reason(error: BaseException) -> str:

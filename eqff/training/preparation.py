@@ -152,6 +152,7 @@ def _start_folder(
 ) -> RunFolder:
     if folder:
         require_same_data(folder, data.data_hash)
+        folder.result.unlink(missing_ok=True)  # of a part that had ended; from here on the run is unfinished again
     folder = folder or RunFolder.create(cfg["output"])
     write_start(cfg, folder, data, module)
     if start:

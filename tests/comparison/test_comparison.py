@@ -104,6 +104,9 @@ def test_rows_are_sorted_and_those_without_a_number_come_last(study, copy):
     copied = copy("c-0", config={"name": "none", "dtype": "float64"}, errors={FORCES: None})
     rows = group_of(copied, *study, sort=FORCES).rows
     assert [row.label for row in rows] == ["wide", "small", "none"]
+    broken = copy("d-0", config={"name": "broken", "dtype": "float64", "tf32": True}, errors={FORCES: float("nan")})
+    for sources in ((broken, *study), (study[0], broken, *study[1:]), (*study, broken)):
+        assert [row.label for row in group_of(*sources, sort=FORCES).rows] == ["wide", "small", "broken"]
     with pytest.raises(ConfigError, match="Rows can't be sorted by 'speed'"):
         _ = compared(*study, sort="speed").groups
 

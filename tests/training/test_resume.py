@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from eqff.comparison.folders import read_folder
+from eqff.comparison.run import State
 from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.metric_files import read_metrics
 from eqff.tracking.run_folder import RunFolder
@@ -266,6 +268,22 @@ def test_killed_while_it_evaluated(compose, monkeypatch):
     result = train(compose(f"resume={folder}"), [f"resume={folder}"])
     assert (result.folder / "model.safetensors").is_file()
     assert (result.folder / "result.json").is_file()
+
+
+def test_a_part_that_was_killed_leaves_no_older_result(compose, monkeypatch, water_file):
+    """Else the numbers of the first part would stand under the config of the longer training."""
+    tests = f"data.test.again={water_file}"
+    first = train(compose("trainer.max_epochs=2", tests))
+    assert read_folder(first.folder).state is State.FINISHED and "again" in read_folder(first.folder).errors_by
+    with monkeypatch.context() as patch:
+        patch.setattr("eqff.training.run.finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(Interrupted):
+            train(compose(f"resume={first.folder}"), ["trainer.max_epochs=3"])
+    run = read_folder(first.folder)
+    assert run.state is State.UNFINISHED and run.cost.steps == 15
+    assert not run.errors_by and not run.predictions and set(run.sets) == {"val"}
+    last = train(compose(f"resume={first.folder}"), [])
+    assert read_folder(last.folder).state is State.FINISHED and "again/forces_mae" in last.metrics
 
 
 def test_rates_and_decays_can_be_changed(compose):
