@@ -30,8 +30,14 @@ def message_arrays(edges: EdgeOrder, inputs: int, outputs: int, channels: int, d
     return [_numbers(shape, dtype, edges) for shape in shapes]
 
 
-def hold_messages(edges: EdgeOrder, given: list[Tensor], outputs: int) -> None:
+def hold_messages(edges: EdgeOrder, given: list[Tensor], outputs: int, rounding: float = 8.0) -> None:
     """Sum, derivatives and their derivatives of ``given`` T, R and h against plain ones in float64.
+
+    Args:
+        edges: On the arrays' device.
+        given: T, R and h.
+        outputs: Components of the sum.
+        rounding: Relative norm of the error, in units of the precision's last place: more for longer sums.
 
     Raises:
         AssertionError: They differ by more than the rounding of their precision.
@@ -50,7 +56,7 @@ def hold_messages(edges: EdgeOrder, given: list[Tensor], outputs: int) -> None:
     for ours, expected in zip(found, [total, *first, *second], strict=True):
         assert ours.dtype is dtype and ours.shape == expected.shape and ours.isfinite().all()
         error = torch.linalg.vector_norm(ours.double() - expected) / torch.linalg.vector_norm(expected)
-        assert error < 8 * torch.finfo(dtype).eps
+        assert error < rounding * torch.finfo(dtype).eps
 
 
 def hold_model(choice: str, device: torch.device) -> None:
