@@ -115,7 +115,7 @@ def test_fused_operations_are_nodes(compiled):
 def test_each_kind_of_step_is_compiled_for_so_many_sizes(monkeypatch):
     """Sizes of 1 and more are two codes; weights that are frozen don't use up what the others may have."""
     monkeypatch.setattr(prediction, "MOST", 1)
-    potential = small_potential()
+    potential = small_potential(num_passes=1)
     compiled, graph = CompiledPrediction(potential, "none"), batch(potential, 4, 5)
     compiled(graph, False)
     compiled(batch(potential, 6), False)
@@ -138,7 +138,7 @@ def test_what_depends_on_values_is_refused():
             found = super().forward(graph, fields)
             return found | {"energy": found["energy"] * float(graph.positions.abs().max() > 0)}
 
-    potential = small_potential()
+    potential = small_potential(num_passes=1)
     potential.terms["local"].__class__ = Selecting
     with pytest.raises(ModelError, match=r"can't compile this model.*training\.compile=false"):
         CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
@@ -146,7 +146,7 @@ def test_what_depends_on_values_is_refused():
 
 def test_derivatives_of_all_fields_are_held_against_the_plain_ones(monkeypatch):
     """Here that of features is wrong by a tenth."""
-    potential = small_potential()
+    potential = small_potential(num_passes=1)
     compile_captured = code.compile_captured
 
     def wrong(captured, compiler):
