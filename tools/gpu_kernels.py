@@ -5,7 +5,8 @@
     python tools/gpu_kernels.py --target hip:gfx942
 
 Operations are called with tensors without numbers, and what they would launch is compiled instead. It needs the package
-triton; its wheel brings the compilers of both makers.
+triton; its wheel brings the compilers of both makers. On a GPU ``tools/fused_roofline.py`` times them, also beside
+published kernels, whose machine code is their makers'.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Fused operations for the CPU, closed under differentiation: compiled when first needed, equal to plain PyTorch."""
+"""Fused operations, closed under differentiation: compiled when first needed, equal to plain PyTorch."""

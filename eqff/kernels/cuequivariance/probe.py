@@ -8,8 +8,8 @@ from importlib import import_module
 
 import torch
 
-PACKAGES = ("cuequivariance_torch", "cuequivariance_ops_torch")
-"""The front end, and NVIDIA's kernels, without which the front end would quietly run slow operations of its own."""
+MODULES = ("cuequivariance_torch", "cuequivariance_ops_torch.uniform_1d")
+"""The front end, and NVIDIA's kernels, without which it would run slow operations and say so in a warning only."""
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def available() -> bool:
     """Whether they are, with a GPU for them; if not, one log line says why."""
     try:
-        for name in PACKAGES:
+        for name in MODULES:
             import_module(name)
         if not torch.cuda.is_available() or torch.version.cuda is None:
             raise OSError("no NVIDIA GPU")
