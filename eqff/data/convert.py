@@ -159,10 +159,10 @@ class Converter:
         for name, value in (("total charge", charge), ("multiplicity (2S+1)", multiplicity)):
             if value is None:
                 raise DataError(_nowhere(name, record))
-        charge = float(np.asarray(charge).item())
+        charge = _one_number("total_charge", charge, record)
         if isinstance(multiplicity, str):
             multiplicity = lowest_multiplicity(record.numbers, charge, record.place)
-        multiplicity = float(np.asarray(multiplicity).item())
+        multiplicity = _one_number("multiplicity", multiplicity, record)
         check_state(record.numbers, charge, multiplicity, record.place)
         return round(charge), multiplicity
 
@@ -196,6 +196,15 @@ def _numeric(raw: object, key: str, record: Record) -> np.ndarray:
         raise DataError(
             f"{record.place}: '{key}' should be a number, but is {raw!r}. If it is no label, say keys={{{key}: null}}."
         ) from error
+
+
+def _one_number(name: str, value: Any, record: Record) -> float:
+    if np.size(value) != 1:
+        raise DataError(
+            f"{record.place}: the {name} should be one number, but has shape {np.shape(value)}. If its key means "
+            f"something else, leave it alone (keys={{KEY: null}}) and say where it is: keys={{KEY: {name}}}, or {name}=..."
+        )
+    return float(np.asarray(value).item())
 
 
 def _shaped(name: str, value: np.ndarray, record: Record) -> torch.Tensor:

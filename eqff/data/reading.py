@@ -284,7 +284,13 @@ def guarded(records: Iterator[Record], file: Path, first: int = 0) -> Iterator[R
             yield record
             count += 1
     except _UNREADABLE as error:
-        raise DataError(f"{file}: frame {count} can't be read: {error or type(error).__name__}") from error
+        raise DataError(f"{file}: frame {count} can't be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):  # its message is nothing but what was looked for
+        return f"there is no {error}: a symbol that is no element's, or a column or key that is missing"
+    return str(error) or type(error).__name__
 
 
 def source_name(file: Path) -> str:

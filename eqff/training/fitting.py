@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from eqff.data.module import AtomicDataModule
 from eqff.errors import ConfigError, TrainingError
+from eqff.evaluation.quantities import quantities
 from eqff.ranks.clocks import Agreement
 from eqff.ranks.group import is_first
 from eqff.ranks.layout import Layout
@@ -29,6 +30,7 @@ from eqff.training.callbacks.progress import ProgressReport
 from eqff.training.callbacks.rows import MetricRows
 from eqff.training.callbacks.trial import trial_report
 from eqff.training.checkpoint_io import AtomicCheckpointIO
+from eqff.training.losses import Losses
 from eqff.training.matmul import tf32_products
 from eqff.training.memory import is_out_of_memory, out_of_memory_message
 from eqff.training.preparation import Preparation
@@ -36,6 +38,7 @@ from eqff.training.resuming import SavedState
 from eqff.training.settings import TrainingSettings
 
 _SHOWN = ("val/energy_per_atom_mae", "val/forces_mae")
+"""On the lines of progress; where neither is trained on, the first errors that are."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     pacing = Pacing(budget, prepared.settings.schedule, training.second_stage, training.validations)
     pacing.clock = prepared.clocks.functions["wall_seconds"]
     persistence, last = Persistence(folder, training.save_every_seconds), LastBatch()
-    names = {"val/loss": ""} | {name: module.units[name] for name in _SHOWN if name in module.units}
+    names = {"val/loss": ""} | {name: module.units[name] for name in shown_errors(prepared.settings.losses)}
     progress = ProgressReport(budget, prepared.console, names, prepared.settings.trainer["enable_progress_bar"])
     averaging = [WeightAveraging(training.ema)] if training.ema else []
     watching = selection(training, folder, bool(prepared.data.frames["val"]))
@@ -95,6 +98,12 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     text = ", ".join(f"{v['used']:.4g} of {v['total']:.4g} {name}" for name, v in used.items())
     prepared.console.print(f"Trained: {trainer.global_step} steps; {text}", highlight=False, soft_wrap=True)
     return Outcome(used, persistence.saved_step, signal)
+
+
+def shown_errors(losses: Losses) -> list[str]:
+    """The metrics on the lines of progress."""
+    trained = [f"val/{quantity.name}_mae" for label in losses.labels for quantity in quantities(label)]
+    return [name for name in _SHOWN if name in trained] or trained[:2]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from eqff.build import ModelContext, build_potential
 from eqff.checkpoints.model_file import read_metadata
 from eqff.corrections import names_of_corrections
 from eqff.data.module import AtomicDataModule
-from eqff.errors import ConfigError, DataError
+from eqff.errors import DataError
 from eqff.potential import Potential
 from eqff.ranks.clocks import SharedClocks
 from eqff.ranks.group import from_first, is_first, require_same, together
@@ -30,7 +30,8 @@ from eqff.training.finetuning.start import Start, begin, errors_before, rehearse
 from eqff.training.module import ForceFieldModule
 from eqff.training.rehearsal import rehearse
 from eqff.training.resuming import require_same_data
-from eqff.training.settings import RunSettings, TrainingSettings
+from eqff.training.settings import RunSettings
+from eqff.training.validating import check_validation, validation_notes
 
 START = "finetune.json"
 """Of a run folder: how a fine-tuning began."""
@@ -127,20 +128,12 @@ def _read_and_build(
     module = ForceFieldModule(
         built.potential, settings.losses, training.optimizer, tuple(training.metrics), built.frozen
     )
-    if data.frames["val"]:
-        check_validation(training, module, {row.name for row in data.report["val"].labels if row.frames})
+    known = {row.name for row in data.report["val"].labels if row.frames} if data.frames["val"] else None
+    if known is not None:
+        check_validation(training, module, known)
+    for line in validation_notes(settings.losses, known):
+        console.print(line, highlight=False, soft_wrap=True)
     return settings, data, module, built
-
-
-def check_validation(training: TrainingSettings, module: ForceFieldModule, labels: Collection[str]) -> None:
-    """Raises ConfigError if a metric or the monitor asks for what none of the validation set's ``labels`` gives."""
-    for name in training.metrics:
-        if name not in labels:
-            raise ConfigError(
-                f"training.metrics: no validation frame has '{name}'; there are {', '.join(sorted(labels)) or 'none'}. "
-                f"If the file has it under another name, give data.keys.THAT_NAME={name}; if not, leave it out."
-            )
-    module.check_monitor(training.monitor, labels)
 
 
 def _start_folder(

@@ -11,11 +11,13 @@ from typing import Any
 from rich.table import Table
 
 from eqff.evaluation.evaluation import Evaluation
+from eqff.evaluation.quantities import quantities
 from eqff.evaluation.report import markdown, number
 from eqff.training.preparation import Preparation, describe_model
 from eqff.training.resuming import resume_command
 
 _SUMMARY = ("energy_per_atom", "energy", "forces", "dipole", "charges")
+"""Quantities of the table of results, which has those of the other losses too."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ def summary_rows(content: ReportContent) -> list[list[str]]:
     for name, unit in content.prepared.module.validation_errors.units.items():
         units.setdefault(name.removesuffix("_mae").removesuffix("_rmse"), unit)
     sets = ["val", *content.evaluations]
-    columns = [name for name in _SUMMARY if any(f"{s}/{name}_mae" in content.metrics for s in sets)]
+    trained = [q.name for label in content.prepared.settings.losses.labels for q in quantities(label)]
+    columns = [
+        name for name in dict.fromkeys((*_SUMMARY, *trained)) if any(f"{s}/{name}_mae" in content.metrics for s in sets)
+    ]
     rows = [["mean absolute error", *(f"{name.replace('_', ' ')} ({units[name]})" for name in columns)]]
     for name in sets:
         values = [content.metrics.get(f"{name}/{column}_mae") for column in columns]

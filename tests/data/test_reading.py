@@ -212,6 +212,21 @@ def test_broken_and_unknown_files(tmp_path):
         read_frames(tmp_path / "empty.xyz")
 
 
+def test_symbols_of_no_element(tmp_path):
+    path = write_extxyz(tmp_path / "a.extxyz", waters(2))
+    first, second = path.read_text().split("O ", 1)[0], path.read_text()[len(path.read_text().split("O ", 1)[0]) :]
+    path.write_text(f"{first}{second.replace('H ', 'D ', 1)}")
+    with pytest.raises(DataError, match="frame 0 can't be read: there is no 'D': a symbol that is no element's"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("key", ["charge", "spin"])
+def test_a_charge_or_spin_of_each_atom_is_not_that_of_the_structure(tmp_path, key):
+    atoms = plain(waters(1)[0], **({"charge": 0, "spin": 1} | {key: [0.1, 0.2, -0.3]}))
+    with pytest.raises(DataError, match=r"should be one number, but has shape \(3,\)"):
+        from_atoms(atoms)
+
+
 def test_links_that_lead_nowhere(tmp_path):
     """Alone, and where nothing else matches a pattern."""
     (tmp_path / "gone.extxyz").symlink_to(tmp_path / "elsewhere.extxyz")

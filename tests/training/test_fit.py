@@ -81,6 +81,30 @@ def test_the_last_weights_are_validated(compose):
     assert validated == [3, 8, 10]
 
 
+def test_what_validation_does_not_see_is_said(compose, tmp_path, capsys):
+    """No frame, because a share of few frames is none; or no frame with a label that has a loss."""
+    few = tmp_path / "few.extxyz"
+    write(few, water_frames(3))
+    train(compose(f"data.path={few}", "data.split.val=0.1", "trainer.max_epochs=1"))
+    assert "There is no validation set" in capsys.readouterr().out
+    write(tmp_path / "val.extxyz", water_frames(3, seed=5, forces=False))
+    train(compose(f"data.val={tmp_path / 'val.extxyz'}", "trainer.max_epochs=1", output="other"))
+    assert "No validation frame has forces: val/loss" in capsys.readouterr().out
+
+
+def test_every_loss_has_its_error_in_the_table(compose, tmp_path, capsys):
+    frames = water_frames(12)
+    for number, atoms in enumerate(frames):
+        atoms.cell, atoms.pbc = [8.0, 8.0, 8.0], True
+        atoms.calc.results["stress"] = np.full(6, 1e-3 * number)
+    path = tmp_path / "periodic.extxyz"
+    write(path, frames)
+    losses = ("training/losses=energy_forces_stress", "training.losses.energy=null", "training.losses.forces=null")
+    result = train(compose(f"data.path={path}", *losses, "data.require=[stress]", "trainer.max_epochs=1"))
+    assert "| mean absolute error | stress (GPa) |" in (result.folder / "report.md").read_text()
+    assert f"val/stress_mae {result.metrics['val/stress_mae']:.4g} GPa" in capsys.readouterr().out
+
+
 def test_cpu_budget_ends_when_it_is_used(compose, monkeypatch):
     """By a clock that moves on when it is looked at: how much a step takes is not the machine's."""
     looks = itertools.count()

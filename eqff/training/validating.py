@@ -1,0 +1,42 @@
+"""What a validation set can judge: settings that ask for more are refused, and what stays unseen is said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from eqff.errors import ConfigError
+from eqff.training.losses import Losses
+from eqff.training.module import ForceFieldModule
+from eqff.training.settings import TrainingSettings
+
+
+def check_validation(training: TrainingSettings, module: ForceFieldModule, labels: Collection[str]) -> None:
+    """Raises ConfigError if a metric or the monitor asks for what none of the validation set's ``labels`` gives."""
+    for name in training.metrics:
+        if name not in labels:
+            raise ConfigError(
+                f"training.metrics: no validation frame has '{name}'; there are {', '.join(sorted(labels)) or 'none'}. "
+                f"If the file has it under another name, give data.keys.THAT_NAME={name}; if not, leave it out."
+            )
+    module.check_monitor(training.monitor, labels)
+
+
+def validation_notes(losses: Losses, labels: Collection[str] | None) -> list[str]:
+    """Lines on what validation does not see.
+
+    Args:
+        losses: What is minimised.
+        labels: That some validation frame has; None where there is no validation set.
+    """
+    if labels is None:
+        return [
+            "There is no validation set (data.val, or a larger data.split.val): the weights of the last step are kept, "
+            "and nothing says how good they are."
+        ]
+    missing = [name for name in losses.labels if name not in labels]
+    if not missing:
+        return []
+    return [
+        f"No validation frame has {', '.join(missing)}: val/loss, by which the best weights are chosen, is without "
+        f"{'it' if len(missing) == 1 else 'them'}."
+    ]
