@@ -17,7 +17,7 @@ from eqff.ranges import Count, Positive
 if TYPE_CHECKING:
     from eqff.observables.spectra import Spectrum
 
-_OF_THE_MODEL = ("model", "device", "dtype", "packages")
+_OF_THE_MODEL = ("model", "device", "dtype", "packages", "trust_code")
 PEAKS = "peaks.csv"
 
 

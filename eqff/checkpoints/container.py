@@ -23,6 +23,7 @@ from eqff.errors import ModelError, ModelFileError
 MAX_HEADER_BYTES = 16 * 2**20
 _HEADER, _HEADER_DIGEST, _TENSOR_DIGEST = "eqff", "eqff_sha256", "eqff_tensors_sha256"
 _FIRST_WITH_DIGESTS = 2  # the format version from which on a file without digests is not whole
+_ARCHIVE = b"PK\x03\x04"  # how zip files begin
 _REMEDY = "Copy it again from where it came, or take an earlier file."
 
 
@@ -100,6 +101,11 @@ def _check_start(path: Path) -> None:
     length = int.from_bytes(start[:8], "little")
     if not start:
         raise ModelFileError(f"{path} is cut off: it is empty. {_REMEDY}")
+    if start.startswith(_ARCHIVE) and path.suffix == ".pt2":
+        raise ModelFileError(
+            f"{path} is a model that was compiled ahead of time: it can be used as it is (eqff.load with "
+            "trust_code=True, commands with trust_code=true), but is no model file. Give the one behind it."
+        )
     if len(start) == 9 and start[8:] != b"{":
         raise ModelFileError(
             f"{path} is no safetensors file. eqff reads its own model files only, and never unpickles; the model of a "

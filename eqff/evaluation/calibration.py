@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,6 +16,9 @@ from eqff.evaluation.quantities import quantities
 
 SHOWN = {"energy_per_atom": "energy", "forces": "forces"}
 """Quantities that uncertainties are judged by, and the field of each."""
+_WORDS = {"energy_per_atom": "energies", "forces": "forces"}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,19 @@ class Calibration:
 def doubts(quantity: str, frames: Sequence[AtomicData], predictions: Sequence[Prediction]) -> Doubts | None:
     """Errors and uncertainties of one of `SHOWN`.
 
-    Numbers without a label are left out, and those with an uncertainty of exactly zero, as forces on atoms alone.
+    Structures and numbers without a label are left out, and those with an uncertainty of exactly zero, as forces on
+    atoms alone.
 
     Returns:
-        None where labels or uncertainties are missing.
+        None where all labels or uncertainties are missing.
     """
     field = SHOWN[quantity]
     name = f"{field}_uncertainty"
-    if not all(frame.has(field) and name in p.uncertainties for frame, p in zip(frames, predictions, strict=True)):
+    both = zip(frames, predictions, strict=True)
+    labelled = [(frame, p) for frame, p in both if frame.has(field) and name in p.uncertainties]
+    if not labelled:
         return None
+    frames, predictions = [frame for frame, _ in labelled], [p for _, p in labelled]
     shown = next(q for q in quantities(field) if q.name == quantity)
     samples = collect(shown, frames, predictions)
     scales = [shown.factor / (frame.num_nodes if shown.per_atom else 1) for frame in frames]
@@ -116,10 +124,21 @@ def calibrations(
 
 
 def scales_of(frames: Sequence[AtomicData], predictions: Sequence[Prediction]) -> tuple[float, float]:
-    """The factors on the uncertainties of energies and forces that a held-back set asks for; 1 where it has no labels.
+    """The factors on the uncertainties of energies and forces that a held-back set asks for.
 
-    Energies are judged as a whole and not per atom: errors by uncertainties are the same.
+    Energies are judged as a whole and not per atom: errors by uncertainties are the same. Where the set has labels of
+    one kind only, its factor holds for the other too, and a log line says so: both follow from the same weights. 1
+    where it has no labels at all.
     """
-    found = calibrations(frames, predictions)
-    energy, forces = (found[name][1].scale if name in found else 1.0 for name in SHOWN)
-    return energy, forces
+    factors = {name: score.scale for name, (_, score) in calibrations(frames, predictions).items()}
+    for name in SHOWN:
+        if factors and name not in factors:
+            other, factor = next(iter(factors.items()))
+            _log.warning(
+                "No structure held back says how good %s are: their uncertainty has the factor %.3g of %s.",
+                _WORDS[name],
+                factor,
+                _WORDS[other],
+            )
+            factors[name] = factor
+    return factors.get("energy_per_atom", 1.0), factors.get("forces", 1.0)

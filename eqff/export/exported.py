@@ -111,6 +111,11 @@ class ExportedPotential(Potential):
         return ExportedPotential(self, self.names, self.derivatives, self.compiled_energy, terms, self.called)
 
     @property
+    def per_pass(self) -> dict[str, int]:
+        """As `Potential.per_pass`, of what the code gives."""
+        return {name: count for name, count in super().per_pass.items() if name in self.names.fields}
+
+    @property
     def beside(self) -> tuple[str, ...]:
         """Heads and terms that run beside the compiled code, by their place in the config."""
         return self._parts.places

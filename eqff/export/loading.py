@@ -50,7 +50,10 @@ def load_exported(
         )
     wanted = str(dtype).removeprefix("torch.") if dtype is not None else about.dtype
     if wanted != about.dtype or str(device) != "cpu":
-        raise ModelError(f"{path} was compiled for {about.dtype} on the CPU. Export the model again for others.")
+        raise ModelError(
+            f"{path} was compiled for {about.dtype} on the CPU, not for {wanted} on {device}: give "
+            "device=cpu and no other dtype, export the model again with dtype=..., or take the model file."
+        )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.safetensors"
         file.write_bytes(model)

@@ -31,10 +31,10 @@ class Signature:
 
 
 def signature(compiled: Potential, handed: Sequence[str], sample: AtomicGraph) -> Signature:
-    """That of a model: out come its labels, energies of terms, and what is handed on."""
+    """That of a model: out come its labels, also after each pass, energies of terms, and what is handed on."""
     with torch.no_grad():
         _, fields = compiled.energy(sample)
-    wanted = set(table.names("label")) | set(handed)
+    wanted = set(table.names("label")) | set(compiled.per_pass) | set(handed)
     out = [name for name in fields if name in wanted or name.startswith(("energy_", "atom_energy_"))]
     return Signature(tuple(compiled.neighbour_lists), tuple(handed), tuple(out))
 

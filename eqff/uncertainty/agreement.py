@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from eqff.checkpoints.metadata import ModelMetadata
 from eqff.errors import ModelError
 from eqff.potential import Potential
+from eqff.uncertainty.digest import weights_digest
 
 MAX_E0_DIFFERENCE = 0.1
 """eV. Fits of E0 to resampled data differ by some meV; another zero of energy differs by eV."""
@@ -41,6 +42,27 @@ def require_agreement(members: Sequence[Potential], names: Sequence[str]) -> Non
         if member.reads_field != first.reads_field:
             raise ModelError(f"{pair}: only one of them answers an external electric field.")
         _require_same_energies(member.metadata, first.metadata, pair)
+
+
+def require_different(members: Sequence[Potential], names: Sequence[str]) -> None:
+    """Checks that no model is there twice: it would agree with itself, and the spread would be too small.
+
+    Args:
+        members: In any order.
+        names: Of each, for messages.
+
+    Raises:
+        ModelError: Two have the same weights.
+    """
+    seen: dict[str, str] = {}
+    for member, name in zip(members, names, strict=True):
+        digest = weights_digest(member)
+        if digest in seen:
+            raise ModelError(
+                f"'{name}' can't be in an ensemble with '{seen[digest]}': they are one model, weight by weight, and "
+                "would make it look more certain than it is. Name each once, and train members with different seeds."
+            )
+        seen[digest] = name
 
 
 def _require_same_energies(own: ModelMetadata | None, other: ModelMetadata | None, pair: str) -> None:

@@ -95,7 +95,7 @@ def _fit_ensemble(models: Sequence[str | Path], chosen: Any) -> Fitted:
         raise ConfigError("output is missing: give the folder for the ensemble's file, output=runs/ensemble.")
     if chosen.data.get("held_back") is None:
         require_one_split(models)
-    raw = Ensemble.load(models, **chosen.of_loading())
+    raw = Ensemble.load(models, trust_code=chosen.trust_code, **chosen.of_loading())
     _, held_back = _sets(models[0], chosen, with_training=False)
     ensemble = calibrated(raw, held_back, chosen.batch_size)
     file = save_ensemble(Path(chosen.output) / ENSEMBLE_FILE, ensemble, models)

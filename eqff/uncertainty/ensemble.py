@@ -12,7 +12,7 @@ from torch import Tensor
 from eqff.corrections import corrected
 from eqff.data.graph import AtomicGraph
 from eqff.potential import Potential
-from eqff.uncertainty.agreement import common_metadata, require_agreement
+from eqff.uncertainty.agreement import common_metadata, require_agreement, require_different
 from eqff.uncertainty.composite import Composite
 
 
@@ -54,14 +54,17 @@ class Ensemble(Composite):
 
         Args:
             paths: Where they are, see `eqff.load`.
-            settings: Of `eqff.load`: ``dtype``, ``device``, ``packages``.
+            settings: Of `eqff.load`: ``dtype``, ``device``, ``packages``, ``trust_code``.
 
         Raises:
-            ModelError: One can't be loaded, or they don't belong together.
+            ModelError: One can't be loaded, they don't belong together, or two are the same.
         """
-        from eqff.registry.loading import load
+        from eqff.uncertainty.loading import load_one
 
-        return cls([load(path, **settings) for path in paths], [str(path) for path in paths]).eval()
+        names = [str(path) for path in paths]
+        members = [load_one(path, **settings) for path in paths]
+        require_different(members, names)
+        return cls(members, names).eval()
 
     def with_members(self, members: Sequence[Potential]) -> Ensemble:
         """See `Composite`."""

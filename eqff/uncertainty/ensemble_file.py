@@ -45,7 +45,7 @@ def load_ensemble(path: str | Path, **settings: Any) -> Ensemble:
 
     Args:
         path: Of ``ensemble.json``.
-        settings: Of `eqff.load`: ``dtype``, ``device``, ``packages``.
+        settings: Of `eqff.load`: ``dtype``, ``device``, ``packages``, ``trust_code``.
 
     Raises:
         ModelFileError: The file is damaged or none of these, or a member was trained further or replaced since.

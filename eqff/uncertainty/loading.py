@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from eqff.uncertainty.composite import Composite
 
 _MODEL = "model.safetensors"
+_EXPORTED = ".pt2"
 
 
 def load(
@@ -23,9 +24,9 @@ def load(
 
     Args:
         model: One path or name, or a list of them; a pattern such as ``runs/a/seed*`` stands for all models that it
-            matches. ``uncertainty.safetensors`` in a run folder is the model there with its last-layer estimate, and
-            ``ensemble.json``, or a folder that holds it and no model, a calibrated ensemble. A ``.pt2`` file is a model
-            that was compiled ahead of time, see `eqff.export`.
+            matches, or for exported ones where it ends in ``.pt2``. ``uncertainty.safetensors`` in a run folder is the
+            model there with its last-layer estimate, and ``ensemble.json``, or a folder that holds it and no model, a
+            calibrated ensemble. A ``.pt2`` file is a model that was compiled ahead of time, see `eqff.export`.
         trust_code: Needed for ``.pt2`` files: they hold machine code, which runs once loaded. Nothing else does.
         settings: Of `eqff.registry.loading.load`: ``dtype``, ``device``, ``packages``.
 
@@ -36,12 +37,27 @@ def load(
     if isinstance(found, list):
         from eqff.uncertainty.ensemble import Ensemble
 
-        return Ensemble.load(found, **settings)
-    if Path(found).suffix == ".pt2":
+        return Ensemble.load(found, trust_code=trust_code, **settings)
+    if Path(found).name == "ensemble.json":
+        from eqff.uncertainty.ensemble_file import load_ensemble
+
+        return load_ensemble(found, trust_code=trust_code, **settings)
+    if Path(found).name == "uncertainty.safetensors":
+        from eqff.uncertainty.estimate_file import load_estimate
+
+        return load_estimate(found, **settings)
+    return load_one(found, trust_code=trust_code, **settings)
+
+
+def load_one(model: str | Path, *, trust_code: bool = False, **settings: Any) -> Potential:
+    """One model, from a model file, run folder, name or address, or compiled ahead of time; see `load`."""
+    if Path(model).suffix == _EXPORTED:
         from eqff.export.loading import load_exported
 
-        return load_exported(found, trust_code=trust_code, **settings)
-    return _loader(Path(found).name)(found, **settings)
+        return load_exported(model, trust_code=trust_code, **settings)
+    from eqff.registry.loading import load as load_file
+
+    return load_file(model, **settings)
 
 
 def members_of(model: str | Path | Sequence[str | Path]) -> str | Path | list[str | Path]:
@@ -62,22 +78,10 @@ def members_of(model: str | Path | Sequence[str | Path]) -> str | Path | list[st
 
 def _matching(pattern: str) -> list[str | Path]:
     paths = [Path(name) for name in sorted(glob(str(Path(pattern).expanduser())))]
-    models: list[str | Path] = [path for path in paths if (path / _MODEL).is_file() or path.suffix == ".safetensors"]
+    # exported models are model files again, for which a pattern must ask; estimates are no models of their own
+    suffix = _EXPORTED if pattern.endswith(_EXPORTED) else ".safetensors"
+    files = [path for path in paths if path.suffix == suffix and path.name != "uncertainty.safetensors"]
+    models: list[str | Path] = [path for path in paths if (path / _MODEL).is_file() or path in files]
     if not models:
         raise ModelError(f"'{pattern}' matches no run folder with a model, and no model file.")
     return models
-
-
-def _loader(name: str) -> Any:
-    """What loads a file of this name."""
-    if name == "uncertainty.safetensors":
-        from eqff.uncertainty.estimate_file import load_estimate
-
-        return load_estimate
-    if name == "ensemble.json":
-        from eqff.uncertainty.ensemble_file import load_ensemble
-
-        return load_ensemble
-    from eqff.registry.loading import load as load_one
-
-    return load_one

@@ -9,7 +9,14 @@ import torch
 from eqff.build import ModelContext, build_potential
 from eqff.data.atoms import from_atoms
 from eqff.evaluation import evaluate_potential, figures, markdown, to_dict, write_report
-from eqff.evaluation.calibration import Doubts, calibration, calibrations, miscalibration_area
+from eqff.evaluation.calibration import (
+    SHOWN,
+    Doubts,
+    calibration,
+    calibrations,
+    miscalibration_area,
+    scales_of,
+)
 from eqff.evaluation.calibration_figure import binned
 from eqff.evaluation.predictions import predict
 from eqff.testing.structures import molecule
@@ -98,6 +105,36 @@ def test_of_an_evaluation(evaluated):
     z = np.ravel(errors) / np.ravel([p.uncertainties["energy_uncertainty"] for p in predictions])
     assert found["energy_per_atom"][1].scale == pytest.approx(np.sqrt(np.mean(z**2)), rel=1e-9)
     assert found["forces"][1].count == 8 * 5 * 3
+
+
+def without(frames, field, count):
+    """Copies of the frames, of which the first few lack a label."""
+    copies = [frame.clone() for frame in frames]
+    for frame in copies[:count]:
+        frame[field] = torch.full_like(frame[field], torch.nan)
+    return copies
+
+
+@pytest.mark.parametrize("quantity", ["energy_per_atom", "forces"])
+def test_structures_without_a_label_are_left_out(evaluated, quantity):
+    model, frames = evaluated
+    predictions = predict(model, frames)
+    found = calibrations(without(frames, SHOWN[quantity], 3), predictions)
+    expected = calibrations(frames[3:], predictions[3:])
+    assert found[quantity][1] == expected[quantity][1]
+    assert scales_of(without(frames, SHOWN[quantity], 3), predictions)[list(SHOWN).index(quantity)] == pytest.approx(
+        expected[quantity][1].scale, rel=1e-12
+    )
+
+
+def test_where_labels_of_one_kind_are_missing_the_factor_of_the_other_holds(evaluated, caplog):
+    model, frames = evaluated
+    predictions = predict(model, frames)
+    energy, forces = scales_of(frames, predictions)
+    assert energy != pytest.approx(forces, rel=1e-3) and not caplog.text
+    assert scales_of(without(frames, "forces", 8), predictions) == (energy, energy)
+    assert "how good forces are: their uncertainty has the factor" in caplog.text
+    assert scales_of(without(frames, "energy", 8), predictions) == (forces, forces)
 
 
 def test_in_reports(evaluated, tmp_path):

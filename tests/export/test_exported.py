@@ -17,10 +17,12 @@ from omegaconf import OmegaConf
 
 import eqff
 from eqff.build import ModelContext, build_potential
-from eqff.checkpoints import save_model
+from eqff.checkpoints import load_model, save_model
 from eqff.config import config_directory
 from eqff.corrections import corrected
+from eqff.data.atoms import from_atoms
 from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
+from eqff.evaluation.predictions import predict
 from eqff.export import export
 from eqff.export.compiling import Compilation
 from eqff.export.export import export_model, require_agreement
@@ -169,6 +171,23 @@ def test_what_runs_beside_may_read_the_geometry_alone(place, name, tmp_path):
     require_equal(results(corrected(corrected(exported)), name), found, 1e-11)
 
 
+def test_predictions_one_by_one_have_what_batches_have():
+    potential = built("model=flagship", *SMALL)
+    exported = not_compiled(potential)
+    frames = [from_atoms(molecule(name), total_charge=0, multiplicity=1, labels=()) for name in ("H2O", "CH3OH")]
+    assert set(exported.per_pass) == {"pass_charges", "pass_spin_charges"}
+    for found, expected in zip(
+        predict(exported, frames, labels=potential.predicts, batch_size=1),
+        predict(potential, frames, labels=potential.predicts, batch_size=2),
+        strict=True,
+    ):
+        for kind in ("labels", "passes"):
+            numbers, others = getattr(found, kind), getattr(expected, kind)
+            assert numbers.keys() == others.keys()
+            for name, value in numbers.items():
+                np.testing.assert_allclose(value, others[name], rtol=0, atol=1e-9, err_msg=name)
+
+
 def test_refusals_of_the_model_hold():
     exported = not_compiled(built("model=short_range", *SMALL))
     with pytest.raises(ModelError, match="does not know"):
@@ -226,6 +245,19 @@ def test_code_runs_only_if_trusted(tmp_path):
         eqff.load(path)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "simulate", "spectrum", "uncertainty"])
+def test_commands_can_be_told_to_trust(command):
+    with initialize_config_dir(str(config_directory() / "commands"), version_base="1.3"):
+        assert compose(command).trust_code is False
+        assert compose(command, overrides=["trust_code=true"]).trust_code is True
+
+
+@pytest.mark.parametrize("asked", [{"dtype": torch.float64}, {"device": "cuda"}])
+def test_other_devices_and_precisions_are_refused(tmp_path, asked):
+    with pytest.raises(ModelError, match="compiled for float32 on the CPU, not for float(64 on cpu|32 on cuda): give"):
+        eqff.load(fake(tmp_path / "model.pt2"), trust_code=True, **asked)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -247,6 +279,11 @@ def test_damaged_code_is_not_run(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"no code", b"mo code"))
     with pytest.raises(ModelFileError, match="code.so in it is not what was written"):
         eqff.load(path, trust_code=True)
+
+
+def test_no_model_file(tmp_path):
+    with pytest.raises(ModelFileError, match="compiled ahead of time: it can be used as it is"):
+        load_model(fake(tmp_path / "model.pt2"))
 
 
 def test_no_exported_model(tmp_path):

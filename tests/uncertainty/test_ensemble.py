@@ -112,6 +112,30 @@ def test_strangers_are_refused_by_name(save, changes, message):
     assert str(other) in str(caught.value) and str(first) in str(caught.value)
 
 
+def test_no_model_is_there_twice(save, tmp_path):
+    first, other = save(0), save(1)
+    copied = tmp_path / "copy.safetensors"
+    copied.write_bytes(first.read_bytes())
+    with pytest.raises(ModelError, match=f"'{copied}' can't be in an ensemble with '{first}': they are one model"):
+        eqff.load([first, other, copied])
+
+
+def test_members_may_be_compiled_ahead_of_time(save, make_potential, monkeypatch, tmp_path):
+    def loaded(path, *, trust_code=False):
+        assert trust_code
+        return make_potential(int(path.stem))
+
+    monkeypatch.setattr("eqff.export.loading.load_exported", loaded)
+    for name in ("1.pt2", "2.pt2"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "1.safetensors").write_bytes(save(1).read_bytes())
+    (tmp_path / "uncertainty.safetensors").write_bytes(b"no model")
+    mixed = eqff.load([save(0), tmp_path / "1.pt2"], trust_code=True)
+    assert len(mixed.members) == 2
+    assert eqff.load(f"{tmp_path}/*.pt2", trust_code=True).names == tuple(f"{tmp_path}/{k}.pt2" for k in (1, 2))
+    assert eqff.load(f"{tmp_path}/*").names == (f"{tmp_path}/1.safetensors",)
+
+
 def test_other_refusals(members, make_potential):
     with pytest.raises(ModelError, match="at least one model"):
         Ensemble([])
