@@ -30,9 +30,11 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     from eqff.data.reading import read_frames
     from eqff.evaluation import evaluate_potential, write_report
     from eqff.evaluation.clusters import with_clusters
+    from eqff.outputs import require_set_name
 
     values = plain_settings(cfg)
     settings(EvaluateSettings, values, "")  # before the model is loaded
+    require_set_name(set_name(values), "name")
     potential = load_for_command(values)
     frames = read_frames(**values["data"])
     with progress_bar("structures", len(frames)) as progress:

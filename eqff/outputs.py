@@ -1,4 +1,4 @@
-"""Whether results can be written, asked before any work is done."""
+"""Whether and under which names results can be written, asked before any work is done."""
 
 from __future__ import annotations
 
@@ -24,3 +24,20 @@ def require_writable(folder: str | Path, key: str = "output") -> None:
         raise ConfigError(f"{key}: '{path}' can't be a folder, because '{there}' is a file. Give another {key}=...")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"{key}: no right to write into '{there}'. Give another {key}=...")
+
+
+def require_set_name(name: str, place: str) -> None:
+    """Checks the name of a set of structures: its files and metrics (``NAME/forces_mae``) are called by it.
+
+    Args:
+        name: As given.
+        place: The setting that gives it, for messages.
+
+    Raises:
+        ConfigError: It is empty, begins with a dot, has a separator of folders or ends lines.
+    """
+    if not name or name[0] == "." or any(sign in "/\\" or not sign.isprintable() for sign in name):
+        raise ConfigError(
+            f"{place}: '{name}' can't be the name of a set, because files and metrics are called by it. Take one "
+            "without a slash that doesn't begin with a dot."
+        )

@@ -29,6 +29,7 @@ from eqff.data.splits import Split, check_settings
 from eqff.data.statistics import DataStatistics, compute_statistics, content_hash, mean_neighbours
 from eqff.data.summary import make_report
 from eqff.errors import ConfigError, DataError
+from eqff.outputs import require_set_name
 from eqff.ranges import Count, NonNegative, Positive, Seed, Size
 from eqff.ranks.group import rank, world_size
 
@@ -118,6 +119,8 @@ class AtomicDataModule(lightning.LightningDataModule):
         check_settings(self.split)
         if {"train", "val"} & set(self.test):
             raise ConfigError("A test set can't be called 'train' or 'val': those are data.path and data.val.")
+        for name in self.test:
+            require_set_name(str(name), "data.test")
         reading = Reading(
             keys=dict(_plain(keys) or {}),
             units=dict(_plain(units) or {}),

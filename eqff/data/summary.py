@@ -18,7 +18,10 @@ from eqff.data.report import DatasetReport, LabelSummary, state_name
 from eqff.data.statistics import RootMeanSquare
 
 _OUTLIER = 12.0  # robust standard deviations
-_FEWEST = 20  # values, below which none is called an outlier
+_FEWEST = (
+    20  # values, below which only what is grossly off is called an outlier: a wrong unit, a calculation that failed
+)
+_GROSS, _FEWEST_AT_ALL = 1000.0, 5
 _SHOWN = 5
 
 
@@ -138,11 +141,11 @@ def _outliers(frames: FrameSequence, sizes: np.ndarray, energies: np.ndarray) ->
     for what, unit, every in (("energy beyond composition", "eV/atom", energies), ("largest force", "eV/Å", forces)):
         indices = np.flatnonzero(~np.isnan(every) & (sizes > 1))
         values = every[indices]
-        if len(values) < _FEWEST:
+        if len(values) < _FEWEST_AT_ALL:
             continue
         deviation = np.abs(values - np.median(values))
         spread = max(1.4826 * float(np.median(deviation)), 1e-3)
-        far = np.flatnonzero(deviation > _OUTLIER * spread)
+        far = np.flatnonzero(deviation > (_OUTLIER if len(values) >= _FEWEST else _GROSS) * spread)
         for index in far[np.argsort(-deviation[far])][:_SHOWN]:
             lines.append(
                 f"{what} {values[index]:.4g} {unit}, {deviation[index] / spread:.0f} spreads from the median "

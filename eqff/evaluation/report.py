@@ -65,8 +65,8 @@ def rich_report(evaluation: Evaluation) -> Group:
     """For ``rich.print``: the table of errors, the tables of parts, the notes."""
     shown: list[Table | Text] = []
     for title, rows in tables(evaluation):
-        table = Table(title=title, title_justify="left")
-        for index, column in enumerate(rows[0]):
+        table = Table(title=Text(title), title_justify="left")  # names of users are no markup
+        for index, column in enumerate(map(Text, rows[0])):
             table.add_column(column, justify="right" if index else "left")
         for row in rows[1:]:
             table.add_row(*map(Text, row))
@@ -78,7 +78,7 @@ def markdown(evaluation: Evaluation) -> str:
     """The same tables and notes for a report."""
     blocks = []
     for title, rows in tables(evaluation):
-        head, *body = [f"| {' | '.join(row)} |" for row in rows]
+        head, *body = [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
         rule = "|---" + "|---:" * (len(rows[0]) - 1) + "|"
         blocks.append("\n".join([f"### {title}", "", head, rule, *body]))
     blocks += [f"Note: {note}" for note in evaluation.notes]

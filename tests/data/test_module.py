@@ -176,6 +176,21 @@ def test_report_names_outliers():
     assert make_report("train", [from_atoms(atoms) for atoms in waters(40)]).outliers == ()
 
 
+def test_what_is_grossly_off_shows_among_few_frames_too():
+    frames = [from_atoms(atoms) for atoms in waters(8)]
+    assert make_report("train", frames).outliers == ()
+    frames[3].energy += 1e6
+    (line,) = make_report("train", frames).outliers
+    assert "energy beyond composition" in line
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", ".a", "", "a\nb"])
+def test_names_of_test_sets_are_names_of_files(path, name):
+    with pytest.raises(ConfigError, match="can't be the name of a set"):
+        AtomicDataModule(path, test={name: path})
+    AtomicDataModule(path, test={"far [1] über": path})
+
+
 def test_report_counts_states_and_prints():
     atoms = [*waters(2), *methanes(1)]
     atoms[0].info.update(total_charge=1, multiplicity=2)
