@@ -202,7 +202,7 @@ def _one_number(name: str, value: Any, record: Record) -> float:
     if np.size(value) != 1:
         raise DataError(
             f"{record.place}: the {name} should be one number, but has shape {np.shape(value)}. If its key means "
-            f"something else, leave it alone (keys={{KEY: null}}) and say what it is: keys={{KEY: {name}}} or {name}=..."
+            f"something else, leave it alone (keys={{KEY: null}}) and give it: keys={{KEY: {name}}} or {name}=..."
         )
     return float(np.asarray(value).item())
 

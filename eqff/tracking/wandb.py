@@ -64,6 +64,9 @@ def wandb_logger(
         name: Of the run.
         config: Plain values shown with it: the run's config, data hash, versions, units of metrics.
         clocks: More columns of every row, by name.
+
+    Raises:
+        ConfigError: W&B doesn't take the run: nobody is logged in, there is no network, or no such entity.
     """
     if settings.mode == "disabled":
         return None
@@ -71,21 +74,27 @@ def wandb_logger(
 
     from eqff.tracking.wandb_logger import ClockedWandbLogger
 
-    run = wandb.init(
-        name=name,
-        dir=str(folder),
-        id=_run_id(folder),
-        project=settings.project,
-        mode=settings.mode,
-        entity=settings.entity,
-        group=settings.group,
-        job_type=settings.job_type,
-        tags=list(settings.tags) or None,
-        notes=settings.notes,
-        resume="allow",
-        config=dict(config),
-        settings=wandb.Settings(silent=True),
-    )
+    try:
+        run = wandb.init(
+            name=name,
+            dir=str(folder),
+            id=_run_id(folder),
+            project=settings.project,
+            mode=settings.mode,
+            entity=settings.entity,
+            group=settings.group,
+            job_type=settings.job_type,
+            tags=list(settings.tags) or None,
+            notes=settings.notes,
+            resume="allow",
+            config=dict(config),
+            settings=wandb.Settings(silent=True),
+        )
+    except wandb.Error as error:
+        raise ConfigError(
+            f"tracking.mode={settings.mode}: W&B doesn't take the run: {' '.join(str(error).split())} Log in once "
+            "(wandb login), or write it beside the run and send it later: tracking.mode=offline, then wandb sync."
+        ) from error
     return ClockedWandbLogger(run, clocks)
 
 

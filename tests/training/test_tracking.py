@@ -4,11 +4,12 @@ import json
 import re
 
 import pytest
+import wandb
 
 from eqff.errors import ConfigError
 from eqff.tracking.metric_files import MetricFiles, read_metrics
 from eqff.tracking.run_folder import RunFolder, git_commit
-from eqff.tracking.wandb import TrackingSettings
+from eqff.tracking.wandb import TrackingSettings, wandb_logger
 from eqff.train import train
 
 
@@ -28,6 +29,18 @@ def test_wandb_offline_run_is_left_and_resumed_under_its_id(compose):
 def test_modes():
     with pytest.raises(ConfigError, match="Did you mean 'offline'"):
         TrackingSettings(mode="ofline")
+
+
+@pytest.mark.parametrize(
+    "error", [wandb.errors.UsageError("No API key configured."), wandb.errors.CommError("timeout")]
+)
+def test_an_online_run_that_wandb_does_not_take(tmp_path, monkeypatch, error):
+    def refusing(**settings):
+        raise error
+
+    monkeypatch.setattr(wandb, "init", refusing)
+    with pytest.raises(ConfigError, match=rf"{error} Log in once .*tracking.mode=offline"):
+        wandb_logger(TrackingSettings(mode="online"), tmp_path, "run", {}, {})
 
 
 def test_resumed_files_drop_rows_beyond_the_state(tmp_path):
