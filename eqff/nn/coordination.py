@@ -21,7 +21,7 @@ def coordination_numbers(edges: Edges, numbers: Tensor, highest: float | None = 
 
     Args:
         edges: Neighbours up to 1.6 R_ij or more, beyond which the error function leaves 1e-10 of a neighbour.
-        numbers: Atomic numbers, (N,), up to 94.
+        numbers: Atomic numbers, (N,), up to 103.
         highest: Where it levels off: CN -> log(1 + e^h) - log(1 + e^(h - CN)); None for not at all.
         stretch: The 4/3.
 
@@ -29,7 +29,7 @@ def coordination_numbers(edges: Edges, numbers: Tensor, highest: float | None = 
         (N,), float64.
 
     Raises:
-        ModelError: An element beyond 94.
+        ModelError: An element beyond 103.
     """
     if bool((numbers > len(COVALENT_RADII)).any()):
         raise ModelError(f"There are covalent radii up to Z = {len(COVALENT_RADII)}; the structure has heavier atoms.")

@@ -12,8 +12,9 @@ COVALENT_RADII = (
     2.09, 1.76, 1.62, 1.47, 1.58, 1.57, 1.56, 1.55, 1.51, 1.52, 1.51, 1.50, 1.49, 1.49, 1.48, 1.53,   # Cs-Yb
     1.46, 1.37, 1.31, 1.23, 1.18, 1.16, 1.11, 1.12, 1.13, 1.32,                                       # Lu-Hg
     1.30, 1.30, 1.36, 1.31, 1.38, 1.42,                                                               # Tl-Rn
-    2.01, 1.81, 1.67, 1.58, 1.52, 1.53, 1.54, 1.55,                                                   # Fr-Pu
+    2.01, 1.81, 1.67, 1.58, 1.52, 1.53, 1.54, 1.55, 1.49, 1.49, 1.51, 1.51, 1.48, 1.50, 1.56, 1.58,   # Fr-No
+    1.45,                                                                                             # Lr
 )
 # fmt: on
-"""Å, of the elements 1 to 94: Pyykkö and Atsumi, Chem. Eur. J. 15, 188 (2009), those of metals less 10 %, as in DFT-D3
+"""Å, of the elements 1 to 103: Pyykkö and Atsumi, Chem. Eur. J. 15, 188 (2009), those of metals less 10 %, as in DFT-D3
 [Grimme et al., J. Chem. Phys. 132, 154104 (2010)]."""

@@ -36,5 +36,5 @@ def test_electronegativity_of_a_lone_atom_has_a_derivative():
 
 
 def test_elements_without_a_radius():
-    with pytest.raises(ModelError, match="up to Z = 94"):
-        coordination_numbers(None, torch.tensor([95]))
+    with pytest.raises(ModelError, match="up to Z = 103"):
+        coordination_numbers(None, torch.tensor([104]))

@@ -1,6 +1,7 @@
 """D4: the battery, with charges of its own and of the model."""
 
 import pytest
+import torch
 
 from eqff.testing.battery import MINIMAL_BACKBONE, TermBattery
 
@@ -35,3 +36,18 @@ class TestChargesOfTheModel(TermBattery):
 
     def test_far_fragments_add_up(self) -> None:
         pytest.skip("the head shares what is missing from the total charge over all atoms, however far apart")
+
+
+def test_every_element_of_the_tables_is_covered():
+    """Hydrides of the elements up to the last, whose energies dftd4 4.3.1 gives."""
+    from ase import Atoms
+
+    from eqff.potential import Potential
+    from eqff.terms.d4 import D4
+    from eqff.testing.graphs import graph_of
+
+    term = D4((1, 96, 103), "pbe", fade=0.0, tail=False)
+    potential = Potential(None, {"d4": term}, elements=(1, 96, 103))
+    frames = [Atoms([z, 1, 1], [[0, 0, 0], [0, 0, 2.1], [0, 2.2, 0]]) for z in (96, 103)]
+    found = potential(graph_of(frames, potential.neighbour_lists, torch.float64, classical=True), forces=False)
+    assert found["energy"].tolist() == pytest.approx([-0.035370080069320076, -0.030050668013163064], abs=1e-8)

@@ -5,11 +5,14 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from eqff.errors import DataError
 from eqff.terms.zbl import ZBLRepulsion
 from eqff.testing.reference.case import Quantity, read_case
 from eqff.testing.reference.check import FAIL, MISSING, PASS, check_case
+from eqff.units import COULOMB_CONSTANT
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(os.environ.get("EQFF_REFERENCE", ROOT.parent / "shared" / "reference"))
@@ -141,3 +144,88 @@ def test_nothing_there(tool, tmp_path, capsys):
     assert tool.main([str(tmp_path / "absent")]) == 2
     assert tool.main([str(tmp_path)]) == 2
     assert "holds no reference case" in capsys.readouterr().err
+
+
+def test_a_case_need_not_have_all_that_is_computed(tmp_path):
+    results = {"energy": None, "scan": [{"distance": 0.3, "unswitched": 16.539151778408165}]}
+    rows = check_case(read_case(write(tmp_path, results=results, parameters={"inner": 0.3, "outer": 1.0})))
+    assert {row.quantity: row.status for row in rows} == {"scan.unswitched": PASS}
+
+
+def test_what_a_case_lacks_fails_it_and_no_other(tool, tmp_path, capsys):
+    write(tmp_path, parameters={"inner": 0.3})
+    (tmp_path / "case.json").rename(tmp_path / "broken.json")
+    write(tmp_path)
+    assert tool.main([str(tmp_path)]) == 1
+    output = capsys.readouterr().out
+    assert "the case has no 'outer'" in output and "4 quantities pass, 1 fail." in output
+
+
+def test_structure_that_is_none(tmp_path):
+    with pytest.raises(DataError, match="is no structure"):
+        read_case(write(tmp_path, system={"numbers": [1], "positions": [[0, 0, 0], [0.3, 0, 0]]}))
+    symbols = read_case(write(tmp_path, system={"symbols": ["O"], "positions": [[0, 0, 0]], "pbc": None}))
+    assert symbols.atoms.numbers.tolist() == [8] and not symbols.atoms.pbc.any()
+
+
+def test_own_tolerance_before_that_of_another(tmp_path):
+    """Two atoms with different Thole a, of which the smaller one counts: 2 × 2 systems along each axis."""
+    first, second, strength, distance = 1.3, 0.8, 0.3, 1.1
+    x = strength * distance**3 / (first * second) ** 0.5
+    three, five = 1 - np.exp(-x), 1 - (1 + x) * np.exp(-x)
+    expected = np.zeros((2, 3, 3))
+    for axis, coupling in enumerate((-three, -three, 3 * five - three)):
+        inverse = np.array([[1 / first, -coupling / distance**3], [-coupling / distance**3, 1 / second]])
+        expected[:, axis, axis] = np.linalg.solve(inverse, np.ones(2))
+    changes = {
+        "id": "multipoles/made_up",
+        "system": {"numbers": [6, 8], "positions": [[0, 0, 0], [0, 0, distance]], "cell": None, "pbc": [False] * 3},
+        "parameters": {"polarizabilities": [first, second], "thole": [0.7, strength]},
+        "results": {"atomic_response": (expected + 1e-5).tolist(), "polarizability": expected.sum(axis=0).tolist()},
+        "tolerance": {"atomic_response": 1e-4, "polarizability": 1e-10},
+    }
+    rows = check_case(read_case(write(tmp_path, **changes)))
+    assert len(rows) == 4 and {row.status for row in rows} == {PASS}
+    assert {row.tolerance for row in rows if row.quantity == "atomic_response"} == {1e-4}
+
+
+@pytest.mark.parametrize(("sign", "status"), [(1.0, PASS), (-1.0, FAIL)])
+def test_potential_of_an_ion(sign, status, tmp_path):
+    """Charges that make the potential themselves: their moments about the origin are those of the case."""
+    places = np.array([[0.2, 0.1, 1.0], [0.9, -0.3, 1.4], [-0.5, 0.8, 0.7]])
+    charges, numbers = np.array([1.4, -0.9, 0.5]), [8, 1, 1]
+    directions = np.random.default_rng(0).normal(size=(60, 3))
+    points = places.mean(axis=0) + 4.5 * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = np.linalg.norm(points[:, None] - places, axis=2)
+    changes = {
+        "id": "quantum/made_up",
+        "system": {"numbers": numbers, "positions": places.tolist(), "cell": None, "pbc": [False] * 3, "charge": 1},
+        "parameters": {},
+        "results": {
+            "mulliken_charges": charges.tolist(),
+            "dipole": (sign * charges @ places).tolist(),
+            "second_moment": np.einsum("i,ia,ib->ab", charges, places, places).tolist(),
+            "esp_points": points.tolist(),
+            "esp": (COULOMB_CONSTANT * (charges / lengths).sum(axis=1)).tolist(),
+        },
+        "tolerance": {"dipole": 1e-8},
+    }
+    rows = {row.quantity: row.status for row in check_case(read_case(write(tmp_path, **changes)))}
+    assert rows["dipole"] == PASS and rows["esp.error_beyond_allowed"] == status
+
+
+def test_stress_of_periodic_repulsion(tmp_path):
+    """Two atoms of a large cell: the stress is -r F/V of their pair alone."""
+    cell = 20.0
+    stress = [[-0.3 * 101.26762699032571 / cell**3, 0, 0], [0, 0, 0], [0, 0, 0]]
+    changes = {
+        "system": {
+            "numbers": [1, 1],
+            "positions": [[0.1, 0, 0], [19.8, 0, 0]],
+            "cell": (cell * np.eye(3)).tolist(),
+            "pbc": [True] * 3,
+        },
+        "results": {"stress": stress},
+        "tolerance": {"stress": 1e-8},
+    }
+    assert [row.status for row in check_case(read_case(write(tmp_path, **changes)))] == [PASS]

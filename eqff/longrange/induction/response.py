@@ -22,7 +22,7 @@ def interacting_polarizability(
     graph: AtomicGraph,
     interaction: MultipoleInteraction,
     polarizabilities: Tensor,
-    strength: float,
+    strength: Tensor | float,
     solver: InductionSolver,
 ) -> Tensor:
     """The polarizability of structures whose atoms polarize each other, Å³, (B, 3, 3).
@@ -34,7 +34,7 @@ def interacting_polarizability(
         graph: The batch.
         interaction: How the fields of dipoles are summed.
         polarizabilities: alpha in Å³, (N, 3, 3).
-        strength: Thole's a.
+        strength: Thole's a, (N,) or one number.
         solver: Of three linear systems with one matrix.
 
     Raises:
@@ -49,7 +49,7 @@ def atomic_response(
     graph: AtomicGraph,
     interaction: MultipoleInteraction,
     polarizabilities: Tensor,
-    strength: float,
+    strength: Tensor | float,
     solver: InductionSolver,
 ) -> Tensor:
     """k_e d mu_a / d E_b for the dipole of each atom in a uniform field, Å³, [i, a, b], (N, 3, 3).
@@ -58,7 +58,7 @@ def atomic_response(
     """
     alpha = polarizabilities.to(torch.float64)
     require_positive(alpha, graph.batch)
-    strengths = alpha.new_full((graph.num_atoms,), strength)
+    strengths = torch.as_tensor(strength, dtype=alpha.dtype, device=alpha.device).expand(graph.num_atoms)
     bound = interaction.bind(graph, induced_damping(alpha, strengths), rank=1)
     problem = MutualInduction(bound, alpha, strengths, solver)
     columns = []

@@ -93,10 +93,14 @@ def read_case(path: Path) -> ReferenceCase:
     absent = [key for key in _KEYS if key not in content]
     if absent:
         raise DataError(f"{path} is not a whole reference case: {', '.join(absent)} missing.")
+    try:
+        atoms = _atoms(content["system"])
+    except (KeyError, ValueError) as error:
+        raise DataError(f"The system of {path} is no structure: {error}") from error
     return ReferenceCase(
         identifier=content["id"],
         path=path,
-        atoms=_atoms(content["system"]),
+        atoms=atoms,
         parameters=content["parameters"],
         results=content["results"],
         tolerance=content["tolerance"],
@@ -104,12 +108,13 @@ def read_case(path: Path) -> ReferenceCase:
 
 
 def _atoms(system: dict[str, Any]) -> Atoms:
-    cell = system.get("cell")
+    cell, numbers = system.get("cell"), system.get("numbers")
+    pbc = system.get("pbc")
     atoms = Atoms(
-        numbers=system.get("numbers", []),
+        system.get("symbols", []) if numbers is None else numbers,
         positions=np.reshape(system.get("positions", []), (-1, 3)),
         cell=np.zeros((3, 3)) if cell is None else cell,
-        pbc=system.get("pbc", False),
+        pbc=False if pbc is None else pbc,
     )
     given = {"total_charge": system.get("charge"), "multiplicity": system.get("multiplicity")}
     atoms.info.update({key: value for key, value in given.items() if value is not None})

@@ -43,23 +43,38 @@ class Row:
 
 
 def check_case(case: ReferenceCase) -> list[Row]:
-    """A row for each quantity that the topic computes, and one for each result that it does not.
+    """A row for each quantity that the topic computes and the case has, and one for each result that it does not.
 
-    An error that eqff raises on purpose counts as a failure of the case.
+    What goes wrong on the way, on purpose or because the case lacks something, counts as a failure of the case; what
+    was computed before is compared all the same, and so are all other cases.
     """
     topic = _topic(case.topic)
     if topic is None:
         return [Row(case.identifier, "", None, None, "", MISSING)]
-    try:
-        quantities = list(topic.quantities(case))
-    except EqffError as error:
-        return [Row(case.identifier, "", None, None, "", FAIL, str(error))]
-    if not quantities:
-        return [Row(case.identifier, "", None, None, "", FAIL, "the topic computed nothing")]
-    rows = [_compare(case, quantity) for quantity in quantities]
-    computed = {quantity.name.split(".")[0] for quantity in quantities}
+    rows, error = _compared(case, topic)
+    computed = {row.quantity.split(".")[0] for row in rows}
+    if error is None and not rows:
+        error = "the topic computed nothing of what the case has"
+    if error is not None:
+        return [*rows, Row(case.identifier, "", None, None, "", FAIL, error)]
     left = [name for name, value in case.results.items() if value is not None and name not in computed]
     return rows + [Row(case.identifier, name, None, None, "", MISSING) for name in left if name not in _NOT_NUMBERS]
+
+
+def _compared(case: ReferenceCase, topic: ModuleType) -> tuple[list[Row], str | None]:
+    """Rows as far as the topic comes, and what stopped it."""
+    rows: list[Row] = []
+    try:
+        for quantity in topic.quantities(case):
+            if quantity.expected is not None or case.results.get(quantity.name) is not None:
+                rows.append(_compare(case, quantity))
+    except EqffError as error:
+        return rows, str(error)
+    except KeyError as error:
+        return rows, f"the case has no {error}"
+    except (IndexError, TypeError, ValueError, RuntimeError) as error:
+        return rows, f"the case has another form than its topic: {type(error).__name__}: {error}"
+    return rows, None
 
 
 def _topic(name: str) -> ModuleType | None:
@@ -70,14 +85,14 @@ def _topic(name: str) -> ModuleType | None:
 
 
 def _compare(case: ReferenceCase, quantity: Quantity) -> Row:
-    kind, tolerance = _tolerance(case.tolerance, quantity.tolerance_of or quantity.name)
+    kind, tolerance = _tolerance(case.tolerance, quantity.name, quantity.tolerance_of)
 
     def row(deviation: float | None, status: str, note: str = "") -> Row:
         return Row(case.identifier, quantity.name, deviation, tolerance, kind, status, note)
 
     expected = case.results.get(quantity.name) if quantity.expected is None else quantity.expected
-    if expected is None or tolerance is None:
-        return row(None, FAIL, f"the case has no {'value' if expected is None else 'tolerance'} for it")
+    if tolerance is None:
+        return row(None, FAIL, "the case has no tolerance for it")
     value, expected = np.asarray(quantity.value, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if value.shape != expected.shape:
         return row(None, FAIL, f"shape {value.shape}, not {expected.shape}")
@@ -89,13 +104,14 @@ def _compare(case: ReferenceCase, quantity: Quantity) -> Row:
     return row(deviation, PASS if deviation <= tolerance else FAIL)
 
 
-def _tolerance(given: dict, name: str) -> tuple[str, float | None]:
-    """Kind and size: what stands under the name, or under the longest beginning of it, or one relative one for all."""
+def _tolerance(given: dict, name: str, other: str | None) -> tuple[str, float | None]:
+    """Kind and size: what stands under the name, or the longest beginning of it; else likewise the other one's, or one
+    relative one for all."""
     kind = given.get("kind", "absolute")
-    leaf = name.split(".")[-1]
-    matches = sorted((key for key in given if leaf.startswith(key)), key=len)
-    if matches:
-        return kind, float(given[matches[-1]])
+    for leaf in (name.split(".")[-1], other or ""):
+        matches = sorted((key for key in given if leaf.startswith(key)), key=len)
+        if matches:
+            return kind, float(given[matches[-1]])
     return kind, float(given["relative"]) if "relative" in given else None
 
 

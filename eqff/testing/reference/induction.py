@@ -74,14 +74,15 @@ def induced(case: ReferenceCase, graph: AtomicGraph, system: PolarizableSystem, 
     for name, mode in MODES:
         if f"energy_{name}" in case.results or name == "mutual":
             yield from _of_mode(case, graph, system, moments, name, mode)
-    if "esp_mutual" in case.results:
+    if case.results.get("esp_mutual") is not None:
         points = torch.tensor(case.results["esp_points"], dtype=torch.float64)
         dipoles = moments.dipoles + system.energy(graph, moments, Mutual(FACTORISED))[1].dipoles
         total = Moments(moments.charges, dipoles, moments.quadrupoles)
         potential = potential_at(points, torch.zeros(len(points), dtype=torch.int64), graph, total)
         yield Quantity("esp_mutual", potential, tolerance_of="energy")
     if "forces_mutual_with_frames" in case.results:
-        following = moments_that_turn(graph, moments, case.parameters["exclusion_groups"])
+        waters = [group for group in case.parameters["exclusion_groups"] if len(group) > 1]
+        following = moments_that_turn(graph, moments, waters)
         result = _differentiated(graph, system, following, Mutual(FACTORISED))
         yield Quantity("forces_mutual_with_frames", result["forces"])
     if "total_dipole" in case.results:
@@ -132,9 +133,8 @@ def _dipole_and_its_derivative(graph: AtomicGraph, system: PolarizableSystem, mo
 def responses(case: ReferenceCase, graph: AtomicGraph, system: PolarizableSystem) -> Iterator[Quantity]:
     """Dipoles in a uniform field."""
     for solver in (FACTORISED, ITERATIONS):
-        # the cases were made with one strength for all atoms
-        arguments = (graph, system.interaction, system.polarizabilities, float(system.strength[0]), solver)
-        if "polarizability" in case.results:
+        arguments = (graph, system.interaction, system.polarizabilities, system.strength, solver)
+        if any(case.results.get(name) is not None for name in ("polarizability", "atomic_response")):
             yield Quantity("polarizability", interacting_polarizability(*arguments)[0])
             yield Quantity("atomic_response", atomic_response(*arguments), tolerance_of="polarizability")
 
@@ -147,10 +147,10 @@ def pair_scan(case: ReferenceCase, system: PolarizableSystem) -> Iterator[Quanti
         atoms.positions[1] = [0.0, 0.0, point["distance"]]
         structures.append(atoms)
     graph = graph_of(structures, system.interaction.neighbour_lists, torch.float64, classical=True)
-    alpha = system.polarizabilities.repeat(len(scan), 1, 1)
-    found = interacting_polarizability(graph, system.interaction, alpha, float(system.strength[0]), FACTORISED)
-    across, _, along = found.diagonal(dim1=1, dim2=2).unbind(1)
-    for key, value in (("alpha_parallel", along), ("alpha_perpendicular", across)):
-        yield Quantity(f"scan.{key}", value, [point[key] for point in scan], tolerance_of="polarizability")
+    alpha, strength = system.polarizabilities.repeat(len(scan), 1, 1), system.strength.repeat(len(scan))
+    found = interacting_polarizability(graph, system.interaction, alpha, strength, FACTORISED)
     diagonals = found.diagonal(dim1=1, dim2=2)
-    yield Quantity("scan.dense", diagonals, [point["dense"] for point in scan], tolerance_of="polarizability")
+    values = {"alpha_parallel": diagonals[:, 2], "alpha_perpendicular": diagonals[:, 0], "dense": diagonals}
+    for key, value in values.items():
+        if all(point.get(key) is not None for point in scan):
+            yield Quantity(f"scan.{key}", value, [point[key] for point in scan], tolerance_of="polarizability")

@@ -30,6 +30,8 @@ RADII_IN_BOHR = 0.529177210903 / 0.52917721067
 """The program that gave CN and C6, but not the energies, keeps covalent radii in bohr of CODATA 2014."""
 UNUSED = {"a1": 0.4, "a2": 4.0}
 """For triples alone, whose cases don't have them."""
+ACCURACY = 1e-14
+"""Of the lattice sums of D4's charges."""
 NAMES = ("s6", "s8", "s9", "a1", "a2", "rs6", "rs8", "alp")
 
 
@@ -53,8 +55,9 @@ def _d3(case: ReferenceCase) -> Iterator[Quantity]:
     pairs = predict(parameters=given, **within)
     alone = given | {"s6": 0.0, "s8": 0.0, "s9": 1.0}
     triples = predict(parameters=alone, three_body=True, three_body_cutoff=cutoffs["three_body"], **within)
+    scale = case.parameters.get("s9", 0.0)
     for name in ("energy", "forces", "stress"):
-        yield from _if_known(case, name, pairs[name] + case.parameters["s9"] * triples[name])
+        yield from _if_known(case, name, pairs[name] + scale * triples[name])
         yield from _if_known(case, f"{name}_two_body", pairs[name])
         yield from _if_known(case, f"{name}_atm", triples[name])
     for order, without in ((6, "s8"), (8, "s6")):
@@ -79,19 +82,22 @@ def _d3_prediction(case: ReferenceCase, whole: bool = False, **settings: Any) ->
 
 
 def _d4(case: ReferenceCase) -> Iterator[Quantity]:
+    cutoffs = {name: value * BOHR for name, value in case.parameters.get("cutoffs_bohr", CUTOFFS).items()}
     term = D4(
         _elements(case),
-        case.parameters["functional"],
-        parameters={"s9": case.parameters["s9"]},
-        cutoff=CUTOFFS["two_body"] * BOHR,
-        three_body_cutoff=CUTOFFS["three_body"] * BOHR,
+        case.parameters.get("functional"),
+        parameters={name: case.parameters[name] for name in NAMES if name in case.parameters},
+        cutoff=cutoffs["two_body"],
+        three_body_cutoff=cutoffs["three_body"],
         fade=0.0,
         tail=False,
+        accuracy=ACCURACY,
     )
     graph, result = _prediction(case, term)
     atoms = term.of_atoms(graph, {})
-    for name in ("energy", "forces"):
-        yield Quantity(name, result[name])
+    yield Quantity("energy", result["energy"])
+    yield Quantity("forces", result["forces"])
+    yield Quantity("stress", result["stress"], tolerance_of="forces")
     yield Quantity("eeq_charges", atoms.charges)
     yield Quantity("cn", atoms.coordination, tolerance_of="eeq_charges")
     yield Quantity("polarizabilities", atoms.polarizabilities, tolerance_of="eeq_charges")

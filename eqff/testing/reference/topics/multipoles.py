@@ -45,7 +45,7 @@ def _polarizable(case: ReferenceCase) -> Iterator[Quantity]:
     if case.parameters.get("charges") is not None:
         yield from induced(case, graph, system, moments_of(case, 2))
     yield from responses(case, graph, system)
-    if "scan" in case.results:
+    if case.results.get("scan"):
         yield from pair_scan(case, system)
 
 
@@ -61,8 +61,9 @@ def _permanent(case: ReferenceCase) -> Iterator[Quantity]:
         if wanted:
             result = permanent(interaction, graph, moments_of(case, rank), scaling)
             for name in wanted:
-                yield Quantity(name + end, result[name] if name == "forces" else result[name][0])
-    if "esp_permanent" in case.results:
+                value = result[name] if name == "forces" else result[name][0]
+                yield Quantity(name + end, value, tolerance_of="forces" if name == "stress" else None)
+    if case.results.get("esp_permanent") is not None:
         points = torch.tensor(case.results["esp_points"], dtype=torch.float64)
         first = torch.zeros(len(points), dtype=torch.int64)
         potential = potential_at(points, first, graph, moments_of(case, 2))
@@ -99,7 +100,7 @@ def excluded(case: ReferenceCase, graph: AtomicGraph) -> PairScaling | None:
 
 def _pairs(case: ReferenceCase, interaction: MultipoleInteraction, graph: AtomicGraph) -> Iterator[Quantity]:
     """Two sites, each with one rank alone."""
-    for key, expected in case.results.get("pairs", {}).items():
+    for key, expected in (case.results.get("pairs") or {}).items():
         result = permanent(interaction, graph, _one_rank_each(case, key), None)
         yield Quantity(f"pairs.{key}.energy", result["energy"][0], expected["energy"])
         yield Quantity(f"pairs.{key}.forces", result["forces"], expected["forces"])
@@ -108,6 +109,8 @@ def _pairs(case: ReferenceCase, interaction: MultipoleInteraction, graph: Atomic
 def _one_rank_each(case: ReferenceCase, ranks: str) -> Moments:
     values = {}
     for rank, name in enumerate(("charges", "dipoles", "quadrupoles")):
+        if case.parameters.get(name) is None:
+            continue
         value = _tensor(case.parameters[name])
         here = torch.tensor([int(r) == rank for r in ranks], dtype=torch.float64)
         values[name] = value * here.reshape((-1,) + (1,) * (value.dim() - 1))

@@ -12,7 +12,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.longrange.charge_transfer import equilibrate_by_transfer
 from eqff.longrange.equilibration import equilibrate
-from eqff.longrange.interaction import OPEN_PAIRS, Interaction, LatticeInteraction
+from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel
 from eqff.longrange.neighbours import CutInteraction, ShieldedInteraction
 from eqff.longrange.slater import SlaterKernel
@@ -21,6 +21,8 @@ from eqff.testing.graphs import graph_of
 from eqff.testing.reference.case import Quantity, ReferenceCase
 
 CUTOFF, ACCURACY = 10.0, 1e-14
+BONDS, REACH = "bonds", 10.0
+"""The list that coordination is counted in, up to 1.8 times the longest bond (Å)."""
 RADII_IN_BOHR = 0.529177210903 / 0.52917721067
 """The references keep covalent radii in bohr of CODATA 2014."""
 ITERATIONS = {"tolerance": 1e-13, "max_iterations": 2000}
@@ -41,15 +43,15 @@ def _gaussian(case: ReferenceCase) -> Iterator[Quantity]:
     kernel = GaussianKernel()
     cutoff = max(CUTOFF, 1.06 * kernel.extent(widths, ACCURACY))
     interaction = LatticeInteraction(kernel, cutoff, ACCURACY, include_self=True)
-    graph = graph_of([case.atoms], interaction.neighbour_lists, torch.float64, classical=True)
+    graph = graph_of([case.atoms], interaction.neighbour_lists | {BONDS: REACH}, torch.float64, classical=True)
     for iterative in (False, True):
         energy = partial(_energy, interaction, lambda graph: chi, hardness, widths, iterative)
-        result = differentiate(energy, graph)
+        result = differentiate(energy, graph, stress=True)
         yield Quantity("energy", result["energy"][0])
         yield Quantity("forces", result["forces"])
+        yield Quantity("stress", result["stress"][0], tolerance_of="forces")
         for name in ("charges", "charges_dense"):
-            if name in case.results:
-                yield Quantity(name, result["charges"])
+            yield Quantity(name, result["charges"])
         if "dcharge_dposition" in case.results:
             yield Quantity("dcharge_dposition", _charge_derivatives(energy, graph))
         if "forces_with_cn_derivative" in case.results:
@@ -65,10 +67,10 @@ def _of_neighbours(case: ReferenceCase) -> Iterator[Quantity]:
     """The force fields' charges: interactions that end at a cutoff."""
     cutoff, inverse_widths = case.parameters["cutoff"], None
     interaction: Interaction
-    if case.parameters["gamma_inv_A"] is not None:
+    if case.parameters.get("gamma_inv_A") is not None:
         interaction, inverse_widths = ShieldedInteraction(cutoff), _tensor(case, "gamma_inv_A")
-    elif case.parameters["zeta_inv_A"] is not None:
-        interaction = CutInteraction(SlaterKernel(), cutoff, case.parameters["alpha_inv_A"])
+    elif case.parameters.get("zeta_inv_A") is not None:
+        interaction = CutInteraction(SlaterKernel(), cutoff, case.parameters.get("alpha_inv_A"))
         inverse_widths = _tensor(case, "zeta_inv_A")
     else:
         interaction = CutInteraction(PointKernel(), cutoff)
@@ -76,10 +78,12 @@ def _of_neighbours(case: ReferenceCase) -> Iterator[Quantity]:
     chi, hardness = _tensor(case, "electronegativity"), _tensor(case, "hardness")
     graph = graph_of([case.atoms], interaction.neighbour_lists, torch.float64, classical=True)
     for iterative in (False, True):
-        result = differentiate(partial(_energy, interaction, lambda graph: chi, hardness, widths, iterative), graph)
-        for name in ("energy", "charges", "forces"):
-            if case.results.get(name) is not None:
-                yield Quantity(name, result["energy"][0] if name == "energy" else result[name])
+        energy = partial(_energy, interaction, lambda graph: chi, hardness, widths, iterative)
+        result = differentiate(energy, graph, stress=True)
+        yield Quantity("energy", result["energy"][0])
+        yield Quantity("charges", result["charges"])
+        yield Quantity("forces", result["forces"])
+        yield Quantity("stress", result["stress"][0], tolerance_of="forces")
 
 
 def _acks2(case: ReferenceCase) -> Iterator[Quantity]:
@@ -111,7 +115,7 @@ def _energy(
 
 def _electronegativity(case: ReferenceCase, graph: AtomicGraph) -> Tensor:
     """That of EEQ, which follows the coordination."""
-    coordination = coordination_numbers(graph.edges[OPEN_PAIRS], graph.numbers, stretch=4 / 3 * RADII_IN_BOHR)
+    coordination = coordination_numbers(graph.edges[BONDS], graph.numbers, stretch=4 / 3 * RADII_IN_BOHR)
     return eeq_electronegativity(_tensor(case, "eeq_chi_eV"), _tensor(case, "eeq_kappa_eV"), coordination)
 
 
