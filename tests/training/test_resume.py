@@ -193,6 +193,21 @@ def test_the_best_is_not_forgotten_in_a_moved_folder(compose, monkeypatch, tmp_p
     assert_same(state(moved, "best"), best)
 
 
+def test_the_best_of_the_last_validation_is_not_forgotten(compose, monkeypatch):
+    """Steps that end within an epoch are validated after the state is written, which doesn't know of it then."""
+    endless = ["trainer.max_epochs=null", "training/schedule=constant", "training.ema=null"]
+    first = train(compose("trainer.max_steps=8", *endless))
+    best = state(first.folder, "best")
+    assert best["global_step"] == 8 and state(first.folder)["global_step"] == 8
+    early, late = [row["val/loss"] for row in rows(first.folder) if "val/loss" in row]
+    assert late < early
+    between = {"val/loss": torch.tensor((early + late) / 2)}
+    with monkeypatch.context() as patch:
+        patch.setattr(BestCheckpoint, "_monitor_candidates", lambda self, trainer: between)
+        train(compose(f"resume={first.folder}"), ["trainer.max_steps=12"])
+    assert_same(state(first.folder, "best"), best)
+
+
 def test_falls_back_to_the_state_before(compose, capsys, monkeypatch):
     whole = train(compose("trainer.max_epochs=3", output="whole"))
     with monkeypatch.context() as patch:

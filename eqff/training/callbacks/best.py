@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import Tensor
+
+from eqff.errors import TrainingError
+from eqff.training.checkpoint_io import read_checkpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's callback with one file, written in the validation itself, so that the state that is written at the
-    end of the epoch knows of it; and one that finds its file again after the run folder has been moved.
+    end of the epoch knows of it; and one that finds its file again after the run folder has been moved. A validation
+    that came after the state, because a budget had ended, is known from the file.
 
     Args:
         path: Of the checkpoint.
@@ -27,6 +33,8 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+        self._step = 0
+
     @property
     def _file(self) -> str:
         return str(Path(self.dirpath) / f"{self.filename}{self.FILE_EXTENSION}")
@@ -34,10 +42,26 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Score and path; Lightning forgets the score if the path is another one, and would overwrite the best."""
         here: dict[str, Any] = {"dirpath": self.dirpath}
-        if state_dict["best_model_path"]:
+        score = self._score_of_file()
+        if score is None:
+            score = state_dict["best_model_score"]
+        if score is not None:
             here |= dict.fromkeys(("best_model_path", "kth_best_model_path"), self._file)
-            here["best_k_models"] = {self._file: state_dict["best_model_score"]}
+            here |= {"best_k_models": {self._file: score}, "best_model_score": score, "kth_value": score}
         super().load_state_dict({**state_dict, **here})
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Notes from which step training goes on; Lightning calls this first."""
+        self._step = checkpoint["global_step"]
+
+    def _score_of_file(self) -> Tensor | None:
+        """The score with which the file was written, if it is of the steps that are done; what comes is done again."""
+        try:
+            content = read_checkpoint(self._file)
+        except TrainingError:
+            return None
+        known = content.get("callbacks", {}).get(self.state_key, {})
+        return known.get("best_model_score") if content["global_step"] <= self._step else None
 
 
 class Patience(EarlyStopping):

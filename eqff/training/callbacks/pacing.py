@@ -105,9 +105,13 @@ class Pacing(Callback):
         self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
         self.budget.start()
         # steps may end within an epoch, where Lightning would not validate
-        spent = self.budget.spent(self._step_seconds) or 0 < trainer.max_steps <= trainer.global_step
-        if spent or _ends_unseen(trainer, batch_idx + 1):
+        if self.budget.spent(self._step_seconds) or 0 < trainer.max_steps <= trainer.global_step:
             self.stop(trainer)
+        elif _ends_unseen(trainer, batch_idx + 1):
+            if trainer.val_check_batch is None:  # validations by time
+                self.stop(trainer)
+            else:
+                trainer.val_check_batch = batch_idx + 1
 
     def stop(self, trainer: Trainer) -> None:
         """Ends the training after this step, with a validation."""
