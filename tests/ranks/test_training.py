@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.slow
 
 OWN = ("time", "cpu_seconds", "wall_seconds", "per_second", "wait_share", "memory")
 """Columns that are not about what is learned."""
+PATIENCE = 1200
+"""Seconds until a process counts as hanging, on a machine that does other things too."""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,26 @@ def assert_same_rows(one, other, rounding=1e-9):
         assert {n: row[n] for n in names} == pytest.approx({n: its[n] for n in names}, rel=rounding)
 
 
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition(), f"nothing has happened for {PATIENCE} s"
+
+
+def children(process):
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [Path(f"/proc/{child}") for child in listed.read_text().split()]
+
+
+def runs(place):
+    """Whether the process is there and did not only leave its exit code."""
+    try:
+        return (place / "stat").read_text().rpartition(")")[2].split()[0] not in "XZ"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.fixture(scope="module")
 def alone(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone") / "run"
@@ -107,6 +130,7 @@ def test_batches_by_atoms(data, tmp_path):
     assert_same_rows(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="ranks end with their parent on Linux")
 @pytest.mark.parametrize("devices", [2, 1])
 def test_killed_and_gone_on_with(data, alone, tmp_path, devices):
     """kill -9 of the process that was started takes its ranks with it; any number of ranks can go on."""
@@ -116,15 +140,13 @@ def test_killed_and_gone_on_with(data, alone, tmp_path, devices):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not (folder / "checkpoints" / "last.ckpt").exists():
-        time.sleep(0.01)
+    wait_for(lambda: (folder / "checkpoints" / "last.ckpt").exists() or process.poll() is not None)
+    ranks = children(process) if process.poll() is None else []
     process.kill()
-    process.wait()
-    time.sleep(1.0)
-    rows = len(read_metrics(folder))
-    time.sleep(1.0)
-    assert len(read_metrics(folder)) == rows  # nobody writes any more
+    if process.wait() == 0:
+        pytest.skip("was at its end before it could be killed")
+    assert process.returncode == -signal.SIGKILL and len(ranks) >= 2
+    wait_for(lambda: not any(map(runs, ranks)))  # nobody writes any more
     result = run(command(f"resume={folder}", f"trainer.devices={devices}"))
     assert result.returncode == 0, result.stderr
     assert_same_rows(alone, folder)
@@ -140,11 +162,9 @@ def test_signals_stop_all_and_save(data, tmp_path, number, code):
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and not any("val/loss" in r for r in read_metrics(folder)):
-        time.sleep(0.01)
+    wait_for(lambda: any("val/loss" in row for row in read_metrics(folder)) or process.poll() is not None)
     os.killpg(process.pid, number)  # as a terminal does
-    output, _ = process.communicate(timeout=1200)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert "is saved. To go on: " in output
     assert (folder / "checkpoints" / "last.ckpt").is_file()
