@@ -74,7 +74,7 @@ class Converter:
             DataError: Names file, frame, key and remedy.
         """
         values = self._values(record)
-        lengths = self._factor(record, "positions", "positions")
+        lengths = self.factor(record, "positions", "positions")
         cell = self._cell(record, lengths)
         charge, multiplicity = self._state(record, values)
         if "stress" in values and not np.any(record.pbc):
@@ -111,7 +111,7 @@ class Converter:
             if field_name not in table.FIELDS:
                 values[target] = raw
                 continue
-            numeric = _numeric(raw, key, record) * self._factor(record, field_name, key)
+            numeric = _numeric(raw, key, record) * self.factor(record, field_name, key)
             if target == "quadrupole" and self._has_trace(numeric, key, record):
                 continue
             values[field_name] = _DERIVE[target](numeric) if target in _DERIVE else numeric
@@ -132,7 +132,13 @@ class Converter:
         self.notes.setdefault(key, f"left out: {text}")
         return True
 
-    def _factor(self, record: Record, name: str, key: str) -> float:
+    def factor(self, record: Record, name: str, key: str) -> float:
+        """From the unit of a record's key to that of the field ``name``.
+
+        Raises:
+            ConfigError: The unit measures something else.
+            DataError: Nobody says what it is.
+        """
         unit = self.units.get(name) or record.units.get(key)
         own = table.field(name).unit
         if unit is not None:
@@ -149,7 +155,7 @@ class Converter:
         cell = np.asarray(record.cell, dtype=np.float64).reshape(3, 3)
         if not np.any(record.pbc):
             return np.zeros((3, 3))  # the box around a molecule means nothing
-        cell = cell * (self._factor(record, "cell", "cell") if "cell" in self.units else lengths)
+        cell = cell * (self.factor(record, "cell", "cell") if "cell" in self.units else lengths)
         check_cell(cell, record.pbc, record.place)
         return cell
 

@@ -10,9 +10,10 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from eqff.data.charge_reference import ChargeReference
-from eqff.data.keys import KeyMap
-from eqff.data.reading import PathLike, read_records
-from eqff.data.units import conversion
+from eqff.data.convert import Converter
+from eqff.data.readers import reader_for
+from eqff.data.reading import PathLike, Reading, guarded, resolve_paths, take
+from eqff.data.records import Record
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 IonEnergies = dict[int, dict[int, float]]
@@ -78,18 +79,26 @@ def atoms_from_file(
     stated.
 
     Raises:
-        DataError: A frame has more than one atom or no energy.
+        DataError: A frame has more than one atom or no energy, or its unit is nowhere stated.
     """
-    key_map, found = KeyMap(keys, ("energy",)), []
-    for record in read_records(path):
-        candidates = key_map.candidates(record)
-        if len(record.numbers) != 1 or "energy" not in candidates:
-            raise DataError(f"{record.place}: reference energies need one atom and an energy ({record.keys_text()}).")
-        charge = record.structure[candidates["total_charge"][0]] if "total_charge" in candidates else 0
-        factor = conversion(units.get("energy", "eV"), "eV", "'energy'")
-        energy = float(record.structure[key_map.choose(record, "energy")]) * factor
-        found.append((int(record.numbers[0]), round(float(charge)), energy))
+    reading, found = Reading(keys, units, labels=("energy",)), []
+    for file, part in resolve_paths(path):
+        converter = reading.converter(reader_for(file))
+        records = take(guarded(reader_for(file).records(file), file), part)
+        found += [_atom(record, converter) for record in records]
     return found
+
+
+def _atom(record: Record, converter: Converter) -> tuple[int, int, float]:
+    candidates = converter.key_map.candidates(record)
+    if len(record.numbers) != 1 or "energy" not in candidates:
+        raise DataError(f"{record.place}: reference energies need one atom and an energy ({record.keys_text()}).")
+    charge = record.value(candidates["total_charge"][0]) if "total_charge" in candidates else 0
+    key = converter.key_map.choose(record, "energy")
+    energy = float(np.asarray(record.value(key)).item()) * converter.factor(record, "energy", key)
+    if not np.isfinite(energy):
+        raise DataError(f"{record.place}: the energy of an isolated atom is {energy}. Leave the frame out.")
+    return int(record.numbers[0]), round(float(np.asarray(charge).item())), energy
 
 
 def charges_to_energies(table: Mapping[Any, Any], place: str) -> dict[int, float]:

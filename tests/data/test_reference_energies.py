@@ -1,5 +1,6 @@
 """Reference energies: fitted, from isolated atoms, given."""
 
+import ase.db
 import numpy as np
 import pytest
 from ase import Atoms
@@ -67,6 +68,21 @@ def test_a_file_of_isolated_atoms_needs_no_charge_or_multiplicity(tmp_path):
     path = write_extxyz(tmp_path / "atoms.extxyz", atoms)
     found = reference_energies(str(path), with_energies(waters(2)), keys={"E": "energy"}, units={"energy": "Ry"})
     assert found.energies == pytest.approx({z: TRUE[z] / 2 * 13.605693123 for z in (1, 8)}, rel=1e-9)
+
+
+def test_a_file_of_isolated_atoms_in_units_of_its_own(tmp_path):
+    """Units that a file states hold for its atoms as for any structures; where none are known, none are guessed."""
+    with ase.db.connect(tmp_path / "atoms.db") as database:
+        database.metadata = {"_property_unit_dict": {"energy": "Hartree"}, "_distance_unit": "Ang"}
+        for symbol, energy in (("H", -0.5), ("O", -75.0)):
+            database.write(Atoms(symbol), data={"energy": energy})
+    found = reference_energies(str(tmp_path / "atoms.db"), with_energies(waters(2)))
+    assert found.energies == pytest.approx({1: -0.5 * 27.211386246, 8: -75.0 * 27.211386246}, rel=1e-9)
+    np.savez(tmp_path / "atoms.npz", R=np.zeros((2, 1, 3)), z=np.array([[1], [8]]), E=np.array([-13.6, -2041.0]))
+    with pytest.raises(DataError, match="unit of 'E' is nowhere stated"):
+        reference_energies(str(tmp_path / "atoms.npz"), with_energies(waters(2)))
+    found = reference_energies(str(tmp_path / "atoms.npz"), with_energies(waters(2)), units={"energy": "eV"})
+    assert found.energies == {1: -13.6, 8: -2041.0}
 
 
 def test_a_file_of_molecules_is_refused(tmp_path):
