@@ -35,7 +35,8 @@ def born_charges(graph: AtomicGraph, charges: Tensor, dipoles: Tensor | None = N
             "dipoles from graph.deformed(positions) with positions.requires_grad, outside of torch.no_grad."
         )
     places = positions.to(torch.float64)
-    lattice = graph.cell.detach().to(torch.float64)
+    # a vector in an open direction, such as the height of a slab's box, is no period
+    lattice = torch.where(graph.pbc[:, :, None], graph.cell.detach().to(torch.float64), 0.0)
     fractional = (places[:, None, :] @ torch.linalg.pinv(lattice)[graph.batch])[:, 0, :]
     beside = places - (fractional[:, None, :] @ lattice[graph.batch])[:, 0, :]
     columns = _along_axes(positions, charges, dipoles, beside)
@@ -63,7 +64,7 @@ def _along_lattice(positions: Tensor, charges: Tensor, fractional: Tensor, latti
     sine, cosine = angles.sin() / (2 * math.pi), angles.cos()
     columns = torch.zeros((), dtype=torch.float64, device=positions.device)
     for c in range(3):
-        # sin(x_j - x_k) = cos x_k sin x_j - sin x_k cos x_j; rows of no periodicity have no lattice vector
+        # sin(x_j - x_k) = cos x_k sin x_j - sin x_k cos x_j; rows of no periodicity are zero here
         with_sine = _derivative([charges], positions, [sine[:, c].to(charges.dtype)])
         with_cosine = _derivative([charges], positions, [cosine[:, c].to(charges.dtype)])
         flow = cosine[:, c, None] * with_sine - sine[:, c, None] * with_cosine

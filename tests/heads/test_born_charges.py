@@ -96,6 +96,18 @@ def test_a_large_cell_tends_to_the_open_molecule(axes):
     assert 3.5 < errors[0] / errors[1] < 4.5  # second order in x / L
 
 
+@pytest.mark.parametrize("axes", [(True, True, False), (False, True, False)])
+def test_vectors_in_open_directions_are_no_periods(axes):
+    """The box of a slab has a height, which is nothing to its charges."""
+    potential = _potential(CHARGES)
+    atoms = closed_shell(crystal(31, elements=HeadBattery.elements))
+    atoms.pbc = axes
+    expected = _predict(potential, atoms)
+    bare = atoms.copy()
+    bare.set_cell(np.where(np.array(axes)[:, None], atoms.cell.array, 0.0))
+    torch.testing.assert_close(_predict(potential, bare), expected, rtol=0, atol=1e-12)
+
+
 def test_latent_charges_without_a_total():
     """Charges that don't add up: still the derivative of the dipole that is given."""
     potential = _potential(LATENT, charges="latent_charges")
