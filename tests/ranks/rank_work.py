@@ -205,7 +205,6 @@ STEPS = {
     "accumulated": {"missing": SPARSE, "batch_size": 2, "accumulate": 2},
     "float32": {"missing": SPARSE, "dtype": "float32"},
     "flagship": {"missing": SPARSE, "model": "flagship"},
-    "compiled": {"missing": SPARSE, "compiled": True},
     "compiled, accumulated": {"missing": SPARSE, "batch_size": 4, "accumulate": 2, "compiled": True},
     "flagship float32": {"missing": SPARSE, "model": "flagship", "dtype": "float32"},
 }
