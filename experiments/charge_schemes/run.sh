@@ -2,7 +2,7 @@
 # Ways to treat charge on one backbone, with the same data and the same CPU seconds on one thread (start-up included),
 # then tables and figures: 108 minutes of CPU time in all. Started again, it skips what is finished and goes on with what was stopped.
 # usage: run.sh DATA_FOLDER OUTPUT_FOLDER [more overrides]
-#   DATA_FOLDER holds ag3_ions/, charged_dimers/, ... as data/README says; the set `ions` ships with eqff
+#   DATA_FOLDER holds ag3_ions/, charged_dimers/, ... as experiments/README.md says; the set `ions` ships with eqff
 #   SETS="ag3_ions charged_dimers ions", SCHEMES="short_range input ...", SEEDS="0 1 2" choose which
 set -euo pipefail
 data=$1 output=$2 here=$(cd "$(dirname "$0")" && pwd)

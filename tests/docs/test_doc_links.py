@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "experiments").glob("*/README.md")),
+    *sorted((ROOT / "experiments").rglob("README.md")),
     *sorted((ROOT / "eqff" / "datasets").glob("*/README.md")),
 ]
 CODE = re.compile(r"^ *```.*?^ *```$", re.M | re.S)
