@@ -11,8 +11,9 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from eqff.data.charge_reference import ChargeReference
 from eqff.data.convert import Converter
+from eqff.data.paths import PathLike, resolve_paths, take
 from eqff.data.readers import reader_for
-from eqff.data.reading import PathLike, Reading, guarded, resolve_paths, take
+from eqff.data.reading import Reading, guarded
 from eqff.data.records import Record
 from eqff.errors import ConfigError, DataError, did_you_mean
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from eqff.data.paths import source_name, take
 from eqff.data.readers import reader_for
-from eqff.data.reading import guarded, source_name, take
+from eqff.data.reading import guarded
 from eqff.errors import DataError
 
 KEY = "method"
@@ -21,7 +22,7 @@ def require_one_method(odd: str, files: Iterable[tuple[Path, str]], keys: Mappin
 
     Args:
         odd: How energies lie apart, for people; see `eqff.data.odd_files`.
-        files: Each with its slice of frames, of which the first is asked; see `eqff.data.reading.resolve_paths`.
+        files: Each with its slice of frames, of which the first is asked; see `eqff.data.paths.resolve_paths`.
         keys: What the user says of keys. One who says something of `KEY` has decided.
 
     Raises:

@@ -18,7 +18,8 @@ from eqff.data.frame_sequence import FrameSequence
 from eqff.data.levels import Levels, choose_level, count_levels, level_notes, require_files
 from eqff.data.loaders import make_loader
 from eqff.data.methods import require_one_method
-from eqff.data.reading import PathLike, Reading, resolve_paths
+from eqff.data.paths import PathLike, resolve_paths
+from eqff.data.reading import Reading
 from eqff.data.reference_energies import ChargeChoice, Choice, reference_energies
 from eqff.data.reference_set import ReferenceSet, require_charge_references
 from eqff.data.report import DatasetReport

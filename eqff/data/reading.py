@@ -1,93 +1,28 @@
-"""Files, folders and lists of them to structures."""
+"""From files to structures."""
 
 from __future__ import annotations
 
-import glob
-import re
 import sqlite3
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
 from ase.io.extxyz import XYZError
 
+from eqff.data.account import Account, FrameSet, check_keys, note_missing_keys
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.data.checks import check_frame
 from eqff.data.convert import Converter, Multiplicity
 from eqff.data.levels import Levels, stated_level, with_level
-from eqff.data.readers import Reader, is_readable, known_suffixes, reader_for
+from eqff.data.paths import PathLike, resolve_paths, source_name, take
+from eqff.data.readers import Reader, reader_for
 from eqff.data.records import Record
-from eqff.errors import DataError, did_you_mean
+from eqff.errors import DataError
 
-PathLike = str | Path
-SHIPPED = Path(__file__).parents[1] / "datasets"
-"""Where the data sets are that come with eqff; ``shipped:ions/train.extxyz.gz`` is a path in it."""
-_PREFIX = "shipped:"
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, IndexError, XYZError, BadZipFile, zlib.error, sqlite3.Error)
 """What readers raise on broken files."""
-_SLICE = re.compile(r"@(-?\d*)(?::(-?\d*)(?::(-?\d*))?)?$")
-
-
-@dataclass
-class Account:
-    """What was read from which key.
-
-    Attributes:
-        used: How often each (key, field) was read.
-        unused: How often each key was seen and not read.
-        notes: What was left out and why, by file and key.
-    """
-
-    used: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unused: Counter[str] = field(default_factory=Counter)
-    notes: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def take(self, file: Path, converter: Converter) -> None:
-        """Adds what a converter has done with frames of a file."""
-        self.used += converter.used
-        self.unused += converter.unused
-        for key, note in converter.notes.items():
-            self.notes.setdefault((str(file), key), note)
-
-    def add(self, other: Account) -> None:
-        """Adds the account of further frames."""
-        self.used += other.used
-        self.unused += other.unused
-        self.notes = other.notes | self.notes
-
-
-@dataclass
-class FrameSet:
-    """Structures that were read together.
-
-    Attributes:
-        frames: In the order of the files.
-        files: The files.
-        account: What was read from which key.
-    """
-
-    frames: Sequence[AtomicData] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    account: Account = field(default_factory=Account)
-
-    @property
-    def used(self) -> Counter[tuple[str, str]]:
-        """How often each (key, field) was read."""
-        return self.account.used
-
-    @property
-    def unused(self) -> Counter[str]:
-        """How often each key was seen and not read."""
-        return self.account.unused
-
-    @property
-    def notes(self) -> list[str]:
-        """What was left out and why."""
-        return list(self.account.notes.values())
 
 
 @dataclass(frozen=True)
@@ -165,12 +100,20 @@ def read_frames(
     return read_set(path, reading).frames
 
 
-def read_set(path: PathLike | Sequence[PathLike], reading: Reading | None = None) -> FrameSet:
-    """The same as `read_frames`, with an account of what was read from which key."""
+def read_set(
+    path: PathLike | Sequence[PathLike], reading: Reading | None = None, *, every_key: bool = True
+) -> FrameSet:
+    """The same as `read_frames`, with an account of what was read from which key.
+
+    Args:
+        path: See `read_frames`.
+        reading: What is made of the files.
+        every_key: Whether a key that the user named and no frame has is an error; else it is noted in the account.
+    """
     reading, result = reading or Reading(), FrameSet()
     result.frames = list(iterate_frames(path, reading, result.account))
     result.files = [file for file, _ in resolve_paths(path)]
-    check_keys(reading.keys or {}, result)
+    (check_keys if every_key else note_missing_keys)(reading.keys or {}, result)
     fill_missing_labels(result.frames)
     return result
 
@@ -212,63 +155,6 @@ def read_records(path: PathLike | Sequence[PathLike]) -> list[Record]:
     return [record for file, part in files for record in take(guarded(reader_for(file).records(file), file), part)]
 
 
-def resolve_paths(path: PathLike | Sequence[PathLike]) -> list[tuple[Path, str]]:
-    """The files that a path, pattern, folder or list stands for, each with its slice of frames (or "").
-
-    Raises:
-        DataError: Nothing is there; the message names what is.
-    """
-    if isinstance(path, (str, Path)):
-        return _resolve(str(path))
-    return [found for item in path for found in _resolve(str(item))]
-
-
-def _resolve(text: str) -> list[tuple[Path, str]]:
-    match = _SLICE.search(text)
-    part = match[0] if match and not Path(text).exists() else ""
-    name = text.removesuffix(part)
-    base = SHIPPED / name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else Path(name).expanduser()
-    if base.is_dir():
-        files = sorted(file for file in base.iterdir() if file.is_file() and is_readable(file))
-        if not files:
-            raise DataError(f"{base}: no file in this folder can be read; known are {', '.join(known_suffixes())}.")
-        return [(file, part) for file in files]
-    if base.is_file():
-        return [(base, part)]
-    matches = [Path(file) for file in sorted(glob.glob(str(base), recursive=True))]
-    files = [(file, part) for file in matches if file.is_file()]
-    if files:
-        return files
-    if base.is_symlink():
-        raise DataError(f"{base}: this link leads to {base.readlink()}, which is not there.")
-    raise DataError(f"{base}: there is no such file or folder.{_nearby(base)}")
-
-
-def _nearby(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f" There is no folder {folder} either (working folder: {Path.cwd()})."
-    seen = [file for file in folder.iterdir() if not file.name.startswith(".")]
-    names = [file.name for file in seen if file.is_dir() or is_readable(file)]
-    if not names:
-        return f" The folder {folder} holds no data files."
-    return did_you_mean(path.name, names).replace("Known:", f"In {folder} are:")
-
-
-def take(records: Iterator[Record], part: str) -> Iterable[Record]:
-    """The records that a slice such as ``@:200`` or ``@5`` selects, all for an empty one."""
-    match = _SLICE.search(part)
-    if not match:
-        return records
-    start, stop, step = (int(number) if number else None for number in match.groups())
-    if ":" not in part:
-        start, stop = start, (None if start in (None, -1) else start + 1)
-    bounds = slice(start, stop, step)
-    if any(number is not None and number < 0 for number in (start, stop, step)):
-        return list(records)[bounds]
-    return islice(records, bounds.start, bounds.stop, bounds.step)
-
-
 def guarded(records: Iterator[Record], file: Path, first: int = 0) -> Iterator[Record]:
     """The same records with their place; what goes wrong in reading is told as a `DataError` with file and frame.
 
@@ -291,21 +177,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):  # its message is nothing but what was looked for
         return f"there is no {error}: a symbol that is no element's, or a column or key that is missing"
     return str(error) or type(error).__name__
-
-
-def source_name(file: Path) -> str:
-    """How messages and reports call a file."""
-    return "/".join(file.parts[-2:])
-
-
-def check_keys(keys: Mapping[str, str | None], read: FrameSet) -> None:
-    """Checks that every key that the user named was in some frame.
-
-    Raises:
-        DataError: Suggests the nearest key that is there.
-    """
-    seen = set(read.unused) | {key for key, _ in read.used}
-    for key, target in keys.items():
-        if key not in seen and target is not None:
-            files = ", ".join(file.name for file in read.files)
-            raise DataError(f"keys: no frame of {files} has '{key}' (for {target}).{did_you_mean(key, seen)}")

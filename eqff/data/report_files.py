@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from eqff.data.reading import PathLike
+from eqff.data.paths import PathLike
 from eqff.data.reference_set import ReferenceSet
 from eqff.data.report import DatasetReport, overview
 from eqff.data.splits import Split, write_split

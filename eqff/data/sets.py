@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from eqff.data import fields as table
+from eqff.data.account import Account, FrameSet
 from eqff.data.cache import cached_set
 from eqff.data.frame_sequence import FrameSequence, MemoryFrames
 from eqff.data.grouping import grouping
-from eqff.data.reading import Account, FrameSet, PathLike, Reading, read_set, resolve_paths
+from eqff.data.paths import PathLike, resolve_paths
+from eqff.data.reading import Reading, read_set
 from eqff.data.reference_energies import elements_of
 from eqff.data.set_checks import CHARGE_TOLERANCE, check_elements, check_required, check_set
 from eqff.data.splits import Split, read_split, split_indices
@@ -94,12 +96,12 @@ class SetReader:
     cache: PathLike | None = None
     processes: int | None = None
 
-    def read(self, path: Paths) -> FrameSet:
-        """The structures of some files, and an account of them."""
+    def read(self, path: Paths, *, every_key: bool = True) -> FrameSet:
+        """The structures of some files, and an account of them; ``every_key`` as for `read_set`."""
         folder = cache_folder(self.cache, path)
         if folder is None:
-            return read_set(path, self.reading)
-        return cached_set(path, self.reading, folder, self.processes)
+            return read_set(path, self.reading, every_key=every_key)
+        return cached_set(path, self.reading, folder, self.processes, every_key=every_key)
 
     def read_all(
         self,
@@ -129,18 +131,18 @@ class SetReader:
         if extra is not None:
             sets.frames["train"] = self._with_extra(sets.frames["train"], extra)
         if val is not None:
-            sets.take("val", self.read(val))
+            sets.take("val", self.read(val, every_key=False))
         if indices["test"]:
             sets.frames["test"] = frames.select(indices["test"])
         for name, files in test.items():
-            sets.take(name, self.read(files))
+            sets.take(name, self.read(files, every_key=False))
         sets.fill_labels()
         return sets
 
     def _with_extra(self, train: FrameSequence, extra: Paths) -> FrameSequence:
         if self.cache is not None:
             raise ConfigError("data.extra and data.cache don't go together: name the files in data.path, and data.val.")
-        return MemoryFrames([*train, *read_set(extra, self.reading).frames])
+        return MemoryFrames([*train, *read_set(extra, self.reading, every_key=False).frames])
 
 
 def as_sequence(read: FrameSet) -> FrameSequence:

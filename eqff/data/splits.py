@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from eqff.data.reading import PathLike
+from eqff.data.paths import PathLike
 from eqff.errors import ConfigError, DataError, did_you_mean
 from eqff.ranges import NonNegative, Seed
 from eqff.validation import check_arguments

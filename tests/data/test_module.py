@@ -184,6 +184,24 @@ def test_what_is_grossly_off_shows_among_few_frames_too():
     assert "energy beyond composition" in line
 
 
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_a_named_key_may_be_missing_in_validation_and_tests(tmp_path, cache):
+    """A test set need not have every label; in the training set a key that is not there is a slip of the pen."""
+    frames = waters(4)
+    for number, atoms in enumerate(frames):
+        atoms.info["mu"] = [0.1, 0.2, 0.1 * number]
+    path, other = write_extxyz(tmp_path / "a.extxyz", frames), write_extxyz(tmp_path / "b.extxyz", waters(3))
+    settings = {"keys": {"mu": "dipole"}, "cache": cache and tmp_path / cache}
+    for _ in range(2):  # the second time from the cache
+        module = read(path, val=other, test={"far": other}, **settings)
+        known = {name: {row.name: row.frames for row in report.labels} for name, report in module.report.items()}
+        assert known["train"]["dipole"] == 4 and known["val"]["dipole"] == known["far"]["dipole"] == 0
+        expected = "keys: no frame of b.extxyz has 'mu' (for dipole). Nothing else is read as that."
+        assert expected in module.report["val"].notes and expected in module.report["far"].notes
+    with pytest.raises(DataError, match="no frame of b.extxyz has 'mu'"):
+        read(other, val=path, **settings)
+
+
 @pytest.mark.parametrize("name", ["a/b", "../a", ".a", "", "a\nb"])
 def test_names_of_test_sets_are_names_of_files(path, name):
     with pytest.raises(ConfigError, match="can't be the name of a set"):

@@ -11,7 +11,8 @@ from ase.build import bulk
 from frames_on_file import labelled, methanes, waters, write_extxyz
 
 from eqff.data.atoms import from_atoms, to_atoms
-from eqff.data.reading import read_frames, read_set, resolve_paths
+from eqff.data.paths import resolve_paths
+from eqff.data.reading import read_frames, read_set
 from eqff.errors import ConfigError, DataError
 
 
@@ -253,5 +254,5 @@ def test_errors_name_file_and_frame(tmp_path):
 def test_shipped_sets_are_found_wherever_eqff_is_installed(tmp_path, monkeypatch):
     (tmp_path / "toy").mkdir()
     write_extxyz(tmp_path / "toy" / "train.extxyz", waters(3))
-    monkeypatch.setattr("eqff.data.reading.SHIPPED", tmp_path)
+    monkeypatch.setattr("eqff.data.paths.SHIPPED", tmp_path)
     assert len(read_frames("shipped:toy/train.extxyz@:2")) == 2

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from eqff.data.account import FrameSet, check_keys, note_missing_keys
 from eqff.data.cache.build import account_from_plain, build_lists, build_structures
 from eqff.data.cache.folder import MANIFEST, ensure, read_manifest
 from eqff.data.cache.frames import CachedFrames
@@ -21,13 +22,19 @@ from eqff.data.cache.lists import ListStore
 from eqff.data.cache.structures import StructureStore
 from eqff.data.cache.workers import available_cores
 from eqff.data.levels import stated_level
-from eqff.data.reading import FrameSet, PathLike, Reading, resolve_paths, source_name
+from eqff.data.paths import PathLike, resolve_paths, source_name
+from eqff.data.reading import Reading
 
 __all__ = ["CachedFrames", "cached_set", "open", "verify"]
 
 
 def cached_set(
-    path: PathLike | Sequence[PathLike], reading: Reading, folder: PathLike, processes: int | None = None
+    path: PathLike | Sequence[PathLike],
+    reading: Reading,
+    folder: PathLike,
+    processes: int | None = None,
+    *,
+    every_key: bool = True,
 ) -> FrameSet:
     """The same as `read_set`, but the structures lie in a cache, which is built if it is not there.
 
@@ -36,6 +43,7 @@ def cached_set(
         reading: What is made of the files.
         folder: Where caches are kept.
         processes: That build it; by default one for each core.
+        every_key: As for `read_set`.
 
     Raises:
         DataError: As `read_frames` does.
@@ -52,7 +60,9 @@ def cached_set(
     manifest = read_manifest(folder / key, thorough=False)
     renamed = {word: source_name(names[place]) for word, place in manifest["sources"].items()}
     frames = _frames(StructureStore(folder / key, renamed), processes)
-    return FrameSet(frames, names, account_from_plain(manifest["account"]))
+    read = FrameSet(frames, names, account_from_plain(manifest["account"]))
+    (check_keys if every_key else note_missing_keys)(reading.keys or {}, read)
+    return read
 
 
 def open(folder: PathLike) -> CachedFrames:

@@ -13,15 +13,17 @@ from typing import Any, TypeVar
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from eqff.data.account import Account
 from eqff.data.atomic_data import fill_missing_labels
 from eqff.data.cache.lists import ListStore, ListWriter, make_lists
 from eqff.data.cache.structures import EXTRAS, StructureStore, StructureWriter
 from eqff.data.cache.workers import in_order
 from eqff.data.columns import Columns
 from eqff.data.frame_sequence import fingerprints
+from eqff.data.paths import source_name, take
 from eqff.data.readers import reader_for
 from eqff.data.readers.pieces import Piece
-from eqff.data.reading import Account, FrameSet, Reading, check_keys, guarded, require_frames, source_name, take
+from eqff.data.reading import Reading, guarded, require_frames
 from eqff.errors import DataError
 
 PIECE = 5000
@@ -71,7 +73,6 @@ def build_structures(folder: Path, files: list[File], reading: Reading, processe
         shutil.rmtree(part)
     for (file, part), number in found.items():
         require_frames(number, file, part)
-    check_keys(reading.keys or {}, FrameSet([], [file for file, _ in files], account))
     sources = {source_name(file): place for place, (file, _) in reversed(list(enumerate(files)))}
     writer.close({"account": _plain(account), "sources": sources})
 
