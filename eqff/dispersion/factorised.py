@@ -27,7 +27,7 @@ class FactorisedSum(ExactModule):
     Args:
         damping: p.
         cutoff: Of pairs in periodic structures.
-        accuracy: What lattice sums may leave out.
+        accuracy: Error of lattice sums, relative (see `eqff.longrange.tuning`).
     """
 
     def __init__(self, damping: Damping, cutoff: Cutoff, accuracy: float):

@@ -24,11 +24,11 @@ class MolecularPolarizability(Head):
         interacting: Whether atoms polarize each other.
         strength: Thole's a.
         tolerance: Relative residual of conjugate gradients.
-        max_iterations: Of conjugate gradients, after which not having converged is an error.
-        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised.
+        max_iterations: Of conjugate gradients; no convergence within them is an error.
+        dense_up_to: Matrices are factorised if the largest structure of a batch has at most this many atoms.
         cutoff: Of neighbours in periodic structures, Å.
-        accuracy: What lattice sums may leave out.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        accuracy: Error of lattice sums, relative (see `eqff.longrange.tuning`).
+        mesh_from: Periodic structures of this many atoms and more are summed on a mesh.
     """
 
     reads = ("atomic_polarizabilities", "positions")

@@ -29,7 +29,7 @@ class ConjugateGradient:
         num_structures: B.
         preconditioner: Positive, about the inverse of M's diagonal, (N,).
         tolerance: Of the residual's norm, relative to that of the right-hand side.
-        max_iterations: After which not having converged is a failure.
+        max_iterations: No convergence within them is a failure.
         what: Name of M, for messages.
         failed: What is done then.
     """

@@ -56,7 +56,7 @@ class TransferIterations:
         batch: Structure of each atom, (N,).
         num_structures: B.
         tolerance: Of the residual's norm sqrt(r·S r), relative to that of b.
-        max_iterations: After which not having converged is a failure.
+        max_iterations: No convergence within them is a failure.
         what: Name of the problem, for messages.
         explain: What to add to the message on a structure without a minimum, from its number.
         failed: What is done without convergence.

@@ -28,8 +28,8 @@ class Coulomb(Term):
         charges: The field of charges.
         method: "ewald" for all pairs and lattice sums, "dsf" (damped shifted force) or "wolf" for neighbours only.
         cutoff: Of neighbours, Å; in open structures only "dsf" and "wolf" have one.
-        accuracy: What lattice sums may leave out, relative to the forces between unit charges at 1 Å.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        accuracy: Error of lattice sums, relative to the force between unit charges at 1 Å.
+        mesh_from: Periodic structures of this many atoms and more are summed on a mesh.
         damping: 1/Å, for "dsf" and "wolf".
         short_range: "point" for 1/r; "gaussian" for charges spread as exp(-r²/width²), without their own energies;
             "switch" to leave pairs to the local model up to ``switch[0]``, and gradually until ``switch[1]`` (Å).

@@ -44,11 +44,11 @@ class Induction(Term):
         quadrupoles: The field of quadrupoles (Buckingham).
         strength: Thole's a; smaller damps more.
         tolerance: Relative residual of conjugate gradients.
-        max_iterations: Of conjugate gradients, after which not having converged is an error.
-        dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised instead.
+        max_iterations: Of conjugate gradients; no convergence within them is an error.
+        dense_up_to: Matrices are factorised instead if the largest structure of a batch has at most this many atoms.
         cutoff: Of neighbours in periodic structures, Å.
-        accuracy: What lattice sums may leave out, relative to the forces between unit moments at 1 Å.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        accuracy: Error of lattice sums, relative to the force between unit moments at 1 Å.
+        mesh_from: Periodic structures of this many atoms and more are summed on a mesh.
         groups: The field of numbers of molecules, within which permanent moments induce nothing, though induced dipoles
             act on each other. Negative numbers stand for no molecule. None for no groups.
 

@@ -38,7 +38,7 @@ class ManyBodyDispersion(Term):
         q_spacing: Without ``q_grid``, the largest distance of q points in 1/Å. None for q = 0 only, which is wrong for
             small cells.
         cutoff: Of neighbours in periodic structures, Å.
-        accuracy: What lattice sums may leave out.
+        accuracy: Error of lattice sums, relative (see `eqff.longrange.tuning`).
         max_memory: GiB, beyond which a batch is refused.
 
     Raises:

@@ -32,8 +32,8 @@ class Multipoles(Term):
         dipoles: The field of dipoles.
         quadrupoles: The field of quadrupoles (Buckingham).
         cutoff: Of neighbours in periodic structures, Å.
-        accuracy: What lattice sums may leave out, relative to the forces between unit moments at 1 Å.
-        mesh_from: Atoms from which on periodic structures are summed on a mesh.
+        accuracy: Error of lattice sums, relative to the force between unit moments at 1 Å.
+        mesh_from: Periodic structures of this many atoms and more are summed on a mesh.
         short_range: "point" for 1/r and its derivatives; "gaussian" for moments of clouds exp(-r²/width²), without
             their own energies; "switch" to leave pairs to the local model up to ``switch[0]``, and gradually until
             ``switch[1]`` (Å).

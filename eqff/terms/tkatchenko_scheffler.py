@@ -28,7 +28,7 @@ class TkatchenkoScheffler(Term):
         volume_ratios: The field of Hirshfeld volume ratios v; None for free atoms, v = 1.
         free_atoms: Entries beside or instead of the table's: polarizability (Å³), C6 (eV·Å⁶), radius (Å) by element.
         cutoff: Of neighbours in periodic structures, Å.
-        accuracy: What lattice sums may leave out.
+        accuracy: Error of lattice sums, relative (see `eqff.longrange.tuning`).
 
     Raises:
         ConfigError: An element without free-atom data.

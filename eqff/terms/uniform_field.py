@@ -15,7 +15,7 @@ from eqff.response.external_field import acting_field
 
 
 class UniformField(Term):
-    """E = -F·(sum q r + sum mu), with charges and dipoles that do not answer the field.
+    """E = -F·(sum q r + sum mu), with charges and dipoles that do not respond to the field.
 
     dE/dF is minus the dipole of these moments, and the force that the field adds is F times their Born charges. The
     energy of an ion depends on the origin of the coordinates; its forces don't. Induced dipoles have their energy in

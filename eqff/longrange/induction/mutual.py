@@ -32,7 +32,7 @@ class InductionSolver:
 
     Attributes:
         tolerance: Relative residual √(r·alpha r) of conjugate gradients.
-        max_iterations: After which not having converged is an error.
+        max_iterations: No convergence within them is an error.
         dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised, which has no
             tolerance.
     """

@@ -181,8 +181,8 @@ class MultipoleInteraction:
     Args:
         damping: How overlapping moments interact, unless `bind` is given another; None for not at all damped.
         cutoff: Of neighbours in periodic structures, Å.
-        accuracy: What lattice sums may leave out, relative to the forces between unit charges at 1 Å.
-        mesh_from: Number of atoms from which on periodic structures are summed on a mesh.
+        accuracy: Error of lattice sums, relative to the force between unit charges at 1 Å.
+        mesh_from: Periodic structures of this many atoms and more are summed on a mesh.
     """
 
     def __init__(
