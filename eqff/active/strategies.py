@@ -44,6 +44,9 @@ def worst_clusters(candidates: Candidates, count: int, rng: np.random.Generator)
     """From each cluster in proportion to its share of all squared errors of a labelled set; within it, the farthest.
 
     What a cluster can't give for want of candidates comes from the others.
+
+    Raises:
+        ConfigError: There is no labelled set whose errors could be clustered.
     """
     if candidates.cluster is None:
         raise ConfigError(
