@@ -19,6 +19,10 @@ class FailedElsewhere(EqffError):
     """Another rank has failed and tells why; this one ends without a word."""
 
 
+class ConnectionLost(EqffError):
+    """Another rank has ended without a word, or before it could be heard."""
+
+
 def world_size() -> int:
     """How many ranks there are."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import pickle
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
-from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
-from types import FrameType
 from typing import Any
 
 import torch.distributed as dist
 from torch.multiprocessing import ProcessContext, ProcessExitedException, ProcessRaisedException, start_processes
 
 from eqff.errors import EqffError, TrainingError
+from eqff.ranks.group import ConnectionLost
 from eqff.ranks.launchers import Started
+from eqff.ranks.signals import forwarded_signals, held_signals, leave_signals_to_parent
 from eqff.training.callbacks.persistence import Interrupted
 from eqff.training.quiet import quiet_libraries
 
@@ -31,7 +28,7 @@ GRACE_SECONDS = 10.0
 """How long ranks may take to end after one of them has failed."""
 
 _HOST = "127.0.0.1"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_FROM_OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 
 Work = Callable[[Started, dist.Store], Any]
 
@@ -44,6 +41,21 @@ class _Report:
     value: bytes = b""
     kind: type[BaseException] | None = None
     arguments: tuple[Any, ...] = ()
+
+
+@dataclass
+class _End:
+    """How ranks have ended.
+
+    Attributes:
+        told: Their reports, in the order in which they came.
+        left: The exit of one that could not report.
+        raised: The traceback of one that failed; it has reported too, unless that was before its work began.
+    """
+
+    told: list[_Report] = field(default_factory=list)
+    left: ProcessExitedException | None = None
+    raised: str = ""
 
 
 def launch(work: Work, count: int) -> Any:
@@ -60,59 +72,74 @@ def launch(work: Work, count: int) -> Any:
         What the first rank returned.
 
     Raises:
-        EqffError: That of the rank that failed first, or a rank was killed.
+        EqffError: That of the rank that failed first, or a rank was killed or has left.
         RuntimeError: A rank failed for another reason; has its traceback.
         Interrupted: Told to stop at once.
         KeyboardInterrupt: Told to stop before there was anything to save.
     """
     store = dist.TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
     reports: SimpleQueue = get_context("spawn").SimpleQueue()
-    with _forwarded_signals() as forwarding:
-        with _held_signals():  # in ranks until `_leave_signals_to_parent`: their imports end with no traceback
+    with forwarded_signals() as forwarding:
+        with held_signals():  # in ranks until `leave_signals_to_parent`: their imports end with no traceback
             arguments = (work, count, store.port, reports)
             context = start_processes(_rank, arguments, count, join=False, start_method="spawn")
         forwarding.to(context.processes)
-        told, ended = _wait(context, reports)
-    failed = next((report for report in told if report.kind is not None), None)
-    if failed is not None and failed.kind is RuntimeError and ended is not None and ended.signal_name == "SIGKILL":
-        failed = None  # it lost its connection to the one that was killed
-        told = []
-    if failed is not None:
-        raise failed.kind(*failed.arguments)
-    if forwarding.received and (ended is not None or not told):
-        raise KeyboardInterrupt
-    if ended is not None or not told:
-        raise TrainingError(_how_it_ended(ended))
-    return pickle.loads(told[0].value)
+        end = _wait(context, reports)
+    failure = _failure(end, bool(forwarding.received))
+    if failure is not None:
+        raise failure
+    return pickle.loads(end.told[0].value)
 
 
-def _wait(context: ProcessContext, reports: SimpleQueue) -> tuple[list[_Report], ProcessExitedException | None]:
-    """All reports in the order in which they came, and the exit of a rank that could not report."""
-    told: list[_Report] = []
-    ended, done = None, False
+def _failure(end: _End, stopped: bool) -> BaseException | None:
+    """What to raise at the end of all ranks; None where nothing went wrong.
+
+    Args:
+        end: Of the ranks.
+        stopped: Whether a signal told them to.
+    """
+    left = end.left
+    silent = left is not None and left.exit_code != 1  # with 1 end those that have told why, or leave it to others
+    failed = next((report for report in end.told if report.kind not in (None, ConnectionLost)), None)
+    if failed is not None and not (silent and failed.kind is RuntimeError):  # whatever it was that missed the other
+        return failed.kind(*failed.arguments)
+    lost = next((report for report in end.told if report.kind is ConnectionLost), None)
+    if stopped and (left or lost or not end.told):
+        return KeyboardInterrupt()
+    if lost is not None and not silent:
+        return ConnectionLost(*lost.arguments)
+    if end.raised and not end.told:
+        return RuntimeError(f"A rank failed before it could tell:\n{end.raised}")
+    return TrainingError(_how_it_ended(left)) if left is not None or not end.told else None
+
+
+def _wait(context: ProcessContext, reports: SimpleQueue) -> _End:
+    """Waits until all ranks have ended."""
+    end, done = _End(), False
     with _without_warnings("torch.multiprocessing.spawn"):
         while not done:
             connection.wait(list(context.sentinels), timeout=0.5)
-            killed = _killed(context)  # looked at before others are stopped because of it
+            died = _died(context)  # looked at before others are stopped because of it
             try:
                 done = context.join(timeout=0, grace_period=GRACE_SECONDS)
-            except ProcessRaisedException:  # it has reported
-                done = True
+            except ProcessRaisedException as error:
+                end.raised, done = str(error), True
             except ProcessExitedException as error:
-                ended, done = error, True
-            ended = ended if killed is None else killed
+                end.left, done = error, True
+            end.left = end.left if died is None else died
             while not reports.empty():
-                told.append(reports.get())
-    return told, ended
+                end.told.append(reports.get())
+    return end
 
 
-def _killed(context: ProcessContext) -> ProcessExitedException | None:
-    """What the first rank that was killed by SIGKILL ended with; None if there is none."""
+def _died(context: ProcessContext) -> ProcessExitedException | None:
+    """What the first rank that left without a word ended with, by a signal or an exit of its own; None for none."""
     for index, process in enumerate(context.processes):
-        if process.exitcode == -signal.SIGKILL:
-            name = signal.SIGKILL.name
+        code = process.exitcode
+        if code not in (None, 0, 1):
+            name = signal.Signals(-code).name if code < 0 else None
             return ProcessExitedException(
-                name, error_index=index, error_pid=process.pid, exit_code=process.exitcode, signal_name=name
+                name or str(code), error_index=index, error_pid=process.pid, exit_code=code, signal_name=name
             )
     return None
 
@@ -121,16 +148,17 @@ def _how_it_ended(ended: ProcessExitedException | None) -> str:
     if ended is None:
         return "The ranks ended without a result."
     how = f"by signal {ended.signal_name}" if ended.signal_name else f"with exit code {ended.exit_code}"
+    where = "was ended from outside" if ended.signal_name in _FROM_OUTSIDE else "has crashed or left without a word"
     memory = " On Linux that is mostly the system running out of memory." if ended.signal_name == "SIGKILL" else ""
     return (
-        f"Rank {ended.error_index} was ended from outside, {how}, and all others with it.{memory} The last state that "
+        f"Rank {ended.error_index} {where}, {how}, and all others with it.{memory} The last state that "
         "was saved is untouched; go on from it with resume=RUN_FOLDER."
     )
 
 
 def _rank(index: int, work: Work, count: int, port: int, reports: SimpleQueue) -> None:
     """The life of one rank."""
-    _leave_signals_to_parent()
+    leave_signals_to_parent()
     quiet_libraries()
     try:
         store = dist.TCPStore(_HOST, port, is_master=False)
@@ -146,72 +174,6 @@ def _rank(index: int, work: Work, count: int, port: int, reports: SimpleQueue) -
         raise
     if index == 0:
         reports.put(_Report(pickle.dumps(value)))
-
-
-def _leave_signals_to_parent() -> None:
-    """From now on signals come from the parent alone, which passes on each once, and ends this process with itself."""
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # a terminal sends Ctrl-C to the whole group of its foreground process
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    if sys.platform == "linux":
-        # a run that was killed must not go on writing; 1: PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))
-
-
-@dataclass
-class _Forwarding:
-    """Signals on their way to processes.
-
-    Attributes:
-        received: So far.
-        processes: That get them.
-    """
-
-    received: list[int] = field(default_factory=list)
-    processes: Sequence[BaseProcess] = ()
-
-    def to(self, processes: Sequence[BaseProcess]) -> None:
-        """Passes signals on to these from now on, and those that came before."""
-        self.processes = processes
-        for number in self.received:
-            self._send(number)
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.received.append(number)
-        self._send(number)
-
-    def _send(self, number: int) -> None:
-        for process in self.processes:
-            with suppress(OSError):  # it has just ended
-                os.kill(process.pid, number)
-
-
-@contextmanager
-def _forwarded_signals() -> Iterator[_Forwarding]:
-    """SIGINT and SIGTERM are passed on while the block runs; only a main thread can."""
-    forwarding = _Forwarding()
-    in_main = threading.current_thread() is threading.main_thread()
-    previous = {number: signal.signal(number, forwarding) for number in _SIGNALS} if in_main else {}
-    try:
-        yield forwarding
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _held_signals() -> Iterator[None]:
-    """SIGINT and SIGTERM wait while the block runs, also in processes that start in it, where there is such a thing."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

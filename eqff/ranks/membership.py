@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from eqff.ranks.group import FailedElsewhere, is_first
+from eqff.ranks.group import ConnectionLost, FailedElsewhere, is_first
 from eqff.ranks.layout import Layout
 
 
@@ -24,6 +24,9 @@ def membership(layout: Layout, store: dist.Store | None = None) -> Iterator[None
     Args:
         layout: With this process's place in it.
         store: Where ranks meet; by default that of the launcher's address.
+
+    Raises:
+        ConnectionLost: Another rank has ended without telling why.
     """
     if layout.started is None:
         yield
@@ -45,11 +48,24 @@ def membership(layout: Layout, store: dist.Store | None = None) -> Iterator[None
             yield
     except FailedElsewhere:
         sys.exit(1)
+    except RuntimeError as error:
+        if not _is_lost(error):
+            raise
+        raise ConnectionLost(
+            f"Rank {place.rank} has lost its connection to another one, which has ended. If that one says no more, "
+            "it was killed: look into the system's log for a lack of memory. The last state that was saved is "
+            "untouched; go on from it with resume=RUN_FOLDER."
+        ) from error
     finally:
         sys.stdout = output
         # not after a failure: others may be waiting for this rank, and closing in order would wait for them
         if sys.exc_info()[0] is None and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether an error is one of talking to other ranks; gloo's are told from others by their text alone."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 def _share_cores(local_size: int) -> None:
