@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,8 @@ def compare_runs(folder: Path, options: argparse.Namespace) -> int:
     training = rows[-1]["time"] - rows[0]["time"]
     say(f"  {rows[-1]['step']} steps, {len(rows)} rows of metrics, {training:.0f} s of training")
     kills = []
-    # on average half of the training is done when the last kill comes
-    for kill in kill_again_and_again([*command, f"output={killed}"], killed, options, training / options.kills):
+    # on average half of the training is done when the last kill comes, however fast the machine is then
+    for kill in kill_again_and_again([*command, f"output={killed}"], killed, options, len(rows) / options.kills):
         kills.append(kill)
         say(f"  kill {len(kills):2d}: {describe(kill)}")
     say("left alone to its end ...")
@@ -126,19 +126,25 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
 def kill_again_and_again(
     command: list[str], folder: Path, options: argparse.Namespace, longest: float
 ) -> Iterator[Kill]:
-    """Starts, kills, resumes; yields what each kill has left. Ends early if the training does."""
+    """Starts, kills, resumes; yields what each kill has left. Ends early if the training does.
+
+    Kills in training come after so many new rows at most (``longest``), and a moment.
+    """
     chance = random.Random(options.seed)
     for number in range(options.kills):
         # before there is a first state there is nothing to resume
         in_training = number == 0 or chance.random() >= STARTUP_SHARE
-        seconds = chance.uniform(0.0, longest) if in_training else chance.uniform(0.2, 6.0)
+        rows = chance.uniform(0.0, longest)
+        pause = chance.uniform(0.0, 0.1) if in_training else chance.uniform(0.2, 6.0)
         before = written(folder)
         process = start(command)
-        started = written(folder) if in_training else None
-        while in_training and process.poll() is None and (started == before or started is None):
-            time.sleep(0.02)
-            started = written(folder)
-        time.sleep(seconds)
+        began = time.monotonic()
+        if in_training:
+            wait_until(lambda before=before: written(folder) not in (None, before), process)
+            began, first = time.monotonic(), count_rows(folder)
+            wait_until(lambda until=first + rows: count_rows(folder) >= until, process)
+        time.sleep(pause)
+        seconds = time.monotonic() - began
         if process.poll() is not None:
             error = process.stderr.read().decode() if process.returncode else "training came to its end"
             say(f"  no kill {number + 1}: {error}")
@@ -147,6 +153,18 @@ def kill_again_and_again(
         process.wait()
         command = resume(folder)
         yield found(folder, "training" if in_training else "start-up", seconds)
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Also ends with the process."""
+    while process.poll() is None and not reached():
+        time.sleep(0.02)
+
+
+def count_rows(folder: Path) -> int:
+    """Whole lines of metrics."""
+    path = folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def written(folder: Path) -> int | None:
