@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -17,15 +14,14 @@ from ase.outputs import Properties, all_outputs
 from eqff.corrections import corrected
 from eqff.data.atomic_data import AtomicData
 from eqff.data.convert import Multiplicity
-from eqff.data.graph import AtomicGraph
-from eqff.data.solves import Predictor, solve_history
-from eqff.errors import ModelError
-from eqff.evaluation.states import state_name, unseen_states
-from eqff.interfaces.given import Given, field_vector, require_geometry
-from eqff.interfaces.graphs import MovingGraph, lasting, require_precision
+from eqff.data.solves import ColdStarts, Predictor, solve_history
+from eqff.interfaces.given import Given, field_vector
+from eqff.interfaces.graphs import require_precision
+from eqff.interfaces.inputs import Inputs
 from eqff.interfaces.results import MAGMOMS, TERMS, results_of, stress_of
-from eqff.interfaces.skin import Pairs, SkinLists
+from eqff.interfaces.skin import SkinLists
 from eqff.interfaces.snapshot import Snapshot
+from eqff.interfaces.unseen import UnseenStates
 from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
 
@@ -116,13 +112,20 @@ class EqffCalculator(Calculator):
         if "spin_charges" in self.fields:
             self.implemented_properties.append(MAGMOMS)
         self.with_stress = with_stress
-        self.neighbours = SkinLists(self.potential.neighbour_lists, skin)
-        self.solves = solve_history(warm_start)
-        self._pairs: dict[str, Pairs] = {}
-        self._settled: tuple[Any, MovingGraph] | None = None
-        self._first_weight: tuple[Potential, torch.Tensor] | None = None
+        self._terms = tuple(self.potential.terms)
+        self._inputs = Inputs(SkinLists(self.potential.neighbour_lists, skin), solve_history(warm_start))
         self._computed: tuple[Any, ...] | None = None
-        self._warned: set[tuple[int, int]] = set()
+        self._unseen = UnseenStates()
+
+    @property
+    def neighbours(self) -> SkinLists:
+        """The lists."""
+        return self._inputs.neighbours
+
+    @property
+    def solves(self) -> ColdStarts:
+        """Where iterative solves begin."""
+        return self._inputs.solves
 
     @property
     def atoms(self) -> Atoms | None:
@@ -153,9 +156,9 @@ class EqffCalculator(Calculator):
         self.atoms, self.results = atoms, {}  # where this fails, nothing of before stands for these atoms
         stress = "stress" in properties or (self.with_stress and atoms.cell.rank == 3)
         said = self._said(atoms)
-        prediction = self.potential(self._graph(atoms, said), forces=True, stress=stress, create_graph=False)
-        fields = (*self.fields, *self.potential.uncertainties)
-        self.results = results_of(prediction, tuple(self.potential.terms), fields)
+        graph = self._inputs(self.potential, atoms, self._last, said, self.structure)
+        prediction = self.potential(graph, forces=True, stress=stress, create_graph=False)
+        self.results = results_of(prediction, self._terms, (*self.fields, *self.potential.uncertainties))
         if stress:
             self.results["stress"] = stress_of(prediction["virial"][0], atoms)
         self._computed = said
@@ -165,17 +168,12 @@ class EqffCalculator(Calculator):
 
         Infinite where no two atoms are within a cutoff, or where the model has no neighbour list.
         """
-        lists = [pairs for pairs in self._pairs.values() if len(pairs.lengths)]
-        if not lists:
-            return float("inf"), 0, 0
-        pairs = min(lists, key=lambda pairs: pairs.lengths.min())
-        closest = int(pairs.lengths.argmin())
-        return float(pairs.lengths[closest]), int(pairs.receiver[closest]), int(pairs.sender[closest])
+        return self._inputs.shortest_distance()
 
     def structure(self, atoms: Atoms) -> AtomicData:
         """What the model is given for ``atoms``, total charge and multiplicity settled and checked."""
         data = self._given.structure(atoms)
-        self._check_range(data)
+        self._unseen.check(data, self.potential, self.outside)
         return data
 
     def export_properties(self) -> Properties:
@@ -188,42 +186,9 @@ class EqffCalculator(Calculator):
         return Given(self.total_charge, self.multiplicity, None if field is None else tuple(map(float, field)))
 
     def _said(self, atoms: Atoms) -> tuple[Any, ...]:
+        if not atoms.info and self.electric_field is None:
+            return self.total_charge, self.multiplicity, None  # what is said by default, without its checks
         return self._given.said(atoms.info)
-
-    def _where(self) -> tuple[torch.dtype, torch.device]:
-        """Precision and device of the model, which may be moved between calculations."""
-        if self._first_weight is None or self._first_weight[0] is not self.potential:
-            # a weight stays the same object wherever it is moved
-            self._first_weight = self.potential, next(self.potential.parameters(), None)
-        weight = self._first_weight[1]
-        if weight is None:
-            return self.potential.dtype, next(self.potential.buffers()).device
-        return weight.dtype, weight.device
-
-    def _graph(self, atoms: Atoms, said: tuple[Any, ...]) -> AtomicGraph:
-        """The graph of one structure; what only elements, periodicity and state decide is kept between steps."""
-        where, pbc = self._where(), atoms.pbc
-        key = (atoms.numbers.tobytes(), pbc.tobytes(), said, where)
-        if self._settled is None or self._settled[0] != key:
-            graph = lasting(self.structure(atoms), *where)
-            self._settled = key, MovingGraph(replace(graph, solves=self.solves))
-        require_geometry(atoms)
-        positions = atoms.positions
-        cell = atoms.cell.array if pbc.any() else np.zeros((3, 3))  # the box around a molecule means nothing
-        self._pairs = self.neighbours(positions, cell, pbc)
-        self.solves.begin(positions, cell, key)
-        return self._settled[1](positions, cell, self._pairs)
-
-    def _check_range(self, data: AtomicData) -> None:
-        training = self.potential.metadata.training if self.potential.metadata else {}
-        for state in unseen_states([data], training) if self.outside != "allow" else ():
-            seen = ", ".join(state_name((row["total_charge"], row["multiplicity"])) for row in training["states"])
-            text = f"The model was not trained on the state {state_name(state)}, only on {seen}"
-            if self.outside == "refuse":
-                raise ModelError(f'{text}. Take another model, or extrapolate: model.calculator(outside="warn").')
-            if state not in self._warned:
-                self._warned.add(state)
-                warnings.warn(f"{text}: extrapolating.", stacklevel=4)
 
 
 def _as_potential(

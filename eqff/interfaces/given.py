@@ -36,7 +36,7 @@ class Given(NamedTuple):
     def said(self, info: dict[str, Any]) -> tuple[Any, ...]:
         """All that is said about charge, spin and an external field, to notice when it changes."""
         if not info:
-            return tuple(self)
+            return self
         own = stated(info) | surroundings(info)
         # all digits: how arrays are printed is the user's to choose
         return (*sorted((key, str(np.asarray(value).tolist())) for key, value in own.items()), *self)
@@ -89,7 +89,7 @@ def require_geometry(atoms: Atoms) -> None:
     positions, cell = atoms.positions, atoms.cell.array
     if len(positions) == 0:
         raise DataError("The structure has no atoms: there is nothing to compute.")
-    if math.isfinite(positions.sum()) and math.isfinite(cell.sum()):
+    if finite(positions) and finite(cell):
         return
     bad = np.flatnonzero(~np.isfinite(positions).all(axis=1))
     if len(bad):
@@ -100,3 +100,8 @@ def require_geometry(atoms: Atoms) -> None:
         )
     if not np.isfinite(cell).all():
         raise DataError(f"The cell {cell.tolist()} holds numbers that are not finite.")
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether all are numbers, and finite; False also where some are so large that each has to be looked at."""
+    return math.isfinite(np.vdot(array, array))

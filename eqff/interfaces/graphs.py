@@ -6,8 +6,7 @@ this size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -53,9 +52,10 @@ class MovingGraph:
 
     def __init__(self, graph: AtomicGraph):
         self._graph, self._device = graph, graph.positions.device
+        self._travels = self._device.type != "cpu"
         self._numbers = _NUMPY[graph.positions.dtype]
         self._cell: tuple[bytes, Tensor] | None = None
-        self._lists: dict[str, tuple[Pairs, tuple[Tensor, ...]]] = {}
+        self._lists: dict[str, tuple[Pairs, dict[str, Tensor]]] = {}
 
     def __call__(self, positions: np.ndarray, cell: np.ndarray, pairs: Mapping[str, Pairs]) -> AtomicGraph:
         """The graph of now.
@@ -65,12 +65,18 @@ class MovingGraph:
             cell: Lattice vectors as rows in Å, (3, 3).
             pairs: Neighbour lists by name.
         """
-        lists = {name: self._edges(name, found, len(positions)) for name, found in pairs.items()}
-        return replace(self._graph, positions=self._real(positions), cell=self._of_cell(cell), edges=lists)
+        lists = {}
+        for name, found in pairs.items():
+            known = self._lists.get(name)
+            if known is None or not found.same_as(known[0]):
+                known = self._lists[name] = found, self._whole(found, len(positions))
+            lists[name] = MeasuredLater(known[1], found, self._real)
+        return self._graph.moved(self._real(positions), self._of_cell(cell), lists)
 
     def _real(self, values: np.ndarray) -> Tensor:
         # in the precision of the model before they travel; a copy, as atoms go on moving
-        return torch.from_numpy(values.astype(self._numbers)).to(self._device)
+        real = torch.from_numpy(values.astype(self._numbers))
+        return real.to(self._device) if self._travels else real
 
     def _of_cell(self, cell: np.ndarray) -> Tensor:
         key = cell.tobytes()
@@ -78,14 +84,30 @@ class MovingGraph:
             self._cell = key, self._real(cell[None])
         return self._cell[1]
 
-    def _edges(self, name: str, found: Pairs, num_atoms: int) -> Edges:
-        known = self._lists.get(name)
-        if known is None or not found.same_as(known[0]):
-            places = slots(found.receiver, num_atoms)
-            whole = [torch.from_numpy(each).to(self._device) for each in (found.sender, found.receiver, places)]
-            known = self._lists[name] = found, (*whole, self._real(found.shift))
-        sender, receiver, table, shift = known[1]
-        return Edges(sender, receiver, shift, self._real(found.vectors), self._real(found.lengths), table)
+    def _whole(self, found: Pairs, num_atoms: int) -> dict[str, Tensor]:
+        """What stays while the same pairs are within the cutoff."""
+        arrays = {"sender": found.sender, "receiver": found.receiver, "slots": slots(found.receiver, num_atoms)}
+        whole = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+        return whole | {"shift": self._real(found.shift)}
+
+
+class MeasuredLater(Edges):
+    """Edges whose vectors and lengths become tensors when somebody reads them: models that are differentiated do not.
+
+    Args:
+        whole: The other fields.
+        pairs: Know vectors and lengths.
+        real: Makes them tensors.
+    """
+
+    def __init__(self, whole: Mapping[str, Tensor], pairs: Pairs, real: Callable[[np.ndarray], Tensor]):
+        vars(self).update(whole, _measured=(pairs, real))  # fields of frozen classes can't be set
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name not in ("vectors", "lengths"):
+            raise AttributeError(f"Edges have no '{name}'.")
+        pairs, real = self._measured
+        return vars(self).setdefault(name, real(getattr(pairs, name)))
 
 
 def slots(receiver: np.ndarray, num_atoms: int) -> np.ndarray:

@@ -57,4 +57,4 @@ def stress_of(virial: Tensor, atoms: Atoms) -> np.ndarray:
 
 def array(values: Tensor) -> np.ndarray:
     """Numbers of a tensor in double precision."""
-    return values.detach().cpu().numpy().astype(np.float64)
+    return values.numpy(force=values.requires_grad or not values.is_cpu).astype(np.float64)

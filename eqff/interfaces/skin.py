@@ -23,53 +23,14 @@ import numpy as np
 
 from eqff.data.neighbours import check_cell, neighbour_pairs
 from eqff.errors import ModelError
+from eqff.interfaces.pairs import AllPairs, FoundPairs, Pairs
 
 FEW = 32
 """Atoms up to which all pairs of a structure without periodic directions are its list."""
 
-
 _NO_CELL = np.zeros((3, 3))
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Directed pairs of one list within its cutoff, in the order of `neighbour_pairs`.
-
-    Attributes:
-        sender: (E,) int64.
-        receiver: (E,) int64, ascending.
-        shift: Lattice translations of the sender, whole numbers, (E, 3).
-        vectors: From receiver to sender in Å, (E, 3).
-        lengths: Å, (E,).
-    """
-
-    sender: np.ndarray
-    receiver: np.ndarray
-    shift: np.ndarray
-    vectors: np.ndarray
-    lengths: np.ndarray
-
-    def same_as(self, other: Pairs) -> bool:
-        """Whether these are known to be the same pairs, wherever their atoms are now."""
-        return self.sender is other.sender
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Of the pairs that a search found, those within the cutoff."""
-
-    found: tuple[np.ndarray, np.ndarray, np.ndarray]
-    places: np.ndarray
-    sender: np.ndarray
-    receiver: np.ndarray
-    shift: np.ndarray
-
-    @classmethod
-    def of(cls, found: tuple[np.ndarray, np.ndarray, np.ndarray], places: np.ndarray) -> _Kept:
-        return cls(found, places, *(array.take(places, axis=0) for array in found))
-
-    def has(self, places: np.ndarray) -> bool:
-        return len(places) == len(self.places) and bool((places == self.places).all())
+_OPEN = bytes(3)
+"""Periodicity of what has no periodic direction."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +43,7 @@ class _Search:
     positions: np.ndarray
     cell: np.ndarray
     pbc: np.ndarray
-    pairs: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    pairs: dict[str, FoundPairs]
     complete: bool
 
 
@@ -111,7 +72,6 @@ class SkinLists:
         self.skin = float(skin)
         self.searches, self.updates = 0, 0
         self._search: _Search | None = None
-        self._kept: dict[str, _Kept] = {}
 
     def __call__(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> dict[str, Pairs]:
         """The pairs of each list, by name.
@@ -124,38 +84,28 @@ class SkinLists:
         Raises:
             DataError: A periodic direction without a lattice vector.
         """
-        periodic = bool(pbc.any())
-        cell = np.where(pbc[:, None], cell, 0.0) if periodic else _NO_CELL
+        periodic = pbc.tobytes() != _OPEN
+        box = np.where(pbc[:, None], cell, 0.0) if periodic else _NO_CELL
         self.updates += 1
-        if self._search is None or not self._holds(self._search, positions, cell, pbc):
-            self._search = self._new_search(positions, cell, pbc)
-        return {name: self._within(name, positions, cell if periodic else None) for name in self.cutoffs}
-
-    def _within(self, name: str, positions: np.ndarray, cell: np.ndarray | None) -> Pairs:
-        found = self._search.pairs[name]
-        sender, receiver, shift = found
-        vectors = positions.take(sender, axis=0) - positions.take(receiver, axis=0)
-        if cell is not None:
-            vectors += shift @ cell
-        squares = np.einsum("ij,ij->i", vectors, vectors)
-        places = (squares < self.cutoffs[name] ** 2).nonzero()[0]
-        kept = self._kept.get(name)
-        if kept is None or kept.found is not found or not kept.has(places):
-            kept = self._kept[name] = _Kept.of(found, places)  # else the arrays of the last step serve again
-        lengths = np.sqrt(squares.take(places))
-        return Pairs(kept.sender, kept.receiver, kept.shift, vectors.take(places, axis=0), lengths)
+        search = self._search
+        if search is None or not self._holds(search, positions, box, pbc):
+            check_cell(cell, pbc, "structure")
+            search = self._search = self._new_search(positions, box, pbc)
+        vectors = box if periodic else None
+        return {name: found(positions, vectors) for name, found in search.pairs.items()}
 
     def _new_search(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> _Search:
-        check_cell(cell, pbc, "structure")
         self.searches += 1
         complete = len(positions) <= FEW and not np.any(pbc)
         reach = np.inf if complete else self.skin
-        pairs = {name: neighbour_pairs(positions, cell, pbc, cutoff + reach) for name, cutoff in self.cutoffs.items()}
+        kind, pairs = AllPairs if complete else FoundPairs, {}
+        for name, cutoff in self.cutoffs.items():
+            pairs[name] = kind(neighbour_pairs(positions, cell, pbc, cutoff + reach), cutoff)
         return _Search(positions.copy(), cell, np.array(pbc, dtype=bool), pairs, complete)
 
     def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
         """Whether no pair that is not on the lists can be within a cutoff."""
-        if len(positions) != len(search.positions) or (pbc != search.pbc).any():
+        if len(positions) != len(search.positions) or pbc.tobytes() != search.pbc.tobytes():
             return False
         if search.complete:
             return True

@@ -9,7 +9,10 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 
+import numpy as np
 from ase import Atoms
+
+_OPEN = bytes(3)
 
 
 class Snapshot:
@@ -17,37 +20,46 @@ class Snapshot:
 
     Args:
         atoms: May go on changing.
+
+    Attributes:
+        positions: To the last bit, as bytes.
+        numbers: The same.
+        cell: The same.
+        pbc: The same.
     """
 
     def __init__(self, atoms: Atoms):
-        self._kind = type(atoms)
-        self._arrays = {name: values.copy() for name, values in atoms.arrays.items()}
-        self._cell, self._pbc = atoms.cell.array.copy(), atoms.pbc.copy()
-        self._displacement = atoms.get_celldisp().copy()
-        self._info = dict(atoms.info)
+        arrays = atoms.arrays
+        self.positions, self.numbers = arrays["positions"].tobytes(), arrays["numbers"].tobytes()
+        self.cell, self.pbc = atoms.cell.array.tobytes(), atoms.pbc.tobytes()
+        self._kind, self._arrays = type(atoms), {name: values.copy() for name, values in arrays.items()}
+        self._displacement, self._info = atoms.get_celldisp(), dict(atoms.info)
         constraints = atoms.constraints
         self._constraints = copy.deepcopy(constraints) if constraints else []
-        self._watched = _watched(atoms)
+
+    @property
+    def periodic(self) -> bool:
+        """Whether any direction was."""
+        return self.pbc != _OPEN
 
     @cached_property
     def atoms(self) -> Atoms:
         """The same as ``atoms.copy()`` was then."""
-        made = self._kind(cell=self._cell, pbc=self._pbc, info=self._info, celldisp=self._displacement)
+        cell, pbc = np.frombuffer(self.cell).reshape(3, 3), np.frombuffer(self.pbc, dtype=bool)
+        made = self._kind(cell=cell, pbc=pbc, info=self._info, celldisp=self._displacement)
         made.arrays = self._arrays
         made.constraints = self._constraints
         return made
 
     def changes(self, atoms: Atoms) -> list[str]:
         """Which of positions, numbers, cell and pbc are others in ``atoms``, to the last bit."""
-        now = _watched(atoms)
-        return [] if now == self._watched else [name for name in now if now[name] != self._watched[name]]
-
-
-def _watched(atoms: Atoms) -> dict[str, bytes]:
-    arrays = atoms.arrays
-    return {
-        "positions": arrays["positions"].tobytes(),
-        "numbers": arrays["numbers"].tobytes(),
-        "cell": atoms.cell.array.tobytes(),
-        "pbc": atoms.pbc.tobytes(),
-    }
+        arrays, names = atoms.arrays, []
+        if arrays["positions"].tobytes() != self.positions:
+            names.append("positions")
+        if arrays["numbers"].tobytes() != self.numbers:
+            names.append("numbers")
+        if atoms.cell.array.tobytes() != self.cell:
+            names.append("cell")
+        if atoms.pbc.tobytes() != self.pbc:
+            names.append("pbc")
+        return names

@@ -260,6 +260,16 @@ def test_no_energy_of_before_stands_for_atoms_that_failed(cation):
             ask(broken)
 
 
+@pytest.mark.parametrize("place", [1e9, 1e200])
+def test_atoms_far_away_are_atoms(potential, place):
+    atoms = molecule(2, 6, total_charge=1)
+    atoms.calc = potential.calculator()
+    near = atoms.get_potential_energy()
+    atoms.positions[0] = place, 0, 0
+    with np.errstate(over="ignore"):
+        assert np.isfinite(atoms.get_potential_energy()) and atoms.get_potential_energy() != near
+
+
 def test_entries_under_keys_that_are_no_words_are_left_alone(cation):
     before = cation.get_potential_energy()
     cation.info[3] = "three"

@@ -1,5 +1,8 @@
 """The graph of a structure that moves, against the graph of the same structure made anew."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +78,33 @@ def test_tensors_of_pairs_serve_again_until_a_pair_comes_or_goes():
     positions[2, 0] = 3.0 - 1e-9
     third = moving(positions, cell, lists(positions, cell, pbc)).local
     assert len(third.sender) == len(first.sender) + 2
+
+
+def test_a_moved_graph_is_a_replaced_one():
+    atoms = molecule(1)
+    graph = lasting(from_atoms(atoms, total_charge=0, multiplicity="lowest"), torch.float64, torch.device("cpu"))
+    graph.once("volume", lambda: graph.volume)
+    new = {"positions": graph.positions + 1, "cell": graph.cell + 1, "edges": {"local": None}}
+    moved, expected = graph.moved(**new), replace(graph, **new)
+    assert type(moved) is type(expected)
+    assert vars(moved).keys() == vars(expected).keys()
+    assert all(vars(moved)[name] is vars(expected)[name] for name in vars(expected) if name != "_made")
+    assert moved._made == {} and graph._made  # another geometry begins without
+
+
+def test_vectors_read_late_are_those_of_then():
+    positions, atoms = np.array([[0.0, 0, 0], [1, 0, 0]]), Atoms("HH", np.zeros((2, 3)))
+    kept = lasting(from_atoms(atoms, total_charge=0, multiplicity=1), torch.float64, torch.device("cpu"))
+    moving, lists = MovingGraph(kept), SkinLists({"local": 3.0}, 0.5)
+    first = moving(positions, np.zeros((3, 3)), lists(positions, np.zeros((3, 3)), np.zeros(3, bool))).local
+    positions[1, 0] = 2.0
+    moving(positions, np.zeros((3, 3)), lists(positions, np.zeros((3, 3)), np.zeros(3, bool)))
+    copied = copy.deepcopy(first)
+    for edges in (first, copied):
+        assert edges.lengths.tolist() == [1.0, 1.0] and edges.vectors[:, 0].tolist() == [1.0, -1.0]
+        assert edges.lengths is edges.lengths
+        with pytest.raises(AttributeError, match="no 'length'"):
+            edges.length  # noqa: B018
 
 
 def test_precision_that_calculators_lack():
