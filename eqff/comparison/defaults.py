@@ -17,7 +17,7 @@ from eqff.errors import ConfigError
 
 _TARGET = "_target_"
 # by name, because most comparisons need none of them, and with them torch
-_LOSS = "eqff.training.losses.FieldLoss"
+_LOSS = "eqff.training.field_loss.FieldLoss"
 _SECTIONS = {
     "": "eqff.training.settings.GeneralSettings",
     "budget": "eqff.training.budget.BudgetSettings",

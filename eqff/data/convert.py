@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from ase.stress import voigt_6_to_full_3x3_stress
 
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
@@ -18,10 +17,10 @@ from eqff.data.keys import DERIVED, KeyMap
 from eqff.data.neighbours import check_cell
 from eqff.data.records import Record
 from eqff.data.units import conversion, parse_unit, typed
+from eqff.data.values import DERIVE, numeric, one_number, shaped
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Multiplicity = float | Literal["lowest"]
-_SYMMETRIC = ("stress", "virial")
 
 
 class Converter:
@@ -80,7 +79,7 @@ class Converter:
         if "stress" in values and not np.any(record.pbc):
             self.notes.setdefault("stress", f"left out: stress of structures without a cell ({record.place})")
             del values["stress"]
-        tensors = {name: _shaped(name, value, record) for name, value in values.items() if name in table.FIELDS}
+        tensors = {name: shaped(name, value, record) for name, value in values.items() if name in table.FIELDS}
         return AtomicData(
             num_nodes=len(record.numbers),
             numbers=torch.tensor(np.asarray(record.numbers), dtype=torch.int64),
@@ -111,10 +110,10 @@ class Converter:
             if field_name not in table.FIELDS:
                 values[target] = raw
                 continue
-            numeric = _numeric(raw, key, record) * self.factor(record, field_name, key)
-            if target == "quadrupole" and self._has_trace(numeric, key, record):
+            value = numeric(raw, key, record) * self.factor(record, field_name, key)
+            if target == "quadrupole" and self._has_trace(value, key, record):
                 continue
-            values[field_name] = _DERIVE[target](numeric) if target in _DERIVE else numeric
+            values[field_name] = DERIVE[target](value) if target in DERIVE else value
         self.unused.update(key for key in (*record.structure, *record.atoms) if key not in taken)
         return values
 
@@ -165,69 +164,12 @@ class Converter:
         for name, value in (("total charge", charge), ("multiplicity (2S+1)", multiplicity)):
             if value is None:
                 raise DataError(_nowhere(name, record))
-        charge = _one_number("total_charge", charge, record)
+        charge = one_number("total_charge", charge, record)
         if isinstance(multiplicity, str):
             multiplicity = lowest_multiplicity(record.numbers, charge, record.place)
-        multiplicity = _one_number("multiplicity", multiplicity, record)
+        multiplicity = one_number("multiplicity", multiplicity, record)
         check_state(record.numbers, charge, multiplicity, record.place)
         return round(charge), multiplicity
-
-
-def _unpaired_to_multiplicity(unpaired: np.ndarray) -> np.ndarray:
-    return unpaired + 1.0
-
-
-def second_moment_to_quadrupole(moment: np.ndarray) -> np.ndarray:
-    """Buckingham's 1/2 sum q (3 r r - r²) from sum q r r."""
-    matrix = moment.reshape(3, 3)
-    return 1.5 * matrix - 0.5 * np.trace(matrix) * np.eye(3)
-
-
-def _transposed(charges: np.ndarray) -> np.ndarray:
-    """Born charges [k, a, b] = d dipole_b / d position_ka from files that have a and b the other way around."""
-    return charges.reshape(-1, 3, 3).transpose(0, 2, 1)
-
-
-_DERIVE = {
-    "unpaired_electrons": _unpaired_to_multiplicity,
-    "second_moment": second_moment_to_quadrupole,
-    "born_charges_transposed": _transposed,
-}
-
-
-def _numeric(raw: object, key: str, record: Record) -> np.ndarray:
-    try:
-        return np.asarray(raw, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{record.place}: '{key}' should be a number, but is {raw!r}. If it is no label, say keys={{{key}: null}}."
-        ) from error
-
-
-def _one_number(name: str, value: Any, record: Record) -> float:
-    if np.size(value) != 1:
-        raise DataError(
-            f"{record.place}: the {name} should be one number, but has shape {np.shape(value)}. If its key means "
-            f"something else, leave it alone (keys={{KEY: null}}) and give it: keys={{KEY: {name}}} or {name}=..."
-        )
-    return float(np.asarray(value).item())
-
-
-def _shaped(name: str, value: np.ndarray, record: Record) -> torch.Tensor:
-    """The value with the table's shape, (1, ...) or (N, ...), float64."""
-    row = table.field(name)
-    shape = row.shape or ()
-    if name in _SYMMETRIC and value.shape == (6,):
-        value = voigt_6_to_full_3x3_stress(value)
-    rows = len(record.numbers) if row.level == "atom" else 1
-    if value.size != rows * int(np.prod(shape, dtype=int)):
-        needed = (rows, *shape) if row.level == "atom" else shape
-        text = f"are {needed} numbers" if needed else "is one"
-        raise DataError(
-            f"{record.place}: '{name}' has shape {value.shape}; needed {text} "
-            f"for {len(record.numbers)} atoms. If a key means something else, leave it alone: keys={{KEY: null}}."
-        )
-    return torch.tensor(np.ascontiguousarray(value.reshape(rows, *shape)))
 
 
 def _nowhere(name: str, record: Record) -> str:

@@ -11,13 +11,14 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
-from eqff.errors import DataError, ModelError
+from eqff.errors import DataError
 from eqff.evaluation.levels import on_model_level
 from eqff.evaluation.metrics import Errors, Samples, collect, errors_by
+from eqff.evaluation.notes import label_notes, outside_notes
 from eqff.evaluation.predictions import Prediction, Progress, predict
 from eqff.evaluation.quantities import Quantity, quantities
-from eqff.evaluation.states import state_name, state_of, unseen_states
-from eqff.outside import Outside, outside_rule
+from eqff.evaluation.states import state_name, state_of
+from eqff.outside import Outside
 from eqff.potential import Potential
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def evaluate_potential(
     """
     if not frames:
         raise DataError(f"There are no structures to evaluate in '{name}'.")
-    state_notes = _outside_notes(potential, frames, outside)
+    state_notes = outside_notes(potential, frames, outside)
     frames, level_notes = on_model_level(potential, frames)
     present = fill_missing_labels(frames)
     compared = _compared_labels(potential, present, frames, labels)
@@ -124,7 +125,7 @@ def evaluate_potential(
         quantities={key: shown[key] for key in errors},
         errors=errors,
         parts=_parts(frames, samples) | {"pass": _by_pass(frames, predictions, samples)},
-        notes=(*_notes(potential, frames, present, samples), *state_notes, *level_notes),
+        notes=(*label_notes(potential, frames, present, samples), *state_notes, *level_notes),
         frames=frames,
         predictions=predictions,
         samples={key: samples[key] for key in errors},
@@ -180,50 +181,3 @@ def _by_pass(frames: Sequence[AtomicData], predictions: Sequence[Prediction], sa
 def _place(parts: ByPart, quantity: str, found: Mapping[str, Errors]) -> None:
     for name, errors in found.items():
         parts.setdefault(name, {})[quantity] = errors
-
-
-def _notes(
-    potential: Potential, frames: Sequence[AtomicData], present: tuple[str, ...], samples: Mapping[str, Samples]
-) -> list[str]:
-    notes = []
-    if not samples:
-        notes.append("No label that this model predicts is in the file: these are predictions without any comparison.")
-    labelled = {sample.quantity.field: sample.labelled for sample in samples.values()}
-    partly = [f"{name} on {count} of {len(frames)} frames" for name, count in labelled.items() if count < len(frames)]
-    if partly:
-        notes.append(f"Not every frame has every label: {', '.join(partly)}; errors are over those that have it.")
-    unused = [name for name in present if name not in potential.predicts]
-    if unused:
-        notes.append(f"The file also has {', '.join(unused)}, which this model does not predict.")
-    notes += _unread_state_notes(potential, frames)
-    broken = [key for key, sample in samples.items() if not np.isfinite(sample.predicted).all()]
-    if broken:
-        notes.append(f"The model predicts numbers that are not finite: {', '.join(broken)}.")
-    return notes
-
-
-def _outside_notes(potential: Potential, frames: Sequence[AtomicData], asked: Outside | None) -> list[str]:
-    """What is said about states that training had not; an error where they are refused."""
-    rule = outside_rule(potential, asked)
-    unseen = unseen_states(frames, potential.metadata.training if potential.metadata else {})
-    if rule == "allow" or not unseen:
-        return []
-    states = "; ".join(f"{state_name(state)} ({count} frames)" for state, count in unseen.items())
-    text = (
-        f"{sum(unseen.values())} of {len(frames)} frames are in charge and spin states that the model was not "
-        f"trained on: {states}."
-    )
-    if rule == "refuse":
-        raise ModelError(f"{text} Leave them out, take another model, or go on all the same: outside=warn.")
-    return [f"{text} Its numbers for them are extrapolations."]
-
-
-def _unread_state_notes(potential: Potential, frames: Sequence[AtomicData]) -> list[str]:
-    notes = []
-    read = {name for part in potential.ordered_parts().values() for name in part.reads}
-    for name in ("total_charge", "multiplicity"):
-        values = sorted({round(float(frame[name])) for frame in frames})
-        if len(values) > 1 and name not in read:
-            shown = ", ".join(map(str, values))
-            notes.append(f"The frames differ in {name} ({shown}), which no part of the model reads.")
-    return notes

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from eqff.evaluation.quantities import Quantity, quantities
-from eqff.training.losses import Losses, Reduce, masked_difference
+from eqff.training.field_loss import masked_difference
+from eqff.training.losses import Losses, Reduce
 
 
 class ErrorSums:

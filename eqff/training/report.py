@@ -12,7 +12,7 @@ from rich.table import Table
 
 from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.quantities import quantities
-from eqff.evaluation.report import markdown, number
+from eqff.evaluation.tables import markdown, number
 from eqff.training.preparation import Preparation, describe_model
 from eqff.training.resuming import resume_command
 

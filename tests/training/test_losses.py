@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqff.errors import ConfigError
-from eqff.training.losses import FieldLoss, Losses
+from eqff.training.field_loss import FieldLoss
+from eqff.training.losses import Losses
 
 ATOMS = torch.tensor([2, 3])
 

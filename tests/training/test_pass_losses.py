@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from eqff.errors import ConfigError
-from eqff.training.losses import FieldLoss, Losses
+from eqff.training.field_loss import FieldLoss
+from eqff.training.losses import Losses
 from eqff.training.metrics import LossSums
 
 ATOMS = torch.tensor([2, 3])

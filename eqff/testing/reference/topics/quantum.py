@@ -21,8 +21,8 @@ from ase import Atoms
 from e3nn.o3 import spherical_harmonics
 from torch import Tensor
 
-from eqff.data.convert import second_moment_to_quadrupole
 from eqff.data.graph import AtomicGraph
+from eqff.data.values import second_moment_to_quadrupole
 from eqff.errors import DataError
 from eqff.longrange.induction.mutual import InductionSolver
 from eqff.longrange.induction.polarizabilities import respond
