@@ -26,8 +26,8 @@ class Part(nn.Module):
         writes: Fields that it adds.
         neighbour_lists: The neighbour lists it needs: name and cutoff in Å. Where several parts name one list, the
             largest cutoff is taken and each part must be zero beyond its own.
-        compiles: Whether training steps with it can be compiled: no shape or branch depends on values.
-        compiles_open: Whether those on batches of open structures can, where others can't; see `AtomicGraph.open`.
+        compiles: Whether it can be compiled: no shape or branch depends on values.
+        compiles_open: Whether it can for batches of open structures, where it can't for others; see `AtomicGraph.open`.
         holds: Contributions to the energy that only one part may hold; see `eqff.contributions`.
         bounds: Fields that it writes and that can never exceed a value, whatever is learned: name and that value.
     """
@@ -45,8 +45,13 @@ class Part(nn.Module):
         return {}
 
     def compiles_for(self, graph: AtomicGraph) -> bool:
-        """Whether a training step on this batch can be compiled; no tensor is looked at."""
+        """Whether it can be compiled for this batch; no tensor is looked at."""
         return self.compiles or (self.compiles_open and graph.open)
+
+    @property
+    def runs_inside(self) -> bool:
+        """Whether compiled training steps can call it as it is, where it can't be compiled itself."""
+        return False
 
     def check_batch(self, graph: AtomicGraph) -> None:
         """Looks at values of a batch, for compiled code, which can't; what runs uncompiled looks for itself.
@@ -131,6 +136,11 @@ class Head(Part, ABC):
     after_terms: bool = False
     differentiates: bool = False
 
+    @property
+    def runs_inside(self) -> bool:
+        """See `Part.runs_inside`: unless it takes derivatives of what was before it."""
+        return not self.differentiates
+
     @abstractmethod
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """The fields named in ``writes``."""
@@ -149,6 +159,11 @@ class Term(Part, ABC):
 
     degree: int = 0
     level: Literal["atom", "structure"] = "atom"
+
+    @property
+    def runs_inside(self) -> bool:
+        """See `Part.runs_inside`."""
+        return True
 
     @abstractmethod
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:

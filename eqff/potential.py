@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eqff.bounds import tell_bounds
+from eqff.compilation.plain_parts import called
 from eqff.compilation.prediction import CompiledPrediction
 from eqff.contributions import check_contributions, moments_without_field
 from eqff.data import fields as table
@@ -155,7 +156,7 @@ class Potential(nn.Module):
         """From now on, predictions that are differentiated again run compiled, both derivatives included.
 
         The first of them is also computed plainly, and a ModelError is raised if the two don't agree, or can't be
-        compiled. Batches with periodic structures go on uncompiled where a part compiles for open ones only.
+        compiled. Heads and terms that can't be, or for open structures only, run within it as they are.
 
         Args:
             compiler: One of `eqff.compilation.code.COMPILERS`.
@@ -168,11 +169,11 @@ class Potential(nn.Module):
         plain = [
             f"model.{place}"
             for place, part in self.ordered_parts().items()
-            if not (part.compiles or part.compiles_open)
+            if not (part.compiles or part.compiles_open or part.runs_inside)
         ]
         reason = (
-            f"{' and '.join(plain)} can't be compiled: sizes there follow from the geometry (as the number of "
-            "waves from the cell), or derivatives are taken inside."
+            f"{' and '.join(plain)} can't be compiled: derivatives are taken inside, or it is neither head nor term "
+            "and sizes follow from values."
         )
         if plain and required:
             raise ModelError(f"{reason} Train with training.compile=false.")
@@ -242,7 +243,7 @@ def total_energy(
     fields = _read(graph, dict(fields), heads, after_terms=False)
     total = torch.zeros(graph.num_structures, dtype=torch.float64, device=graph.positions.device)
     for name, term in terms.items():
-        written = dict(term(graph, fields))
+        written = dict(called(f"terms.{name}", term, graph, fields))
         energy = written.pop("energy").to(torch.float64)
         if term.level == "atom":
             written[f"atom_energy_{name}"] = energy
@@ -255,9 +256,9 @@ def total_energy(
 def _read(
     graph: AtomicGraph, fields: dict[str, Tensor], heads: Mapping[str, Head], *, after_terms: bool
 ) -> dict[str, Tensor]:
-    for head in heads.values():
+    for name, head in heads.items():
         if head.after_terms == after_terms:
-            fields = fields | head(graph, fields)
+            fields = fields | called(f"heads.{name}", head, graph, fields)
     return fields
 
 

@@ -13,6 +13,11 @@ CHECKED = {
     "longrange/conjugate_gradient.py:_ImplicitSolve": (
         "longrange/test_equilibration.py:test_derivatives_against_differences"
     ),
+    "longrange/solutions.py:_Solutions": (
+        "longrange/test_solutions.py:test_derivatives_of_a_matrix_that_is_not_symmetric"
+    ),
+    "compilation/plain_parts.py:_Value": "compilation/test_plain_parts.py:test_derivatives_against_differences",
+    "compilation/plain_parts.py:_First": "compilation/test_plain_parts.py:test_derivatives_against_differences",
     "longrange/transfer_iterations.py:_ImplicitTransfer": (
         "longrange/test_charge_transfer.py:test_derivatives_against_differences"
     ),

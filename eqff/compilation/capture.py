@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
+from eqff.compilation.plain_parts import Results, with_plain_parts
 from eqff.compilation.products import symbolic_products
 from eqff.compilation.rewrites import rewrites
 from eqff.compilation.weights import Weights
@@ -47,27 +48,36 @@ class Captured:
 
 
 def capture(
-    energy: nn.Module, weights: Weights, graph: AtomicGraph, lists: Sequence[str], stress: bool, only_open: bool = False
+    energy: nn.Module,
+    weights: Weights,
+    graph: AtomicGraph,
+    lists: Sequence[str],
+    stress: bool,
+    only_open: bool = False,
+    plain: Results | None = None,
 ) -> Captured:
     """Captures `eqff.derivatives.differentiate` and the derivative of what it gives.
 
     Args:
         energy: A module whose call is the function to differentiate.
         weights: Of the module.
-        graph: Whose numbers don't matter; sizes of 2 and more become symbols.
+        graph: With its table of structures. Its numbers don't matter; sizes of 2 and more become symbols.
         lists: Neighbour lists that are read.
         stress: As of `differentiate`.
         only_open: Whether it will be called for open structures only.
+        plain: Of parts that run as they are; the last tensor, behind those of the graph, is the number of the call.
     """
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     sizes = tuple(_symbol(mode.shape_env, size, f"size{n}") for n, size in enumerate(sizes_of(graph, lists)))
     values = [mode.from_tensor(v.detach(), static_shapes=True).requires_grad_(v.requires_grad) for v in weights.values]
-    tensors = _symbolic(graph, lists, sizes, mode)
+    tensors = [*_symbolic(graph, lists, sizes, mode), mode.from_tensor(torch.zeros(1, dtype=torch.int64))]
     found: dict[str, tuple] = {}
 
     def joint(values: list[Tensor], tensors: list[Tensor]) -> list[Tensor | None]:
         function: EnergyFunction = weights.bound(energy, values)
-        predicted = differentiate(function, unpack(tensors, lists, only_open), stress=stress, create_graph=True)
+        with with_plain_parts(plain or {}, tensors[-1]):
+            graph = unpack(tensors, lists, only_open, with_table=True)
+            predicted = differentiate(function, graph, stress=stress, create_graph=True)
         outputs = list(predicted.values())
         found["names"], found["differentiable"] = tuple(predicted), tuple(v.requires_grad for v in outputs)
         wanted = [value for value in outputs if value.requires_grad]
@@ -99,17 +109,19 @@ def _symbolic(
     graph: AtomicGraph, lists: Sequence[str], sizes: Sequence[int | torch.SymInt], mode: FakeTensorMode
 ) -> list[Tensor]:
     """`pack`'s tensors with symbols for sizes."""
-    atoms, structures, *of_lists = sizes
+    atoms, structures, *of_lists, members = sizes
     pairs = zip(of_lists[::2], of_lists[1::2], strict=True)
     per_atom, per_structure = (atoms,), (structures,)
     first = [per_atom, per_atom, *[per_structure] * 4, per_atom, per_structure]
-    shapes = [(*size, *tensor.shape[1:]) for size, tensor in zip(first, pack(graph, ()), strict=True)]
+    given = pack(graph, lists)
+    shapes = [(*size, *tensor.shape[1:]) for size, tensor in zip(first, given[: len(first)], strict=True)]
     for edges, places in pairs:
         shapes += [(edges,), (edges,), (edges, 3), (atoms, places)]
+    shapes.append((structures, members))
     with mode:
         return [
             torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
-            for shape, tensor in zip(shapes, pack(graph, lists), strict=True)
+            for shape, tensor in zip(shapes, given, strict=True)
         ]
 
 

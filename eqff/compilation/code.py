@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from eqff.compilation.capture import Captured
 from eqff.compilation.inductor import MachineCode
+from eqff.compilation.tapes import Tapes
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +44,10 @@ class Code:
     derive: Function
     fits: Callable[[Sequence[int]], bool]
 
-    def __call__(self, values: Sequence[Tensor], tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The fields, from weights and tensors of a graph."""
+    def __call__(self, values: Sequence[Tensor], tensors: Sequence[Tensor], tapes: Tapes) -> dict[str, Tensor]:
+        """The fields, from weights, tensors of a graph, and what parts that run as they are write on."""
         fixed: list[Tensor] = []
-        attached = iter(_Prediction.apply(self, fixed, len(values), *values, *tensors))
+        attached = iter(_Prediction.apply(self, fixed, tapes, len(values), *values, *tensors, tapes.call))
         rest = iter(fixed)
         found = (next(attached if follows else rest) for follows in self.differentiable)
         return dict(zip(self.names, found, strict=True))
@@ -56,7 +57,9 @@ class _Prediction(torch.autograd.Function):
     """Calls compiled code, and again for the derivative."""
 
     @staticmethod
-    def forward(ctx: Any, code: Code, fixed: list[Tensor], count: int, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, code: Code, fixed: list[Tensor], tapes: Tapes, count: int, *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
         """Fields that can be differentiated; others are put into ``fixed``."""
         fields = len(code.names)
         found = code.predict(*inputs)
@@ -65,6 +68,7 @@ class _Prediction(torch.autograd.Function):
         kept = found[fields:]
         ctx.save_for_backward(*(value for value in kept if isinstance(value, Tensor)))
         ctx.sizes = [value for value in kept if not isinstance(value, Tensor)]
+        ctx.tapes = tapes
         ctx.code, ctx.trained, ctx.inputs = code, [v.requires_grad for v in inputs[:count]], len(inputs)
         return tuple(value for value, follows in pairs if follows)
 
@@ -75,7 +79,7 @@ class _Prediction(torch.autograd.Function):
         # a partitioner puts sizes before tensors that the derivative takes, and after those that the prediction gives
         found = iter(ctx.code.derive(*ctx.sizes, *ctx.saved_tensors, *(g.contiguous() for g in given)))
         by = [next(found) if trained else None for trained in ctx.trained]
-        return None, None, None, *by, *[None] * (ctx.inputs - len(by))
+        return None, None, None, None, *by, *[None] * (ctx.inputs - len(by))
 
 
 def compile_captured(captured: Captured, compiler: str = "inductor") -> Code:

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from eqff.compilation.agreement import require_agreement, size_of
 from eqff.compilation.failures import FAILURES, reason
+from eqff.compilation.plain_parts import results_of
+from eqff.compilation.tapes import Tapes
 from eqff.compilation.weights import Weights
-from eqff.data.flat import pack, sizes_of
+from eqff.data.flat import pack, sizes_of, with_members
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 MOST = 8
 """Times that code is made for other sizes, before batches that it does not fit run uncompiled; for each kind of step
-(whether with stress, for open structures only, in which precision, with which weights trained) anew."""
+(whether with stress, for open structures only, with which parts compiled, in which precision, with which weights
+trained) anew."""
 
 log = logging.getLogger(__name__)
 _uncompiled: ContextVar[bool] = ContextVar("uncompiled", default=False)
@@ -50,7 +53,7 @@ class CompiledPrediction:
     isn't finite there is nothing to hold it against, and none is made.
 
     Args:
-        potential: Of parts that compile, all batches or those of open structures.
+        potential: Of parts that compile, all batches or those of open structures, or that run inside as they are.
         compiler: One of `eqff.compilation.code.COMPILERS`.
         required: Whether it is an error if code can't be made or gives something else; else everything runs uncompiled
             from then on, and one log line says why.
@@ -59,7 +62,8 @@ class CompiledPrediction:
     def __init__(self, potential: Potential, compiler: str = "inductor", required: bool = True):
         self._potential, self._compiler, self._required = potential, compiler, required
         self._codes: dict[tuple, list[Code]] = {}
-        self._told = self._given_up = False
+        self._told: set[str] = set()
+        self._given_up = False
 
     def __reduce__(self) -> tuple[type, tuple[Potential, str, bool]]:
         return type(self), (self._potential, self._compiler, self._required)
@@ -83,35 +87,47 @@ class CompiledPrediction:
             ModelError: The model can't be compiled or code gives something else than uncompiled parts, and it is
                 required; or a part can't treat the batch.
         """
-        values, sizes = self._weights.values, sizes_of(graph, self._lists)
+        if _uncompiled.get() or self._given_up:
+            return self._plain(graph, stress)
+        graph = with_members(graph)
+        sizes = sizes_of(graph, self._lists)
+        parts = {place: part for place, part in self._parts.items() if part.compiles_for(graph)}
         code = None
-        # compilers take 0 and 1 for special
-        if not _uncompiled.get() and not self._given_up and min(sizes[0], *sizes[2::2]) > 1 and self._compiles(graph):
-            of_tensors = (graph.positions.dtype, graph.positions.device, *(v.requires_grad for v in values))
-            code = self._code((stress, self._only_open, *of_tensors), sizes, graph)
+        if min(sizes[0], *sizes[2::2]) > 1:  # compilers take 0 and 1 for special
+            of_tensors = (graph.positions.dtype, graph.positions.device, *self._trained)
+            code = self._code((stress, graph.open and self._asks_open, tuple(parts), *of_tensors), sizes, graph)
         if code is None:
             return self._plain(graph, stress)
-        for part in self._parts.values():
+        for part in parts.values():
             part.check_batch(graph)
-        return code(values, pack(graph, self._lists))
+        return self._run(code, graph)
+
+    @property
+    def _trained(self) -> list[bool]:
+        return [value.requires_grad for value in self._weights.values]
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
         return self._potential.ordered_parts()
 
     @cached_property
-    def _only_open(self) -> bool:
-        return not all(part.compiles for part in self._parts.values())
+    def _asks_open(self) -> bool:
+        return any(part.compiles_open and not part.compiles for part in self._parts.values())
 
-    def _compiles(self, graph: AtomicGraph) -> bool:
-        plain = [f"model.{place}" for place, part in self._parts.items() if not part.compiles_for(graph)]
-        if plain and not self._told:
-            log.warning(
-                "Batches with periodic structures run uncompiled: there, sizes of %s follow from the geometry.",
-                " and ".join(plain),
+    def _run(self, code: Code, graph: AtomicGraph) -> dict[str, Tensor]:
+        return code(self._weights.values, pack(graph, self._lists), Tapes(self._parts, graph))
+
+    def _running_inside(self, graph: AtomicGraph) -> dict[str, Part]:
+        """Heads and terms that can't be compiled for the batch; they are told of once."""
+        parts = {place: part for place, part in self._parts.items() if not part.compiles_for(graph)}
+        if new := [place for place in parts if place not in self._told]:
+            log.info(
+                "The training step is compiled; %s run%s as before within it: what happens there depends on values.",
+                " and ".join(f"model.{place}" for place in new),
+                "s" if len(new) == 1 else "",
             )
-            self._told = True
-        return not plain
+            self._told.update(new)
+        return parts
 
     def _code(self, kind: tuple, sizes: Sequence[int], graph: AtomicGraph) -> Code | None:
         """What fits, made now if there is none yet; None where too much has been made, or it can't be judged."""
@@ -146,9 +162,10 @@ class CompiledPrediction:
             from eqff.compilation.capture import capture
             from eqff.compilation.code import compile_captured
 
-            captured = capture(self._energy, self._weights, graph, self._lists, stress, only_open)
+            inside = results_of(self._running_inside(graph), plain)
+            captured = capture(self._energy, self._weights, graph, self._lists, stress, only_open, inside)
             code = compile_captured(captured, self._compiler)
-            found = code(self._weights.values, pack(graph, self._lists))
+            found = self._run(code, graph)
         except FAILURES as error:
             raise ModelError(
                 f"torch {torch.__version__} can't compile this model's training step: {reason(error)} Is there a C++ "

@@ -54,6 +54,8 @@ class AtomicGraph:
         batch: Structure of each atom, (N,) int64, ascending.
         electric_field: Uniform external field in V/Å, (B, 3); zero where there is none.
         edges: Neighbour lists by name; backbones read ``LOCAL``.
+        members: Atoms of each structure as a table, N where it has ended, (B, n) with n the most atoms of a structure
+            or more; None where nobody has made it.
         open: Whether no structure has a periodic direction, known without asking a GPU; False where nobody has looked.
         solves: Where iterative solvers begin, along a trajectory of one structure.
     """
@@ -67,6 +69,7 @@ class AtomicGraph:
     batch: Tensor
     electric_field: Tensor
     edges: Mapping[str, Edges] = field(default_factory=dict)
+    members: Tensor | None = None
     open: bool = False
     solves: ColdStarts = field(default=COLD, repr=False, compare=False)
     # not copied by `replace`: another geometry begins without

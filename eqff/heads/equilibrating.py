@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eqff.data.graph import AtomicGraph
 from eqff.longrange.charged_cells import ChargedCell, charged_cells
 from eqff.longrange.convergence import OnFailure, failure
 from eqff.longrange.interaction import Interaction
@@ -27,6 +28,8 @@ class EquilibratingHead(Head):
     """
 
     interaction: Interaction
+    compiles = False
+    compiles_open = True
 
     def __init__(
         self,
@@ -48,3 +51,11 @@ class EquilibratingHead(Head):
     def neighbour_lists(self) -> dict[str, float]:
         """Those of the way of summing."""
         return self.interaction.neighbour_lists
+
+    def compiles_for(self, graph: AtomicGraph) -> bool:
+        """See `Part.compiles_for`: iterations end by what they have reached."""
+        return super().compiles_for(graph) and self.solver.direct(graph)
+
+    def check_batch(self, graph: AtomicGraph) -> None:
+        """Looks for atoms on each other."""
+        self.interaction.check(graph)

@@ -66,7 +66,6 @@ class GaussianChargeHead(EquilibratingHead):
         "equilibration_energy",
     )
     holds = (coulomb_energy("charges"), field_energy("charges"))
-    compiles = False
 
     def __init__(
         self,
@@ -109,7 +108,8 @@ class GaussianChargeHead(EquilibratingHead):
             ModelError: Conjugate gradients did not converge, a field acts along a lattice vector, or a structure is
                 charged that is not to be.
         """
-        self.charged_cells.check(graph, graph.total_charge)
+        if not graph.open:
+            self.charged_cells.check(graph, graph.total_charge)
         parameters = self.parameters_of(graph, fields)
         found = self.equilibrated(graph, fields, parameters, self.solver.options(graph))
         return {

@@ -43,7 +43,6 @@ class TabulatedEquilibration(EquilibratingHead):
     reads = ("numbers", "positions", "total_charge", "electric_field")
     writes = ("charges", "equilibration_energy")
     holds = (coulomb_energy("charges"), field_energy("charges"))
-    compiles = False  # looks at total charges and at what conjugate gradients have reached
 
     def __init__(
         self,
@@ -70,7 +69,8 @@ class TabulatedEquilibration(EquilibratingHead):
             ModelError: The parameters leave a structure without a minimum, conjugate gradients did not converge, a
                 field acts along a lattice vector, or a structure is charged that is not to be.
         """
-        self.charged_cells.check(graph, graph.total_charge)
+        if not graph.open:
+            self.charged_cells.check(graph, graph.total_charge)
         tables = (self.electronegativity_table, self.hardness_table, self.widths_table)
         parameters = [table[graph.numbers] for table in tables]
         found = equilibrate(graph, self.interaction, *parameters, **self.solver.options(graph))

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ModelError
+from eqff.kernels.capture import operation
 from eqff.longrange.conjugate_gradient import RUNAWAY
 from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, evenly, in_field
 from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.longrange.padding import Padding
+from eqff.longrange.solutions import solutions
 from eqff.longrange.transfer_iterations import TransferIterations, transfer_iteratively
 from eqff.nn.reduce import segment_sum
 
@@ -116,17 +118,17 @@ def _factorised(
     matrix, padding = bound.matrix()
     matrix = matrix + torch.diag_embed(padding.gather(hardness))
     response = _response(bonds, softness, padding, graph.batch)
-    _require_minimum(matrix.detach(), response.detach(), padding)
     eye = torch.eye(matrix.shape[1], dtype=torch.float64, device=matrix.device)
     right = padding.gather(start) - (response @ padding.gather(chi)[..., None])[..., 0]
-    return padding.scatter(torch.linalg.solve(eye + response @ matrix, right))
+    whole = eye + response @ matrix
+    factors = transfer_factors(matrix.detach(), response.detach(), padding.mask)
+    return padding.scatter(solutions(whole, right, transfer_solutions, *factors))
 
 
 def _response(bonds: Edges, softness: Tensor, padding: Padding, batch: Tensor) -> Tensor:
     """S of each structure, (B, n, n)."""
     count, size = padding.index.shape
-    place = torch.zeros_like(batch)
-    place[padding.index[padding.mask]] = padding.mask.nonzero(as_tuple=True)[1]
+    place = padding.places(batch)
     row = (batch * size + place)[bonds.receiver] * size
     own, other = row + place[bonds.receiver], row + place[bonds.sender]
     # a bond to the atom's own image cancels
@@ -134,9 +136,36 @@ def _response(bonds: Edges, softness: Tensor, padding: Padding, batch: Tensor) -
     return both.reshape(count, size, size)
 
 
-def _require_minimum(matrix: Tensor, response: Tensor, padding: Padding) -> None:
+def _factors_like(matrix: Tensor, response: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    return matrix.new_empty(matrix.shape), matrix.new_empty(matrix.shape[:2], dtype=torch.int32)
+
+
+@operation("(Tensor matrix, Tensor response, Tensor mask) -> (Tensor, Tensor)", _factors_like)
+def transfer_factors(matrix: Tensor, response: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """1 + S M as L U and its pivots, from M, S and whether a place is taken, (B, n).
+
+    Raises:
+        ModelError: There is no minimum.
+    """
+    _require_minimum(matrix, response, mask)
+    eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
+    factor, pivots = torch.linalg.lu_factor(eye + response @ matrix)
+    return factor.contiguous(), pivots.contiguous()
+
+
+def _solutions_like(right: Tensor, turned: bool, factor: Tensor, pivots: Tensor) -> Tensor:
+    return right.new_empty(right.shape)
+
+
+@operation("(Tensor right, bool turned, Tensor factor, Tensor pivots) -> Tensor", _solutions_like)
+def transfer_solutions(right: Tensor, turned: bool, factor: Tensor, pivots: Tensor) -> Tensor:
+    """Solutions (B, n) with the matrices whose factors `transfer_factors` gives, or with the transposed ones."""
+    return torch.linalg.lu_solve(factor, pivots, right[..., None], adjoint=turned)[..., 0].contiguous()
+
+
+def _require_minimum(matrix: Tensor, response: Tensor, mask: Tensor) -> None:
     """Raises ModelError unless 1 + √S M √S is positive definite; a positive definite M is enough for that."""
-    _, failed = torch.linalg.cholesky_ex(matrix + torch.diag_embed((~padding.mask).to(matrix.dtype)))
+    _, failed = torch.linalg.cholesky_ex(matrix + torch.diag_embed((~mask).to(matrix.dtype)))
     for index in failed.nonzero()[:, 0].tolist():
         values, vectors = torch.linalg.eigh(response[index])
         root = vectors * values.clamp(min=0).sqrt()

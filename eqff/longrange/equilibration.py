@@ -85,7 +85,7 @@ def equilibrate(
     else:
         matrix, padding = bound.matrix()
         matrix = matrix + torch.diag_embed(padding.gather(hardness))
-        charges, told = minimize_dense(matrix, chi, totals, padding, WHAT), []
+        charges, told = minimize_dense(matrix, chi, totals, padding, graph.batch, WHAT), []
     # what rounding of many steps has lost; it depends on nothing
     lost = (totals - segment_sum(charges, graph.batch, graph.num_structures)).detach()
     charges = charges + evenly(graph, lost)
@@ -108,7 +108,7 @@ def in_field(graph: AtomicGraph, electronegativity: Tensor, field: Tensor | None
 
 def evenly(graph: AtomicGraph, totals: Tensor) -> Tensor:
     """``totals`` (B,) shared out evenly over the atoms of each structure, (N,)."""
-    counts = torch.bincount(graph.batch, minlength=graph.num_structures).clamp(min=1)
+    counts = segment_sum(torch.ones_like(graph.batch), graph.batch, graph.num_structures).clamp(min=1)
     return (totals / counts)[graph.batch]
 
 

@@ -42,6 +42,7 @@ class BoundInteraction:
         sums: Over wave vectors, each for some of the periodic structures.
         batch: Structure of each atom, (N,).
         num_structures: B.
+        members: See `AtomicGraph`.
     """
 
     sender: Tensor
@@ -51,6 +52,7 @@ class BoundInteraction:
     sums: tuple[EwaldSum | MeshSum, ...]
     batch: Tensor
     num_structures: int
+    members: Tensor | None = None
 
     def potential(self, charges: Tensor) -> Tensor:
         """V at each charge in V, (N,), from charges (N,) in e."""
@@ -71,11 +73,8 @@ class BoundInteraction:
 
     def matrix(self) -> tuple[Tensor, Padding]:
         """A of every structure, (B, n, n) with zeros in empty places, and where its atoms stand."""
-        structures = torch.arange(self.num_structures, device=self.batch.device)
-        padding = Padding.of(structures, self.batch, self.num_structures)
-        size = padding.index.shape[1]
-        place = torch.zeros_like(self.batch)
-        place[padding.index[padding.mask]] = padding.mask.nonzero(as_tuple=True)[1]
+        padding = Padding.whole(self.batch, self.num_structures, self.members)
+        size, place = padding.index.shape[1], padding.places(self.batch)
         row = (self.batch * size + place)[self.receiver]
         near = segment_sum(self.pair, row * size + place[self.sender], self.num_structures * size * size)
         matrix = near.reshape(-1, size, size) + torch.diag_embed(padding.gather(self.diagonal))
@@ -165,6 +164,7 @@ class LatticeInteraction(Interaction):
             sums=sums,
             batch=graph.batch,
             num_structures=graph.num_structures,
+            members=graph.members,
         )
 
     def check(self, graph: AtomicGraph, widths: Tensor | None = None) -> None:
@@ -239,6 +239,7 @@ class PairInteraction(Interaction):
             sums=(),
             batch=graph.batch,
             num_structures=graph.num_structures,
+            members=graph.members,
         )
 
     def check(self, graph: AtomicGraph, widths: Tensor | None = None) -> None:

@@ -57,6 +57,7 @@ class NeighbourInteraction(Interaction):
             sums=(),
             batch=graph.batch,
             num_structures=graph.num_structures,
+            members=graph.members,
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eqff.data.graph import edge_slots
 from eqff.nn.reduce import segment_sum
 
 
@@ -35,6 +36,14 @@ class Padding:
         mask = places < counts[:, None]
         return cls(structures, torch.where(mask, first[:, None] + places, 0), mask, batch.shape[0])
 
+    @classmethod
+    def whole(cls, batch: Tensor, num_structures: int, members: Tensor | None = None) -> Padding:
+        """The table for all structures of a batch; no value is looked at where `AtomicGraph.members` is given."""
+        members = edge_slots(batch, num_structures) if members is None else members
+        mask = members < batch.shape[0]
+        structures = torch.arange(num_structures, device=batch.device)
+        return cls(structures, torch.where(mask, members, 0), mask, batch.shape[0])
+
     @property
     def batch(self) -> Tensor:
         """The place among ``structures`` of each atom, (N,); 0 for atoms of other structures."""
@@ -42,6 +51,10 @@ class Padding:
         return torch.zeros(self.num_atoms, dtype=torch.int64, device=row.device).index_put(
             (self.index[self.mask],), row[self.mask]
         )
+
+    def places(self, batch: Tensor) -> Tensor:
+        """The place of each atom in its row, (N,), of a table for all structures."""
+        return torch.arange(self.num_atoms, device=batch.device) - self.index[batch, 0]
 
     def gather(self, values: Tensor) -> Tensor:
         """Rows of ``values`` (N, ...) in their places, zero in empty ones, (P, n, ...)."""

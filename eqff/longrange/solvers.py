@@ -27,11 +27,16 @@ class SolverChoice:
     max_iterations: int = 500
     failed: Failure = refuse
 
+    def direct(self, graph: AtomicGraph) -> bool:
+        """Whether a batch's matrices are factorised; no value is looked at where ``graph.members`` is there."""
+        if graph.members is not None:
+            return graph.members.shape[1] <= self.dense_up_to
+        return int(torch.bincount(graph.batch, minlength=1).max()) <= self.dense_up_to
+
     def options(self, graph: AtomicGraph) -> dict[str, Any]:
         """Keyword arguments of `equilibrate` and `equilibrate_by_transfer` for a batch."""
-        largest = int(torch.bincount(graph.batch, minlength=1).max())
         return {
-            "iterative": largest > self.dense_up_to,
+            "iterative": not self.direct(graph),
             "tolerance": self.tolerance,
             "max_iterations": self.max_iterations,
             "failed": self.failed,

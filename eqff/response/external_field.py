@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
+from eqff.kernels.capture import capturing
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,15 @@ class FieldGuard:
 def acting_field(graph: AtomicGraph) -> Tensor | None:
     """The field in V/Å, (B, 3) float64; None where no structure is in one and nothing is differentiated by it.
 
+    Captured to be compiled, which open structures can be, it looks at no values: compiled code goes on with zeros.
+
     Raises:
         ModelError: A periodic structure is in a field with a component along one of its lattice vectors. There the
             potential is no function of the place in the cell, so neither is the energy.
     """
     field = graph.electric_field
+    if graph.open and capturing():
+        return field.to(torch.float64)
     if field.requires_grad:
         inside = graph.pbc.any(dim=1)
         reason = "the derivative by a uniform field was asked for"

@@ -45,7 +45,7 @@ def test_called_from_python_where_cpp_does_not_work(later, monkeypatch, caplog):
         return fail if in_cpp else lambda values: graph(*values)
 
     monkeypatch.setattr(inductor, "_compiled", compiled)
-    potential = small_potential()
+    potential = small_potential(num_passes=1)
     graph = batch(potential, 4, 5)
     with caplog.at_level(logging.WARNING, logger="eqff"):
         found = CompiledPrediction(potential)(graph, False)
@@ -74,11 +74,17 @@ def test_sizes_that_are_assumed_when_it_is_made_again_are_heeded(monkeypatch):
         return run
 
     monkeypatch.setattr(inductor, "_compiled", compiled)
-    potential = small_potential()
+    potential = small_potential(num_passes=1)
     made = CompiledPrediction(potential)
     for structures, codes in (((4, 5), 1), ((4, 5), 1), ((6, 5), 2)):
         made(batch(potential, *structures), False)
         assert sum(map(len, made._codes.values())) == codes
+
+
+def imported_anew(monkeypatch):
+    """What is only imported to compile; operations are defined once in a process."""
+    for module in ("capture", "code", "inductor", "rewrites"):
+        monkeypatch.delitem(sys.modules, f"eqff.compilation.{module}", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +93,7 @@ def test_sizes_that_are_assumed_when_it_is_made_again_are_heeded(monkeypatch):
 )
 def test_what_a_version_of_torch_lacks_is_one_message(module, name, monkeypatch):
     monkeypatch.delattr(module + "." + name)
-    for ours in [key for key in sys.modules if key.startswith("eqff.compilation.") and "prediction" not in key]:
-        monkeypatch.delitem(sys.modules, ours)
+    imported_anew(monkeypatch)
     potential = small_potential()
     with pytest.raises(ModelError, match=f"can't compile.*{name}.*training.compile=false"):
         CompiledPrediction(potential, "none")(batch(potential, 4, 5), False)
@@ -96,8 +101,7 @@ def test_what_a_version_of_torch_lacks_is_one_message(module, name, monkeypatch)
 
 def test_what_cannot_be_compiled_runs_uncompiled_where_that_may_be(monkeypatch, caplog):
     monkeypatch.delattr("torch._inductor.decomposition.select_decomp_table")
-    for ours in [key for key in sys.modules if key.startswith("eqff.compilation.") and "prediction" not in key]:
-        monkeypatch.delitem(sys.modules, ours)
+    imported_anew(monkeypatch)
     potential = small_potential()
     made, graph = CompiledPrediction(potential, "none", required=False), batch(potential, 4, 5)
     for _ in range(2):
