@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.padding import Padding
+from eqff.longrange.reduction import less_oblique
 from eqff.longrange.tuning import Splitting
 
 Bound = TypeVar("Bound", covariant=True)
@@ -50,6 +51,7 @@ def bind_by_size(
         if len(structures):
             padding = Padding.of(structures, graph.batch, graph.num_structures)
             positions = padding.gather(graph.positions.to(torch.float64))
-            cell = graph.cell[structures].to(torch.float64)
-            bound.append(way.bind(padding, positions, cell, graph.pbc[structures], splitting, accuracy))
+            pbc = graph.pbc[structures]
+            cell = less_oblique(graph.cell[structures].to(torch.float64), pbc)
+            bound.append(way.bind(padding, positions, cell, pbc, splitting, accuracy))
     return tuple(bound)

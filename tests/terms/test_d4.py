@@ -51,3 +51,10 @@ def test_every_element_of_the_tables_is_covered():
     frames = [Atoms([z, 1, 1], [[0, 0, 0], [0, 0, 2.1], [0, 2.2, 0]]) for z in (96, 103)]
     found = potential(graph_of(frames, potential.neighbour_lists, torch.float64, classical=True), forces=False)
     assert found["energy"].tolist() == pytest.approx([-0.035370080069320076, -0.030050668013163064], abs=1e-8)
+
+
+def test_no_size_is_factorised_and_on_a_mesh():
+    """A mesh gives no matrix: crystals of exactly 500 atoms were refused."""
+    from eqff.dispersion.d4.eeq import DENSE_UP_TO, EEQCharges
+
+    assert EEQCharges((1, 8), 1e-6).interaction.mesh_from > DENSE_UP_TO

@@ -16,8 +16,9 @@ from eqff.nn.coordination import coordination_numbers, eeq_electronegativity
 from eqff.nn.exact import ExactModule
 from eqff.units import BOHR, HARTREE
 
-DENSE_UP_TO = 500
-"""Atoms of the largest structure of a batch up to which matrices are factorised."""
+DENSE_UP_TO = 499
+"""Atoms of the largest structure of a batch up to which matrices are factorised; below what the
+lattice sums put on a mesh, which gives no matrix."""
 REACH_MARGIN = 1.06
 """By which the cutoff of neighbours exceeds what Gaussian charges need, because sums fade out before it."""
 
