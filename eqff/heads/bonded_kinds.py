@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError, did_you_mean
-from eqff.heads.molecules import bonded
+from eqff.heads.molecules import BondRule
 
 _BACK = 1e-3  # Å: two bonds that lead back to their atom cancel to rounding
 _WRITTEN = re.compile(r"([A-Z][a-z]?)(?:\(([A-Za-z,\s]*)\))?")
@@ -85,9 +85,9 @@ class Bonds:
     counts: Tensor
 
     @classmethod
-    def of(cls, graph: AtomicGraph, stretch: float) -> Bonds:
-        """See `eqff.heads.molecules.bonded`."""
-        edges, chosen = bonded(graph, stretch)
+    def of(cls, graph: AtomicGraph, rule: BondRule) -> Bonds:
+        """By a rule."""
+        edges, chosen = rule.bonds(graph)
         sender, receiver = edges.sender[chosen], edges.receiver[chosen]
         size = int(graph.numbers.max()) + 1
         counts = torch.bincount(receiver * size + graph.numbers[sender], minlength=graph.num_atoms * size)

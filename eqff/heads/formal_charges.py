@@ -73,7 +73,7 @@ def by_element(values: Mapping[str | int, float], elements: tuple[int, ...], wha
     Raises:
         ConfigError: An element without a value, or one that does not exist.
     """
-    known = {_number(element, what): float(value) for element, value in values.items()}
+    known = {atomic_number(element, what): float(value) for element, value in values.items()}
     absent = [element for element in elements if element not in known]
     if absent:
         from ase.data import chemical_symbols
@@ -84,13 +84,16 @@ def by_element(values: Mapping[str | int, float], elements: tuple[int, ...], wha
     return table
 
 
-def _number(element: str | int, what: str) -> int:
-    from ase.data import atomic_numbers
+def atomic_number(element: str | int, what: str) -> int:
+    """Of an element given by symbol or number.
 
-    if isinstance(element, int):
-        return element
-    if element in atomic_numbers:
-        return atomic_numbers[element]
-    if element.isdigit():
-        return int(element)
-    raise ConfigError(f"{what}: there is no element '{element}'.{did_you_mean(element, atomic_numbers)}")
+    Raises:
+        ConfigError: There is no such element; ``what`` it was given for stands in the message.
+    """
+    from ase.data import atomic_numbers, chemical_symbols
+
+    text = str(element)
+    number = int(text) if text.isdigit() else atomic_numbers.get(text, 0)
+    if not 0 < number < len(chemical_symbols):
+        raise ConfigError(f"{what}: there is no element '{element}'.{did_you_mean(text, atomic_numbers)}")
+    return number

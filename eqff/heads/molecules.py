@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from ase.data import covalent_radii
@@ -10,11 +11,14 @@ from torch import Tensor
 
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph, Edges
+from eqff.heads.formal_charges import atomic_number
 from eqff.parts import Fields, Head
 from eqff.ranges import Positive
 
 BONDS = "bonds"
 """Name of the neighbour list of atoms that may be bonded."""
+
+_SHORTEST = 0.1  # Å, of a list that nothing needs
 
 declare(Field("molecules", "atom", (), "0e", "", "number of the atom's molecule in its structure", "internal", True))
 
@@ -23,45 +27,68 @@ class Molecules(Head):
     """Atoms are bonded where they are closer than the sum of their covalent radii times a factor.
 
     Numbers change at once where a bond breaks, and with them every energy that leaves out pairs within molecules: for
-    molecules that do not react. Radii are those of Cordero et al., Dalton Trans. 2832 (2008), as in ASE.
+    molecules that do not react. Radii are those of Cordero et al., Dalton Trans. 2832 (2008), as in ASE. By them a
+    sodium ion is bonded to the water around it: name such elements in ``alone``.
 
     Args:
         elements: Atomic numbers covered.
         stretch: The factor.
+        alone: Elements that have no bonds, by symbol or atomic number: monatomic ions, noble gases.
+
+    Raises:
+        ConfigError: An element that does not exist.
     """
 
     reads = ("numbers",)
     writes = ("molecules",)
     compiles = False
 
-    def __init__(self, elements: tuple[int, ...], stretch: Positive = 1.25):
+    def __init__(self, elements: tuple[int, ...], stretch: Positive = 1.25, alone: Sequence[str | int] = ()):
         super().__init__()
-        self.stretch = stretch
-        self.longest = longest_bond(elements, stretch)
+        self.rule = BondRule.of(elements, stretch, alone)
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
         """Up to the longest bond."""
-        return {BONDS: self.longest}
+        return {BONDS: self.rule.longest}
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``molecules``, (N,) int64: the place of the molecule's first atom in its structure."""
-        edges, chosen = bonded(graph, self.stretch)
+        edges, chosen = self.rule.bonds(graph)
         number = _first_atoms(edges.sender[chosen], edges.receiver[chosen], graph.num_atoms)
         counts = torch.bincount(graph.batch, minlength=graph.num_structures)
         return {"molecules": number - (counts.cumsum(0) - counts)[graph.batch]}
 
 
-def longest_bond(elements: Sequence[int], stretch: float) -> float:
-    """Å, between any two of these elements."""
-    return 2 * stretch * float(max(covalent_radii[z] for z in elements))
+@dataclass(frozen=True)
+class BondRule:
+    """Which atoms are bonded.
 
+    Attributes:
+        radii: Of bonds by atomic number, the factor included, Å; NaN for elements without bonds, (119,) float64.
+        longest: Bond between any two elements of the model, Å.
+    """
 
-def bonded(graph: AtomicGraph, stretch: float) -> tuple[Edges, Tensor]:
-    """The list of `BONDS` and which of its edges are bonds, (E,): closer than ``stretch`` times both covalent radii."""
-    edges = graph.edges[BONDS]
-    radii = torch.as_tensor(covalent_radii, dtype=edges.lengths.dtype, device=edges.lengths.device)[graph.numbers]
-    return edges, edges.lengths.detach() < stretch * (radii[edges.sender] + radii[edges.receiver])
+    radii: Tensor
+    longest: float
+
+    @classmethod
+    def of(cls, elements: Sequence[int], stretch: float, alone: Sequence[str | int]) -> BondRule:
+        """Closer than ``stretch`` times the sum of both covalent radii, but for elements ``alone``.
+
+        Raises:
+            ConfigError: An element that does not exist.
+        """
+        radii = stretch * torch.as_tensor(covalent_radii, dtype=torch.float64)
+        radii[[atomic_number(element, "alone") for element in alone]] = torch.nan
+        reach = radii[list(elements)].nan_to_num(nan=0.0).amax() if elements else torch.zeros(())
+        return cls(radii, max(2 * float(reach), _SHORTEST))
+
+    def bonds(self, graph: AtomicGraph) -> tuple[Edges, Tensor]:
+        """The list of `BONDS` and which of its edges are bonds, (E,)."""
+        edges = graph.edges[BONDS]
+        radii = self.radii.to(edges.lengths)[graph.numbers]
+        return edges, edges.lengths.detach() < radii[edges.sender] + radii[edges.receiver]
 
 
 def _first_atoms(sender: Tensor, receiver: Tensor, num_atoms: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, ModelError
 from eqff.heads.bonded_kinds import Bonds, Kind
 from eqff.heads.local_moments import FramedMultipoles, LocalMoments, PlacedMoments
-from eqff.heads.molecules import BONDS, longest_bond
+from eqff.heads.molecules import BONDS, BondRule
 from eqff.ranges import Positive
 
 
@@ -53,6 +53,7 @@ class TabulatedMultipoles(FramedMultipoles):
         sites: By kind: charge, dipole, quadrupole, frame and axes (`eqff.heads.local_moments.LocalMoments`).
         elements: Atomic numbers covered.
         stretch: Atoms are bonded within this times the sum of their covalent radii.
+        alone: Elements that have no bonds, by symbol or atomic number: monatomic ions.
         require_total: Whether a structure whose charges do not add up to its total charge is refused.
 
     Raises:
@@ -64,6 +65,7 @@ class TabulatedMultipoles(FramedMultipoles):
         sites: Mapping[str, Mapping[str, Any]],
         elements: tuple[int, ...],
         stretch: Positive = 1.25,
+        alone: Sequence[str | int] = (),
         require_total: bool = True,
     ):
         super().__init__(require_total)
@@ -73,16 +75,16 @@ class TabulatedMultipoles(FramedMultipoles):
         # kinds with neighbours come first, and keep what they match
         self.kinds = sorted(((kind, rows[name]) for name, kind in _kinds(rows).items()), key=lambda pair: pair[0].plain)
         self.axes = {kind.name: [Kind.read(axis) for axis in row.axes] for kind, row in self.kinds}
-        self.stretch, self.longest = stretch, longest_bond(elements, stretch)
+        self.rule = BondRule.of(elements, stretch, alone)
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
         """Up to the longest bond."""
-        return {BONDS: self.longest}
+        return {BONDS: self.rule.longest}
 
     def placed(self, graph: AtomicGraph) -> Iterator[PlacedMoments]:
         """See `FramedMultipoles.placed`."""
-        bonds = Bonds.of(graph, self.stretch)
+        bonds = Bonds.of(graph, self.rule)
         free = bonds.numbers > 0
         for kind, row in self.kinds:
             mine = free & kind.matches(bonds)

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import molecule as named
 
 from eqff.build import ModelContext, build_potential
+from eqff.errors import ConfigError
 from eqff.heads.molecules import Molecules
 from eqff.testing.graphs import graph_of
 
@@ -64,3 +65,29 @@ def test_inner_pairs_are_left_out(dtype: torch.dtype):
     expected = 14.3996454784255 * float((charges[:, None] * charges / lengths).sum())
     assert prediction["energy"].tolist() == pytest.approx([0.0, expected], rel=1e-5, abs=1e-5)
     assert prediction["molecules"].tolist() == [0, 0, 0, 0, 0, 0, 3, 3, 3]
+
+
+def test_ions_are_no_part_of_the_molecules_around_them():
+    """Sodium 2.3 Å from oxygen is within 1.25 times the sum of covalent radii, 2.9 Å."""
+    atoms = waters((0, 0, 0), (0, 0, 5.0))
+    ion = Atoms("Na", [atoms.positions[0] + np.array([0, 0, 2.3])])
+    solution = atoms + ion
+    solution.info.update(total_charge=1, multiplicity=1)
+    found = {}
+    for alone in ((), ("Na",), (11,)):
+        head = Molecules((1, 8, 11), alone=alone)
+        graph = graph_of([solution], head.neighbour_lists, torch.float64)
+        found[alone] = head(graph, {})["molecules"].tolist()
+    assert found[()] != found[("Na",)] == found[(11,)] == [0, 0, 0, 3, 3, 3, 6]
+
+
+@pytest.mark.parametrize("element", ["Na+", 0, 200, "X"])
+def test_element_that_does_not_exist(element):
+    with pytest.raises(ConfigError, match="alone: there is no element"):
+        Molecules((1, 8), alone=(element,))
+
+
+def test_nothing_but_ions():
+    head = Molecules((11, 17), alone=("Na", "Cl"))
+    salt = Atoms("NaCl", [[0, 0, 0], [0, 0, 2.4]], info={"total_charge": 0, "multiplicity": 1})
+    assert head(graph_of([salt], head.neighbour_lists, torch.float64), {})["molecules"].tolist() == [0, 1]
