@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from eqff.errors import ModelError
 
@@ -44,6 +45,11 @@ def captured() -> Iterator[None]:
 def capturing() -> bool:
     """Whether a step is being captured."""
     return _capturing.get()
+
+
+def with_numbers() -> AbstractContextManager[None]:
+    """Within it tensors hold numbers, also in steps that are captured: for tables that who first asks makes for all."""
+    return _disable_current_modes()
 
 
 class Constant:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eqff.kernels.call import Couplings, address, function, number, plan, threads
-from eqff.kernels.capture import Constant
+from eqff.kernels.capture import Constant, with_numbers
 from eqff.kernels.generated import polynomials
 from eqff.kernels.generated.code import GeneratedCode
 
@@ -46,7 +46,8 @@ class ProductPlan(Constant, ABC):
     @cached_property
     def polynomial(self) -> polynomials.Polynomial:
         """What code is made from, for any device."""
-        return self._polynomial()
+        with with_numbers():
+            return self._polynomial()
 
     def channels(self, factors: Tensor) -> int:
         """C."""

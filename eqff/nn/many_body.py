@@ -9,6 +9,7 @@ import torch
 from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
+from eqff.kernels.capture import with_numbers
 from eqff.kernels.choice import fused
 from eqff.kernels.product_plans import MixedPlan, ProductPlan
 from eqff.kernels.products import products, takes
@@ -51,15 +52,16 @@ def product_plan(
 
     The product of two factors is kept up to ``degree_in + degree_out``: more of it meets no component of the third.
     """
-    middle = degree_out if order == 2 else degree_in + degree_out
-    highest = max(degree_in, middle)
-    harmonics, back = sphere_grid(highest, highest, 2)
-    factors = harmonics[:, : num_components(degree_in)] / (degree_in + 1)
-    first = torch.einsum("kg,gi,gj->kij", back[: num_components(middle)], factors, factors) * (degree_out + 1)
-    of_first = harmonics[:, : num_components(middle)]
-    second = torch.einsum("kg,gi,gj->kij", back[: num_components(degree_out)], of_first, factors)
-    first, second = (table.where(table.abs() > 1e-12, 0.0) for table in (first, second))
-    return kind(first, second, order, dtype)
+    with with_numbers():
+        middle = degree_out if order == 2 else degree_in + degree_out
+        highest = max(degree_in, middle)
+        harmonics, back = sphere_grid(highest, highest, 2)
+        factors = harmonics[:, : num_components(degree_in)] / (degree_in + 1)
+        first = torch.einsum("kg,gi,gj->kij", back[: num_components(middle)], factors, factors) * (degree_out + 1)
+        of_first = harmonics[:, : num_components(middle)]
+        second = torch.einsum("kg,gi,gj->kij", back[: num_components(degree_out)], of_first, factors)
+        first, second = (table.where(table.abs() > 1e-12, 0.0) for table in (first, second))
+        return kind(first, second, order, dtype)
 
 
 class GridProduct(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eqff.kernels.bilinear import RowBilinear, RowCouplings
+from eqff.kernels.capture import with_numbers
 from eqff.kernels.messages import EdgeOrder, messages
 from eqff.nn.spherical import components, coupling, num_components, paths
 
@@ -32,8 +33,9 @@ def path_couplings(degree_in: int, degree_edge: int, degree_out: int) -> Tensor:
 @cache
 def row_couplings(degree_in: int, degree_edge: int, degree_out: int) -> RowCouplings:
     """The same from path weights and harmonics to the matrix of an edge, sparse."""
-    blocks = path_couplings(degree_in, degree_edge, degree_out)
-    return RowCouplings(blocks.flatten(2).permute(2, 0, 1).contiguous())
+    with with_numbers():
+        blocks = path_couplings(degree_in, degree_edge, degree_out)
+        return RowCouplings(blocks.flatten(2).permute(2, 0, 1).contiguous())
 
 
 class NeighbourTensorProduct(nn.Module):
