@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ def run_on_arguments(task: Callable[[Sequence[str]], int], help_text: str, argv:
 
 def without_traceback(task: Callable[[Any], Any], argument: Any) -> Any:
     """Calls ``task`` with its argument; what a user can mend ends the process with one message, as in `run_command`."""
+    # what other packages say when they are imported; users see it from torch 2.15 on
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
     try:
         return task(argument)
     except EqffError as error:

@@ -217,7 +217,9 @@ def test_no_section_can_be_left_out_or_be_a_word(config):
     ],
 )
 def test_processes(tmp_path, module, argv, expected):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    """One line, also where torch shows everybody what it says of other packages."""
+    shown = "default:`torch.jit.script` is deprecated"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": shown}
     command = [sys.executable, "-m", f"eqff.{module}", *argv]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
