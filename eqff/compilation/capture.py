@@ -91,7 +91,8 @@ def capture(
         traced = make_fx(joint)(values, tensors)
     with mode, torch.no_grad():
         # rules of derivatives that are PyTorch's own write into tensors, which no graph may do that is cut in two
-        traced = make_fx(torch.func.functionalize(traced), decomposition_table=rewrites())(values, tensors)
+        table = rewrites(graph.positions)
+        traced = make_fx(torch.func.functionalize(traced), decomposition_table=table)(values, tensors)
     _hoist(traced.graph)
     return Captured(traced, mode, sizes, **found)
 

@@ -16,6 +16,7 @@ from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from eqff.compilation.failures import FAILURES, reason
+from eqff.kernels.native.process import declared
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ def _compiled(graph: fx.GraphModule, mode: FakeTensorMode, in_cpp: bool) -> Call
     output = graph.graph.output_node()
     output.args = (list(output.args[0]),)
     output.meta["user_visible_output_idxs"] = [n for n, v in enumerate(output.args[0]) if isinstance(v, fx.Node)]
-    options = OPTIONS | CPP if in_cpp else OPTIONS
+    options = OPTIONS
+    if in_cpp:
+        options = OPTIONS | CPP | {"aot_inductor.custom_ops_to_c_shims": declared(graph.graph)}
     with torch.no_grad(), V.set_fake_mode(mode), tracing(TracingContext(mode)), config.patch(options):
         return compile_fx_inner(graph, inputs, is_inference=True, cpp_wrapper=in_cpp)

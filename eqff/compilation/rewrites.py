@@ -10,6 +10,9 @@ from torch import Tensor
 from torch._inductor.decomposition import select_decomp_table
 
 import eqff.kernels.linear  # noqa: F401  defines the operations
+from eqff.kernels.choice import DTYPES
+from eqff.kernels.generated.code import VECTOR
+from eqff.kernels.native.process import functions
 
 
 def _rows(features: Tensor) -> list[Tensor]:
@@ -29,13 +32,35 @@ def _outer(left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([torch.mm(first.t(), second) for first, second in zip(_rows(left), _rows(right), strict=True)])
 
 
-def rewrites() -> dict[Any, Callable[..., Any]]:
-    """How operations are written as others: Inductor's own table, and that of the degrees' linear maps.
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """A product of rows of atoms or edges with a matrix, or a sum of their outer products, as maps of one degree."""
+    (rows, inner), columns = left.shape, right.shape[1]
+    wide = isinstance(columns, int) and columns * right.element_size() >= VECTOR
+    if wide and isinstance(rows, torch.SymInt) and isinstance(inner, int) and left.stride() == (inner, 1):
+        return torch.ops.eqff.each_degree_map(left[None], right[None])[0]
+    if wide and isinstance(inner, torch.SymInt) and left.stride() == (1, rows) and right.stride() == (columns, 1):
+        return torch.ops.eqff.each_degree_outer(left.t()[None], right[None])[0]
+    return NotImplemented
 
-    Matrix products stay what they are: Inductor's table makes sums of small ones, by how many rows there are, and code
-    would fit batches with as few only.
+
+def _product_with_bias(bias: Tensor, left: Tensor, right: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
+    found = _product(left, right) if beta == alpha == 1 else NotImplemented
+    return found if found is NotImplemented else found + bias
+
+
+def rewrites(like: Tensor) -> dict[Any, Callable[..., Any]]:
+    """How operations are written as others: Inductor's own table, and that of matrix products.
+
+    Where compiled code calls C functions for linear maps of each degree, these stay what they are, and products of
+    many rows with a small matrix become such, as they are faster. Other matrix products stay what they are: Inductor's
+    table makes sums of small ones, by how many rows there are, and code would fit batches with as few only.
+
+    Args:
+        like: A tensor of the graph's precision on its device.
     """
     aten, operations = torch.ops.aten, torch.ops.eqff
     products = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default)
     table = {key: value for key, value in select_decomp_table().items() if key not in products}
+    if like.device.type == "cpu" and like.dtype in DTYPES and functions(like.dtype) is not None:
+        return {**table, aten.mm.default: _product, aten.addmm.default: _product_with_bias}
     return {**table, operations.each_degree_map.default: _map, operations.each_degree_outer.default: _outer}

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import fx
 
+import eqff.kernels.linear  # noqa: F401  defines operations
 from eqff.derivatives import differentiate
 from eqff.errors import ModelFileError
-from eqff.export.native import linkable
 from eqff.export.samples import sample
 from eqff.kernels.capture import captured
 from eqff.kernels.choice import fused
+from eqff.kernels.native.declarations import linkable
 from eqff.potential import Potential
 
 NAMESPACE = "eqff"

@@ -127,6 +127,11 @@ def archive(path: Path, objects: Sequence[Path]) -> None:
     _run(["ar", "rcs", str(path), *map(str, objects)])
 
 
+def shared_library(path: str, objects: Sequence[Path], options: Sequence[str] = ()) -> None:
+    """Links object code; errors as of `compiled_object`."""
+    _run([*find_compiler(), *FLAGS, *map(str, objects), *options, "-o", path])
+
+
 def in_cache(name: str, make: Callable[[str], object]) -> Path:
     """A file of the cache, made under another path if it is not there.
 

@@ -9,12 +9,14 @@ import torch
 from torch._C import _aoti
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from eqff.export import native
-from eqff.export.native import declaration, linkable, linked
+from eqff.export.native import linked
 from eqff.export.operations import called_by_name, transpose_weights
 from eqff.kernels import bilinear, linear, messages, products  # noqa: F401  # define operations
 from eqff.kernels.capture import captured
 from eqff.kernels.library import FLAGS, find_compiler, library
+from eqff.kernels.native import declarations
+from eqff.kernels.native.declarations import SCHEMAS, declaration, linkable
+from eqff.kernels.native.objects import SOURCES
 from eqff.kernels.product_plans import MixedPlan
 from eqff.nn.linear import DegreeLinear
 from eqff.nn.many_body import product_plan
@@ -22,7 +24,7 @@ from eqff.nn.many_body import product_plan
 compiled = pytest.mark.skipif(library() is None, reason="needs a C++ compiler")
 
 
-@pytest.mark.parametrize("schema", native._SCHEMAS)
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_schemas_are_those_of_the_operations(schema):
     operation = getattr(torch.ops.eqff, schema.partition("(")[0]).default
     assert str(operation._schema) == f"eqff::{schema}"
@@ -48,7 +50,7 @@ def test_products_without_code_of_their_own_are_called_by_name(channels, linked_
 
 
 def test_another_schema_is_called_by_name(monkeypatch):
-    monkeypatch.setattr(native, "_SCHEMAS", ())
+    monkeypatch.setattr(declarations, "SCHEMAS", ())
     with captured():
         graph = make_fx(linear.each_degree_map)(torch.randn(4, 3, 5), torch.randn(2, 5, 6)).graph
     assert linkable(graph) == {}
@@ -78,22 +80,22 @@ def test_transposed_weights_are_kept():
 
 
 @pytest.fixture(scope="module", params=[torch.float32, torch.float64])
-def each_degree_map(request, tmp_path_factory):
-    """The C function for matrix products, for tensors, and its precision."""
+def each_degree(request, tmp_path_factory):
+    """The C functions for matrix products, for tensors, and their precision."""
     made = tmp_path_factory.mktemp("native") / "linear.so"
     root, real = Path(torch.__file__).parent, {torch.float32: "float", torch.float64: "double"}[request.param]
     command = [*find_compiler(), *FLAGS, f"-DREAL={real}", f"-I{root / 'include'}"]
     torch_library = (f"-L{root / 'lib'}", "-ltorch_cpu")
-    subprocess.run([*command, str(native.SOURCES / "linear_calls.cpp"), *torch_library, "-o", str(made)], check=True)
-    function = ctypes.CDLL(str(made)).aoti_torch_cpu_each_degree_map
+    subprocess.run([*command, str(SOURCES / "linear_calls.cpp"), *torch_library, "-o", str(made)], check=True)
+    loaded = ctypes.CDLL(str(made))
 
-    def call(*tensors):
+    def call(name, *tensors):
         handles = [
             ctypes.c_void_p(pointer(capsule, None))
             for capsule in _aoti.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
         ]
         result = ctypes.c_void_p()
-        assert function(*handles, ctypes.byref(result)) == 0
+        assert loaded[f"aoti_torch_cpu_each_degree_{name}"](*handles, ctypes.byref(result)) == 0
         return _aoti.alloc_tensor_by_stealing_from_void_ptr(capsule_of(result, None, None))
 
     return call, request.param
@@ -112,11 +114,31 @@ capsule_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_
     ("degree", "atoms", "inner", "columns"), [(0, 1, 1, 1), (1, 5, 4, 13), (2, 7, 20, 64), (2, 25, 9, 86)]
 )
 @pytest.mark.parametrize("turned", [False, True])
-def test_matrix_products(each_degree_map, degree, atoms, inner, columns, turned):
-    call, dtype = each_degree_map
+def test_matrix_products(each_degree, degree, atoms, inner, columns, turned):
+    call, dtype = each_degree
     features = torch.randn((degree + 1) ** 2, atoms, inner, dtype=dtype)
     matrices = torch.randn(degree + 1, inner, columns, dtype=dtype)
     if turned:
         matrices = matrices.transpose(1, 2).contiguous().transpose(1, 2)
     expected = linear.each_degree_map(features, matrices)
-    torch.testing.assert_close(call(features, matrices), expected)
+    torch.testing.assert_close(call("map", features, matrices), expected)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("degree", "atoms", "inner", "columns"), [(0, 1, 1, 1), (1, 5, 4, 13), (2, 7, 20, 64), (2, 110, 9, 86), (1, 0, 7, 16)]
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sums_of_outer_products(each_degree, degree, atoms, inner, columns, threads):
+    call, dtype = each_degree
+    left = torch.randn((degree + 1) ** 2, atoms, inner, dtype=dtype)
+    right = torch.randn((degree + 1) ** 2, atoms, columns, dtype=dtype)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = call("outer", left, right)
+    finally:
+        torch.set_num_threads(before)
+    # rounding of sums of so many numbers of size 1
+    tolerance = 2 * atoms * (2 * degree + 1) * torch.finfo(dtype).eps
+    torch.testing.assert_close(found, linear.each_degree_outer(left, right), rtol=0, atol=tolerance)

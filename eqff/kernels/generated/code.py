@@ -22,6 +22,10 @@ MOST_STEPS = 6000
 REAL = {torch.float32: "float", torch.float64: "double"}
 
 
+FUNCTIONS = ("forward", "backward", "backward_scale", "twice")
+"""What code is made of."""
+
+
 class GeneratedCode:
     """The functions of a polynomial, and of its derivatives.
 
@@ -49,6 +53,11 @@ class GeneratedCode:
     @cached_property
     def _library(self) -> ctypes.CDLL | None:
         return None if self.text is None else compiled_library("products", self.text)
+
+    @property
+    def functions(self) -> list[ctypes._CFuncPtr]:
+        """Of the value, of its derivatives without and with the scale's, and of the second ones."""
+        return [getattr(self._library, name) for name in FUNCTIONS]
 
     def run(self, name: str, channels: int, read: Sequence[Tensor], written: Sequence[Tensor | None]) -> None:
         """Calls ``forward``, ``backward`` or ``twice``.

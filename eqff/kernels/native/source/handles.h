@@ -1,12 +1,17 @@
 // Arguments and results of operations as compiled code hands them over, by PyTorch's stable C interface.
 //
-// `REAL` and `KERNEL(name)` are given by the compiler's command line: numbers of one precision, and its functions.
+// `REAL` and `KERNEL(name)` are given by the compiler's command line: numbers of one precision, and its functions. So may
+// `OPERATION(name)` be, an operation's name as a C function.
 #pragma once
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/c/shim.h>
 
 #include <cstring>
 #include <initializer_list>
+
+#ifndef OPERATION
+#define OPERATION(name) aoti_torch_cpu_##name
+#endif
 
 using real = REAL;
 using handle = AtenTensorHandle;

@@ -10,7 +10,7 @@ using Function = void(index_t atoms, index_t channels, const real* const* in, re
 struct Product {
     const char* digest;
     index_t parts_in, parts_out, outputs;
-    Function *forward, *backward, *backward_scale;
+    Function *forward, *backward, *backward_scale, *twice;
 };
 
 #include "product_table.h"
@@ -51,7 +51,7 @@ void run(Function* function, index_t channels, std::initializer_list<handle> rea
 
 extern "C" {
 
-AOTITorchError aoti_torch_cpu_products_value(const char* digest, handle factors, handle scale, handle* value) {
+AOTITorchError OPERATION(products_value)(const char* digest, handle factors, handle scale, handle* value) {
     return guarded([&] {
         const Product& plan = product(digest);
         const index_t channels = size(factors, 2) / plan.parts_in;
@@ -60,7 +60,7 @@ AOTITorchError aoti_torch_cpu_products_value(const char* digest, handle factors,
     });
 }
 
-AOTITorchError aoti_torch_cpu_products_first(const char* digest, handle factors, handle scale, handle given,
+AOTITorchError OPERATION(products_first)(const char* digest, handle factors, handle scale, handle given,
                                              int32_t want_scale, handle* by_factors, handle* by_scale) {
     return guarded([&] {
         const Product& plan = product(digest);
@@ -72,6 +72,18 @@ AOTITorchError aoti_torch_cpu_products_first(const char* digest, handle factors,
         }
         *by_scale = empty({size(scale, 0), size(scale, 1)}, dtype());
         run(plan.backward_scale, channels, {factors, scale, given}, {*by_factors, *by_scale});
+    });
+}
+
+AOTITorchError OPERATION(products_second)(const char* digest, handle factors, handle scale, handle given, handle along,
+                                          handle* by_factors, handle* by_scale, handle* by_given) {
+    return guarded([&] {
+        const Product& plan = product(digest);
+        *by_factors = empty({size(factors, 0), size(factors, 1), size(factors, 2)}, dtype());
+        *by_scale = empty({size(scale, 0), size(scale, 1)}, dtype());
+        *by_given = empty({size(given, 0), size(given, 1), size(given, 2)}, dtype());
+        run(plan.twice, size(factors, 2) / plan.parts_in, {factors, scale, given, along},
+            {*by_factors, *by_scale, *by_given});
     });
 }
 }

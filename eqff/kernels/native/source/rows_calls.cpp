@@ -1,9 +1,5 @@
 // Sparse bilinear maps of rows, called by compiled code: see eqff/kernels/bilinear.py.
-#include "rows.cpp"
-
-#include "handles.h"
-
-namespace {
+#include "kernels.h"
 
 struct Bilinear {
     const char* digest;
@@ -13,15 +9,13 @@ struct Bilinear {
 
 #include "bilinear_tables.h"
 
-const Bilinear& find(const char* digest, const int64_t* axes) {
+static const Bilinear& find(const char* digest, const int64_t* axes) {
     for (const Bilinear& each : tables)
         if (each.digest && !std::strcmp(each.digest, digest) && !std::memcmp(each.axes, axes, sizeof each.axes)) return each;
     throw AOTI_TORCH_FAILURE;
 }
 
-}  // namespace
-
-extern "C" AOTITorchError aoti_torch_cpu_rows_bilinear(const char* digest, handle x, handle y, const int64_t* axes, int64_t,
+extern "C" AOTITorchError OPERATION(rows_bilinear)(const char* digest, handle x, handle y, const int64_t* axes, int64_t,
                                                        handle* z) {
     return guarded([&] {
         const Table<real>& table = find(digest, axes).table;

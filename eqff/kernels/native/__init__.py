@@ -1,0 +1,1 @@
+"""Fused operations as C functions, which compiled code calls without Python."""
