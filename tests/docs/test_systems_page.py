@@ -13,7 +13,8 @@ from eqff.build import ModelContext, build_potential
 from eqff.cli import open_override
 from eqff.config import config_directory
 
-PAGE = Path(__file__).parents[2] / "docs" / "systems.md"
+README = Path(__file__).parents[2] / "README.md"
+PAGE = README.parent / "docs" / "systems.md"
 SETTINGS = re.findall(r"^\|[^|]*\| `(model=[^`]+)` \|", PAGE.read_text(encoding="utf-8"), re.M)
 
 
@@ -21,6 +22,12 @@ SETTINGS = re.findall(r"^\|[^|]*\| `(model=[^`]+)` \|", PAGE.read_text(encoding=
 def composition():
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_directory())):
         yield
+
+
+def build(settings, elements):
+    cfg = hydra.compose("train", ["data.path=none", *map(open_override, settings)])
+    context = ModelContext(elements, dict.fromkeys(elements, 0.0))
+    return cfg, build_potential(OmegaConf.to_container(cfg.model, resolve=True), context)
 
 
 def elements_of(settings):
@@ -35,12 +42,17 @@ def test_the_page_names_systems():
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_line_builds_a_model(settings):
-    cfg = hydra.compose("train", ["data.path=none", *map(open_override, shlex.split(settings))])
-    elements = elements_of(settings)
-    potential = build_potential(
-        OmegaConf.to_container(cfg.model, resolve=True), ModelContext(elements, dict.fromkeys(elements, 0.0))
-    )
+    cfg, potential = build(shlex.split(settings), elements_of(settings))
     assert potential.terms
     trained = [name for name, loss in cfg.training.losses.items() if loss is not None]
     written = {name for part in [*potential.heads.values(), *potential.exchanges.values()] for name in part.writes}
     assert {"energy", "forces"} & set(trained) or set(trained) <= written
+
+
+def test_the_readme_composes_a_model(tmp_path):
+    """Its YAML, in a folder of one's own."""
+    text = re.search(r"```yaml\n# conf/(model/(\w+)\.yaml)\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    (tmp_path / "model").mkdir()
+    (tmp_path / text[1]).write_text(text[3], encoding="utf-8")
+    _, potential = build([f"hydra.searchpath=[file://{tmp_path}]", f"model={text[2]}"], [1, 6, 7, 8])
+    assert set(potential.terms) == {"local", "equilibration", "d3"}
