@@ -64,9 +64,9 @@ def finish(prepared: Preparation, outcome: Outcome) -> RunResult:
     """
     interrupted = outcome.signal is not None
     started, folder, potential = time.perf_counter(), prepared.folder, prepared.module.potential
-    kept = keep_weights(prepared)
+    kept, step = keep_weights(prepared)
     rows = read_metrics(folder.path)
-    metrics = kept_validation(rows, kept, prepared.settings.training.monitor)
+    metrics = kept_validation(rows, step, prepared.settings.training.monitor)
     save(prepared, metrics)
     evaluations = {} if interrupted or not prepared.cfg["evaluate"] else evaluate_tests(prepared)
     for evaluation in evaluations.values():
@@ -104,11 +104,11 @@ def write_results(content: ReportContent, step: int | None) -> None:
     write_csv(folder.path)
 
 
-def keep_weights(prepared: Preparation) -> str:
+def keep_weights(prepared: Preparation) -> tuple[str, int]:
     """Puts the weights to keep into the potential, the average where there is one.
 
     Returns:
-        Which they are: "best" or "last".
+        Which they are, "best" or "last", and after which step.
 
     Raises:
         TrainingError: There are none.
@@ -118,11 +118,12 @@ def keep_weights(prepared: Preparation) -> str:
     path = folder.best_checkpoint if best else folder.last_checkpoint
     if not path.is_file():
         raise TrainingError("Not a single step was done: the budget ended before training began. Give it more.")
-    weights = read_checkpoint(path)["state_dict"]
+    content = read_checkpoint(path)
+    weights = content["state_dict"]
     prefix, potential = "potential.", prepared.module.potential
     potential.load_state_dict({n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)})
     potential.cpu().eval()
-    return "best" if best else "last"
+    return "best" if best else "last", int(content["global_step"])
 
 
 def save(prepared: Preparation, metrics: Mapping[str, float]) -> None:
@@ -144,12 +145,12 @@ def save(prepared: Preparation, metrics: Mapping[str, float]) -> None:
     )
 
 
-def kept_validation(rows: list[dict[str, Any]], kept: str, monitor: str) -> dict[str, float]:
-    """The validation metrics of the weights that were kept: of the best row, or of the last."""
-    validations = [row for row in rows if monitor in row]
+def kept_validation(rows: list[dict[str, Any]], step: int, monitor: str) -> dict[str, float]:
+    """The validation metrics of the weights that were kept, those of ``step``; of the last before where it had none."""
+    validations = [row for row in rows if monitor in row and row["step"] <= step]
     if not validations:
         return {}
-    row = min(validations, key=lambda row: row[monitor]) if kept == "best" else validations[-1]
+    row = validations[-1]
     return {name: value for name, value in row.items() if name.startswith("val/")}
 
 

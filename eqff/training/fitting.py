@@ -77,7 +77,7 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     names = {"val/loss": ""} | {name: module.units[name] for name in shown_errors(prepared.settings.losses)}
     progress = ProgressReport(budget, prepared.console, names, prepared.settings.trainer["enable_progress_bar"])
     averaging = [WeightAveraging(training.ema)] if training.ema else []
-    watching = selection(training, folder, bool(prepared.data.frames["val"]))
+    watching = selection(training, prepared.settings.losses, folder, bool(prepared.data.frames["val"]))
     watching += trial_report(folder, lambda: budget.progress, training.validations)
     # Persistence after all whose state it writes; Lightning itself puts the one that keeps the best weights last
     agreement = Agreement(prepared.clocks, bool(budget.limits))
@@ -138,7 +138,9 @@ def interval_checked() -> Iterator[None]:
         raise ConfigError(f"trainer.val_check_interval: {text}; 1.0 stands for a whole epoch.") from error
 
 
-def selection(training: TrainingSettings, folder: RunFolder, has_validation: bool) -> list[lightning.Callback]:
+def selection(
+    training: TrainingSettings, losses: Losses, folder: RunFolder, has_validation: bool
+) -> list[lightning.Callback]:
     """The callbacks that watch a validation metric: for the best checkpoint, and for early stopping.
 
     Raises:
@@ -148,10 +150,11 @@ def selection(training: TrainingSettings, folder: RunFolder, has_validation: boo
         if training.early_stopping:
             raise ConfigError("training.early_stopping needs a validation set: give data.val or data.split.val.")
         return []
-    best = BestCheckpoint(folder.best_checkpoint, training.monitor)
+    judgement = losses.judgement if training.monitor == "val/loss" else ""
+    best = BestCheckpoint(folder.best_checkpoint, training.monitor, judgement)
     if not training.early_stopping:
         return [best]
-    return [best, Patience(training.monitor, training.early_stopping)]
+    return [best, Patience(training.monitor, training.early_stopping, judgement)]
 
 
 def make_trainer(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -55,6 +57,11 @@ class Losses:
     def labels(self) -> tuple[str, ...]:
         """Names of the labels that they are compared with, each once."""
         return tuple(dict.fromkeys(term.label for term in self.terms))
+
+    @property
+    def judgement(self) -> str:
+        """What validation losses of two trainings must have in common to be compared: all but first-stage weights."""
+        return json.dumps([asdict(replace(term, weight=term.weights[True], second_weight=None)) for term in self.terms])
 
     def __call__(
         self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor, second_stage: bool

@@ -208,6 +208,16 @@ def test_the_best_of_the_last_validation_is_not_forgotten(compose, monkeypatch):
     assert_same(state(first.folder, "best"), best)
 
 
+@pytest.mark.parametrize("change", ["training.losses.energy.weight=1000.0", "training.monitor=val/forces_mae"])
+def test_scores_that_follow_from_other_settings_are_not_compared(compose, change):
+    """The kept weights are the best of what was judged as it is now, and the metrics told are theirs."""
+    first = train(compose("trainer.max_epochs=3", "training/schedule=constant", "training.early_stopping=4"))
+    second = train(compose(f"resume={first.folder}"), ["trainer.max_epochs=4", change])
+    last = [row for row in rows(second.folder) if "val/loss" in row][-1]
+    assert last["step"] == 20 == state(second.folder, "best")["global_step"]
+    assert {name: value for name, value in last.items() if name.startswith("val/")} == second.metrics
+
+
 def test_falls_back_to_the_state_before(compose, capsys, monkeypatch):
     whole = train(compose("trainer.max_epochs=3", output="whole"))
     with monkeypatch.context() as patch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from eqff.errors import TrainingError
 from eqff.training.checkpoint_io import read_checkpoint
 
+log = logging.getLogger(__name__)
+
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's callback with one file, written in the validation itself, so that the state that is written at the
@@ -21,9 +24,10 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         path: Of the checkpoint.
         monitor: The metric; less is better.
+        judgement: What the metric follows from besides predictions. On resume, scores with another one don't count.
     """
 
-    def __init__(self, path: Path, monitor: str):
+    def __init__(self, path: Path, monitor: str, judgement: str = ""):
         super().__init__(
             dirpath=path.parent,
             filename=path.stem,
@@ -33,14 +37,22 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+        self.judgement = judgement
         self._step = 0
 
     @property
     def _file(self) -> str:
         return str(Path(self.dirpath) / f"{self.filename}{self.FILE_EXTENSION}")
 
+    def state_dict(self) -> dict[str, Any]:
+        """Score, path, and what the score follows from."""
+        return super().state_dict() | {"judgement": self.judgement}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Score and path; Lightning forgets the score if the path is another one, and would overwrite the best."""
+        if not self._comparable(state_dict):
+            log.warning("training.losses have changed: validations from here on alone say which weights are the best.")
+            return
         here: dict[str, Any] = {"dirpath": self.dirpath}
         score = self._score_of_file()
         if score is None:
@@ -61,7 +73,12 @@ class BestCheckpoint(ModelCheckpoint):
         except TrainingError:
             return None
         known = content.get("callbacks", {}).get(self.state_key, {})
-        return known.get("best_model_score") if content["global_step"] <= self._step else None
+        done = content["global_step"] <= self._step
+        return known.get("best_model_score") if done and self._comparable(known) else None
+
+    def _comparable(self, state: dict[str, Any]) -> bool:
+        """Whether scores of a state follow from the same; those of before there was a note of it are taken to."""
+        return state.get("judgement", self.judgement) == self.judgement
 
 
 class Patience(EarlyStopping):
@@ -71,11 +88,19 @@ class Patience(EarlyStopping):
     Args:
         monitor: The metric; less is better.
         validations: Without a better one, after which training ends.
+        judgement: As for `BestCheckpoint`.
     """
 
-    def __init__(self, monitor: str, validations: int):
+    def __init__(self, monitor: str, validations: int, judgement: str = ""):
         super().__init__(monitor, patience=validations, check_on_train_epoch_end=False)
+        self.judgement = judgement
+
+    def state_dict(self) -> dict[str, Any]:
+        """Score and count, and what the score follows from."""
+        return super().state_dict() | {"judgement": self.judgement}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Score and count."""
+        if state_dict.get("judgement", self.judgement) != self.judgement:
+            return
         super().load_state_dict({**state_dict, "patience": self.patience})
