@@ -28,6 +28,8 @@ FORMAT = 2
 _VECTORS = ("avx", "fma", "bmi", "amx", "asimd", "sve", "sse", "vaes", "vpclmul", "gfni", "f16c")
 _SCALARS = ("popcnt", "abm", "movbe", "adx", "atomics", "lrcpc", "ilrcpc", "fphp", "fcma")  # compilers use them unasked
 _ABOUT, _MODEL = "extra/eqff.json", "extra/model.safetensors.base64"  # PyTorch's loader takes extra files for text
+_LISTED = ("lists", "handed", "fields", "beside", "operations", "processor")
+_NUMBERS = {"seconds": (int, float), "format": int}
 _NO_SOURCE = b"// left out: the library is what runs\n"
 
 
@@ -134,9 +136,15 @@ def _about(said: Any, path: Path) -> About:
         found = said.get("format") if isinstance(said, dict) else None
         raise ModelFileError(f"{path} has format {found}; this eqff reads {FORMAT}. Export the model again.")
     try:
-        return About(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
+        about = About(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
     except TypeError as error:
         raise ModelFileError(f"{path} is damaged: {error}.") from error
+    for name, value in asdict(about).items():
+        words = value if isinstance(value, tuple) else (value,)
+        kind = _NUMBERS.get(name, str)
+        if isinstance(value, tuple) != (name in _LISTED) or not all(isinstance(word, kind) for word in words):
+            raise ModelFileError(f"{path} is damaged: what it says of its {name} makes no sense.")
+    return about
 
 
 def _require_here(about: About, path: Path) -> None:

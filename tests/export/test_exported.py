@@ -267,6 +267,9 @@ def test_other_devices_and_precisions_are_refused(tmp_path, asked):
         ({"model_digest": "0"}, "damaged"),
         ({"format": FORMAT + 1}, "format"),
         ({"unknown": 1}, "damaged"),
+        ({"processor": 5}, "says of its processor makes no sense"),
+        ({"lists": [1]}, "says of its lists makes no sense"),
+        ({"dtype": ["float32"]}, "says of its dtype makes no sense"),
     ],
 )
 def test_files_for_other_machines_and_damaged_ones(tmp_path, changes, message):
