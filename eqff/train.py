@@ -46,9 +46,11 @@ def main() -> None:
 def _train_from_command_line(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
+    from eqff.interfaces.memory import keep_freed_memory
     from eqff.training.quiet import quiet_libraries
 
     quiet_libraries()
+    keep_freed_memory()
     from eqff.training.callbacks.persistence import Interrupted
 
     try:

@@ -80,10 +80,12 @@ class Eqff(common.Peer):
         """Forward, forces, loss, backward and optimizer, on batches that are collated already."""
         from eqff.data.batching import collate
         from eqff.data.graph import graph_from_batch
+        from eqff.interfaces.memory import keep_freed_memory
         from eqff.training.losses import Losses
         from eqff.training.module import atoms_per_structure
         from eqff.training.optimizers import build_optimizer
 
+        keep_freed_memory()  # as the command does
         collated = [collate([_frame(atoms, model) for atoms in batch]).to(DEVICE) for batch in batches]
         losses = Losses.from_config(self.config["training"]["losses"])
         optimizer = build_optimizer(self.config["training"]["optimizer"], model)
