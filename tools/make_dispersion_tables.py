@@ -3,9 +3,9 @@
     pip install --no-deps --target FOLDER tad-mctc==0.11.3 tad-dftd3==0.7.0 tad-dftd4==0.8.0 tad-multicharge==0.7.0
     python tools/make_dispersion_tables.py FOLDER
 
-Numbers are taken over unchanged, packed: each pair of references once, C6 in whole 1e-4 hartree·bohr⁶ and pair radii in
-whole 1e-4 Å, as they were published. The references' polarizabilities of D4 are reduced once and for all by those of
-what their atoms are bonded to, as the method prescribes.
+Numbers are taken over unchanged, but for the parameters in `LATER`, and packed: each pair of references once, C6 in
+whole 1e-4 hartree·bohr⁶ and pair radii in whole 1e-4 Å, as they were published. The references' polarizabilities of D4
+are reduced once and for all by those of what their atoms are bonded to, as the method prescribes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,16 @@ HIGHEST = 103
 CHARGE_HEIGHT, CHARGE_STEEPNESS = 3.0, 2.0  # of D4's charge scaling
 METHODS = {"d3_bj": ("d3", "bj"), "d3_zero": ("d3", "zero"), "d4": ("d4", "bj-eeq-atm")}
 NAMES = ("s6", "s8", "s9", "a1", "a2", "rs6", "rs8", "alp")
+LATER = {
+    "d3_zero": {"opbe": {"s8": 2.055}, "cf22d": {"s8": 0.0}},
+    "d4": {
+        "r2scan-cidh": {"a2": 5.9125},
+        "wb97x": {"s8": 0.5093, "a1": 0.0662, "a2": 5.4487, "doi": "10.1002/jcc.26411"},
+    },
+}
+"""Of simple-dftd3 1.7.0 (the values that it computes with) and dftd4 4.3.1, where the tad packages have others."""
+RENAMED = {"d4": {"wb97x": "wb97x-2008"}}
+"""Kept under the name that dftd4 has given them since."""
 
 
 def main() -> None:
@@ -129,6 +139,10 @@ def functionals(folder: Path) -> dict[str, dict]:
             if variant in entry.get(group, {}):
                 merged = common | entry[group][variant]
                 result[method][name] = {key: merged[key] for key in (*NAMES, "doi") if key in merged}
+        for name, other in RENAMED.get(method, {}).items():
+            result[method][other] = dict(result[method][name])
+        for name, values in LATER.get(method, {}).items():
+            result[method][name] |= values
     return result
 
 

@@ -19,13 +19,21 @@ WATER_DIMER = [
 ]  # fmt: skip
 
 
+D3, D4 = {"_target_": "eqff.terms.d3.D3"}, {"_target_": "eqff.terms.d4.D4"}
+
+
 @pytest.mark.parametrize(
     ("term", "expected"),
     [
-        ({"_target_": "eqff.terms.d3.D3", "functional": "pbe"}, -0.03752694955315701),
-        ({"_target_": "eqff.terms.d4.D4", "functional": "pbe"}, -0.027129980593800982),
+        (D3 | {"functional": "pbe"}, -0.03752694955315701),
+        (D3 | {"functional": "opbe", "damping": "zero"}, -0.08608781768154615),
+        (D3 | {"functional": "cf22d", "damping": "zero"}, -0.0017383678979341058),
+        (D4 | {"functional": "pbe"}, -0.027129980593800982),
+        (D4 | {"functional": "r2scan-cidh"}, -0.007894146822132233),
+        (D4 | {"functional": "wb97x"}, -0.040940729727072356),
+        (D4 | {"functional": "wb97x-2008"}, -0.0037763180606227766),
     ],
-    ids=["D3(BJ) of simple-dftd3", "D4 of dftd4"],
+    ids=lambda value: value.get("functional") if isinstance(value, dict) else "",
 )
 def test_water_dimer_of_other_programs(term, expected):
     atoms = Atoms("OHHOHH", WATER_DIMER, info={"total_charge": 0, "multiplicity": 1})
