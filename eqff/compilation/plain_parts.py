@@ -88,7 +88,8 @@ def _results(place: str, part: Part, prediction: Mapping[str, Tensor]) -> Iterat
         places["energy"] = (before + place.partition(".")[2], part.level)
     for name, (kept, level) in places.items():
         value = prediction[kept]
-        yield Result(name, level, tuple(value.shape[1:]), value.dtype, value.requires_grad)
+        # one that can't be differentiated now may be for the next batch, in a field, say
+        yield Result(name, level, tuple(value.shape[1:]), value.dtype, value.is_floating_point())
 
 
 def _value_like(layout: Layout, wanted: Sequence[int], call: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:

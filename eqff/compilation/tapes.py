@@ -28,7 +28,7 @@ class Result:
         level: Whether it has a row for each atom or structure.
         shape: Of a row.
         dtype: Of its numbers.
-        follows: Whether it can be differentiated.
+        follows: Whether it can be differentiated, for some batches at least.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Tapes:
             inputs: Positions, cell, and what else the layout says.
 
         Raises:
-            ModelError: The part gives other fields than it did when the step was captured; or its own errors.
+            ModelError: The part gives other fields than it did when the step was captured; or has errors of its own.
         """
         inputs = [_own(value, n in wanted) for n, value in enumerate(inputs)]
         positions, cell, *others = inputs
@@ -99,12 +99,7 @@ class Tapes:
         with torch.enable_grad():
             graph = replace(self._graph, cell=cell).deformed(positions)
             found = torch.func.functional_call(self._parts[layout.place], weights, (graph, fields))
-        names = [result.name for result in layout.results]
-        if set(found) != set(names):
-            raise ModelError(
-                f"model.{layout.place} gives {', '.join(sorted(found))}, but {', '.join(sorted(names))} when the "
-                "training step was compiled. Train with training.compile=false."
-            )
+        _require_same(layout, {name: value.shape for name, value in found.items()}, layout.empty(inputs))
         outputs = [found[result.name].to(result.dtype) for result in layout.results]
         return [self._ticket(inputs, outputs), *map(_copy, outputs)]
 
@@ -141,6 +136,16 @@ class Tapes:
 def tapes_of(ticket: Tensor) -> Tapes:
     """Those of the call that a ticket, or `Tapes.call`, is of."""
     return _tapes[int(ticket[0])]
+
+
+def _require_same(layout: Layout, found: Mapping[str, torch.Size], empty: Sequence[Tensor]) -> None:
+    expected = {result.name: value.shape for result, value in zip(layout.results, empty, strict=True)}
+    if found != expected:
+        given, wanted = (", ".join(f"{k} {tuple(v)}" for k, v in sorted(x.items())) for x in (found, expected))
+        raise ModelError(
+            f"model.{layout.place} gives {given}; the compiled training step takes {wanted}. Train with "
+            "training.compile=false."
+        )
 
 
 def _own(value: Tensor, follows: bool) -> Tensor:

@@ -32,7 +32,8 @@ class UniformField(Term):
     """
 
     level = "structure"
-    compiles = False  # the field's values decide whether anything is computed
+    compiles = False  # the field's values and directions are looked at
+    compiles_open = True  # there it is computed whatever they are
 
     def __init__(self, charges: str | None = "charges", dipoles: str | None = None):
         super().__init__()

@@ -169,6 +169,49 @@ def test_derivatives_against_differences():
     torch.autograd.gradgradcheck(run, inputs)
 
 
+def test_what_can_be_differentiated_for_later_batches_only_is():
+    """A term that gave a constant when the step was captured, as one of a field where there is none."""
+    potential = sprung()
+    springs, given = potential.terms["springs"], Springs.forward
+
+    class Later(Springs):
+        def forward(self, graph, fields):
+            found = given(self, graph, fields)
+            first = bool((graph.total_charge != 0).any())
+            return found if first else {name: value.detach() for name, value in found.items()}
+
+    springs.__class__ = Later
+    compiled = CompiledPrediction(potential, "none")
+    compiled(ions(potential, 4), False)
+    neutral, charged = (replace(ions(potential, 3, 5), total_charge=torch.tensor([q, 0.0]).double()) for q in (0, 1))
+    for graph in (neutral, charged, neutral):
+        found, plain = compiled(graph, False), differentiate(potential.energy, graph, create_graph=True)
+        for name, value in plain.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-11, atol=1e-11)
+        ours, theirs = ((each["energy"].sum() + each["forces"].square().sum()) for each in (found, plain))
+        trained = list(potential.parameters())
+        for one, other in zip(
+            *(torch.autograd.grad(v, trained, allow_unused=True, materialize_grads=True) for v in (ours, theirs)),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11)
+
+
+def test_other_shapes_than_were_captured_are_refused():
+    potential = sprung()
+    compiled, graph = CompiledPrediction(potential, "none"), ions(potential, 4, 5)
+    compiled(graph, False)
+
+    class Shaped(Springs):
+        def forward(self, graph, fields):
+            found = super().forward(graph, fields)
+            return found | {"volume_ratios": found["volume_ratios"][1:]}
+
+    potential.terms["springs"].__class__ = Shaped
+    with pytest.raises(ModelError, match=r"volume_ratios \(8,\); the compiled training step takes"):
+        compiled(graph, False)
+
+
 def test_third_derivatives_are_one_message():
     potential = sprung()
     part, graph = potential.terms["springs"], ions(potential, 3, 2)
