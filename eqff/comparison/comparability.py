@@ -13,6 +13,7 @@ UNKNOWN = "not known"
 _ENERGY_TOLERANCE = 1e-5  # eV: least squares on another number of threads differ by less
 _RELATIVE_TOLERANCE = 1e-6  # of the numbers by which sets are told apart
 _SHOWN = 4
+_LOSS = "val/loss"
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,17 @@ class Difference:
         return f"{self.what}: {' | '.join(parts)}"
 
 
-def differences(runs: Sequence[Run], names: Sequence[str] | None = None) -> list[Difference]:
+def differences(runs: Sequence[Run], names: Sequence[str] | None = None, shown: Sequence[str] = ()) -> list[Difference]:
     """What is not the same in all runs though it should.
 
     Args:
         runs: To compare; with fewer than two nothing differs.
         names: For messages; by default the end of where they were read from.
+        shown: Metrics of tables: what a validation loss is made of matters where it is one of them.
     """
     names = [run.short_source for run in runs] if names is None else names
     found: list[Difference] = []
-    for what, values, metrics in _aspects(runs):
+    for what, values, metrics in _aspects(runs, shown):
         by_value: dict[str, list[str]] = {}
         for name, value in zip(names, values, strict=True):
             if value is not None:
@@ -57,7 +59,7 @@ def differences(runs: Sequence[Run], names: Sequence[str] | None = None) -> list
 Aspect = tuple[str, list[str | None], tuple[str, ...]]
 
 
-def _aspects(runs: Sequence[Run]) -> Iterator[Aspect]:
+def _aspects(runs: Sequence[Run], shown: Sequence[str]) -> Iterator[Aspect]:
     """What, its value in each run (None: does not apply), metrics that it forbids to rank."""
     yield "training data", [_data(run) for run in runs], ()
     yield "split", [_short(run.data.split) for run in runs], ()
@@ -69,6 +71,21 @@ def _aspects(runs: Sequence[Run]) -> Iterator[Aspect]:
     for metric in dict.fromkeys(name for run in runs for name in run.metrics):
         units = [run.units.get(metric) if metric in run.metrics else None for run in runs]
         yield f"unit of {metric}", units, (metric,)
+    if _LOSS in shown:
+        yield "losses", [_losses(run) if _LOSS in run.metrics else None for run in runs], (_LOSS,)
+
+
+def _losses(run: Run) -> str:
+    """What the validation loss is the sum of: the weights are those of the last stage."""
+    terms = (run.config.get("training") or {}).get("losses") or {}
+    texts = []
+    for name, term in sorted(terms.items()):
+        if term is not None:
+            last, first = term.get("second_weight"), term.get("weight", 1.0)
+            options = [f"{key}={term[key]}" for key in ("per_atom", "delta", "pass_weights") if term.get(key)]
+            weight = first if last is None else last
+            texts.append(" ".join([f"{weight:g} {term.get('function', 'mse')}({name})", *options]))
+    return " + ".join(texts) or UNKNOWN
 
 
 def _data(run: Run) -> str:

@@ -116,7 +116,7 @@ class Comparison:
         metrics = choose_metrics(kept, self._present(kept))
         rows = sort_rows(rows, self.sort, metrics)
         names = [_run_name(row, run) for row in rows for run in row.runs]
-        found = differences([run for row in rows for run in row.runs], names)
+        found = differences([run for row in rows for run in row.runs], names, metrics)
         notes = [*odd, *_run_notes(rows), *missing(rows, metrics)]
         return Group(title, tuple(rows), tuple(metrics), tuple(found), tuple(notes))
 

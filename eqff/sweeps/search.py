@@ -22,6 +22,20 @@ _FIRST = 4  # trials that are not ended, to have something to compare with
 _ASKED = "asked"  # attribute of a study: what the search is over
 
 
+def check_metric(metric: str, space: Space) -> None:
+    """Refuses to search by the validation loss where the losses themselves are varied: small weights would win.
+
+    Raises:
+        ConfigError: Names the setting, and a remedy.
+    """
+    varied = [key for key in space.keys if key.lstrip("+").replace("/", ".").startswith("training.losses")]
+    if metric == "val/loss" and varied:
+        raise ConfigError(
+            f"sweep.metric: val/loss is another quantity in each run, because {', '.join(varied)} is varied. Give an "
+            "error to make small, for example sweep.metric=val/forces_mae."
+        )
+
+
 class Search:
     """The trials of a sweep, kept in a journal in its folder, so that a search goes on where it was stopped.
 
@@ -33,13 +47,15 @@ class Search:
         monitor: What is made small, where the settings say nothing.
 
     Raises:
-        ConfigError: Optuna is not installed, or the folder holds a search over something else.
+        ConfigError: Optuna is not installed, the metric means something else in each run, or the folder holds a search
+            over something else.
     """
 
     def __init__(self, space: Space, settings: SweepSettings, folder: Path, validations: int, monitor: str):
         optuna = optuna_module("sweep.search=" + settings.search)
         self.space, self.settings, self.folder = space, settings, folder
         self.metric = settings.metric or monitor
+        check_metric(self.metric, space)
         folder.mkdir(parents=True, exist_ok=True)
         self.validations = validations
         self.study = optuna.create_study(

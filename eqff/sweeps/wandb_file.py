@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from eqff.outputs import require_writable
 from eqff.sweeps.planning import check_runs
 from eqff.sweeps.running import corners
+from eqff.sweeps.search import check_metric
 from eqff.sweeps.settings import SweepSettings
 from eqff.sweeps.space import Interval, Space
 
@@ -46,6 +47,8 @@ def wandb_sweep(space: Space, settings: SweepSettings, monitor: str, validations
         monitor: What is made small where the settings say nothing.
         validations: In a whole training.
     """
+    if settings.search != "grid":
+        check_metric(settings.metric or monitor, space)
     fixed = [text for text in space.fixed if not text.startswith("tracking.mode=")]
     parameters = {key: {"values": [_plain(value) for value in values]} for key, values in space.axes.items()}
     parameters |= {key: _distribution(interval) for key, interval in space.intervals.items()}

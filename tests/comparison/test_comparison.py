@@ -156,6 +156,19 @@ def test_what_is_not_comparable_is_named_with_its_values(what, trained, copy):
     assert f"Not comparable: {what}" in markdown(compared(trained, odd))
 
 
+def test_sums_of_other_losses_are_not_ranked(trained, copy):
+    """Whoever weighs errors less has the smaller loss."""
+    light = copy("light", config={"name": "light", "training.losses.energy.weight": 0.1}, errors={"val/loss": 0.01})
+    group = group_of(trained, light, metrics=["val/loss", "val/forces_mae"])
+    (found,) = [difference for difference in group.differences if difference.what == "losses"]
+    assert "0.1 mae(energy)" in str(found) and "10 mae(energy)" in str(found)
+    best = [name for row in cells(group, "Validation set").values() for name, text in row.items() if "*" in text]
+    assert best and not any("loss" in name for name in best)
+    same = group_of(trained, copy("same", config={"name": "same", "dtype": "float64"}), metrics=["val/loss"])
+    assert not any(difference.what == "losses" for difference in same.differences)
+    assert not any(difference.what == "losses" for difference in group_of(trained, light).differences)
+
+
 @pytest.mark.parametrize(("change", "told"), [(1e-9, False), (3e-6, False), (2e-5, True)])
 def test_fits_of_reference_energies_may_differ_in_their_last_digits(change, told, trained, copy):
     energy = json.loads((trained / "data_report.json").read_text())["reference_energies"]["eV"]["1"]

@@ -45,6 +45,13 @@ def finish(search, count):
     return runs
 
 
+def test_a_search_over_losses_needs_another_metric(tmp_path):
+    space, chosen = read_space(["training.losses.forces.weight=interval(1,9)"]), {"search": "tpe", "trials": 3}
+    with pytest.raises(ConfigError, match="training.losses.forces.weight is varied"):
+        Search(space, SweepSettings(**chosen), tmp_path, validations=10, monitor="val/loss")
+    Search(space, SweepSettings(**chosen, metric="val/forces_mae"), tmp_path, validations=10, monitor="val/loss")
+
+
 def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     runs = finish(searched(tmp_path), 5)
     stopped = next(runs)  # was asked for, and killed

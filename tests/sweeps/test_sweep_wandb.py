@@ -72,3 +72,13 @@ def test_a_view_has_a_panel_for_each_error_its_course_and_its_cost():
         (clock, ["val/forces_mae"]) for clock in ("epoch", "cpu_seconds", "wall_seconds")
     ]
     assert errors.panels[0].title_x == "MAE (meV/Å)" and len(cost.panels) == 4
+
+
+@pytest.mark.parametrize("axis", ["training.losses.energy.weight=1,10", "training/losses=energy,energy_forces"])
+def test_a_search_does_not_compare_sums_of_other_losses(axis):
+    """Whoever weighs errors less has the smaller loss: such a search would end at the smallest weights."""
+    settings = {"search": "tpe", "trials": 3}
+    with pytest.raises(ConfigError, match="val/loss is another quantity in each run.*sweep.metric=val/forces_mae"):
+        wandb_sweep(read_space([axis]), SweepSettings(**settings), "val/loss", 10)
+    wandb_sweep(read_space([axis]), SweepSettings(**settings, metric="val/forces_mae"), "val/loss", 10)
+    wandb_sweep(read_space(["seed=0,1"]), SweepSettings(**settings), "val/loss", 10)
