@@ -77,7 +77,7 @@ class BoundInteraction:
         size, place = padding.index.shape[1], padding.places(self.batch)
         row = (self.batch * size + place)[self.receiver]
         near = segment_sum(self.pair, row * size + place[self.sender], self.num_structures * size * size)
-        matrix = near.reshape(-1, size, size) + torch.diag_embed(padding.gather(self.diagonal))
+        matrix = near.reshape(self.num_structures, size, size) + torch.diag_embed(padding.gather(self.diagonal))
         for part in self.sums:
             block = COULOMB_CONSTANT * part.matrix()
             grown = torch.nn.functional.pad(block, (0, size - block.shape[2], 0, size - block.shape[1]))

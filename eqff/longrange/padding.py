@@ -54,7 +54,7 @@ class Padding:
 
     def places(self, batch: Tensor) -> Tensor:
         """The place of each atom in its row, (N,), of a table for all structures."""
-        return torch.arange(self.num_atoms, device=batch.device) - self.index[batch, 0]
+        return torch.arange(self.num_atoms, device=batch.device) - self.index[batch, :1].flatten()
 
     def gather(self, values: Tensor) -> Tensor:
         """Rows of ``values`` (N, ...) in their places, zero in empty ones, (P, n, ...)."""

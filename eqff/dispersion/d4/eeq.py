@@ -65,7 +65,7 @@ class EEQCharges(ExactModule):
         """
         coordination = coordination_numbers(graph.edges[bonds], graph.numbers)
         chi = eeq_electronegativity(self.electronegativity[species], self.kappa[species], coordination)
-        largest = int(torch.bincount(graph.batch).max())
+        largest = int(torch.bincount(graph.batch, minlength=1).max())
         return equilibrate(
             graph,
             self.interaction,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,7 @@ class BlockLayout:
         if self.phase is not None:
             chosen = chosen * self.phase[:, None]
         summed = segment_sum(chosen, self.place, len(self.samples) * size * size)
-        summed = summed.reshape(len(self.samples), size, size, -1, 3, 3).permute(0, 3, 1, 4, 2, 5)
+        summed = summed.reshape(len(self.samples), size, size, math.prod(inner), 3, 3).permute(0, 3, 1, 4, 2, 5)
         return summed.reshape((len(self.samples),) + inner + (3 * size, 3 * size))
 
     def gather(self, values: Tensor, empty: float) -> Tensor:

@@ -33,6 +33,8 @@ def require_positive_modes(
     values: Tensor, vectors: Tensor, matrix: Tensor, layout: BlockLayout, pairs: AllPairs
 ) -> None:
     """Raises ModelError if an eigenvalue (M, 3n) of the coupled oscillators (M, 3n, 3n), eV², is not positive."""
+    if not values.shape[1]:  # structures without atoms
+        return
     lowest = values.detach()[:, 0]
     bad = ~(lowest > 0)
     if bool(bad.any()):

@@ -131,13 +131,13 @@ class BoundMultipoles:
         eye = torch.eye(3, dtype=self.own.dtype, device=batch.device)
         both = self.pairs.dipole_blocks().repeat(2, 1, 1)
         blocks = torch.cat([both, self.own[:, 1, None, None] * eye])
-        blocks = segment_sum(blocks, ways, count * size * size).reshape(-1, size, size, 3, 3)
+        blocks = segment_sum(blocks, ways, count * size * size).reshape(count, size, size, 3, 3)
         for part in self.sums:
             block = part.dipole_blocks()
             room = size - block.shape[1]
             grown = torch.nn.functional.pad(block, (0, 0, 0, 0, 0, room, 0, room))
             blocks = blocks.index_add(0, part.structures, grown)
-        return COULOMB_CONSTANT * blocks.transpose(2, 3).reshape(-1, 3 * size, 3 * size), padding
+        return COULOMB_CONSTANT * blocks.transpose(2, 3).reshape(count, 3 * size, 3 * size), padding
 
     def _own_fields(self, rows: Tensor, rank: int) -> Tensor:
         # only even derivatives of the smooth part are there at its origin
