@@ -82,8 +82,3 @@ def test_charged_crystals_can_be_refused():
     charged.info.update(total_charge=1, multiplicity=1 + (int(charged.numbers.sum()) - 1) % 2)
     with pytest.raises(ModelError, match="net charge of 1 e"):
         battery.predict(battery.potential(), [charged])
-
-
-def test_compiling_is_refused_before_anything_is_computed():
-    with pytest.raises(ModelError, match="model.heads.charges can't be compiled.*compile=false"):
-        TestDense().potential().compile_training_step()
