@@ -49,3 +49,10 @@ def test_settings_exist(name):
         argv = sorted(map(open_override, arguments), key=is_setting)
         argv = with_structure(argv) if name == "train" else argv
         check_command_line(config_directory() / ("" if name == "train" else "commands"), name, argv)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_names_in_python_exist(page):
+    for module, names in re.findall(r"^ *from (eqff[\w.]*) import ([\w, ]+)", page.read_text(encoding="utf-8"), re.M):
+        for name in re.split(r",\s*", names.strip()):
+            assert hasattr(import_module(module), name) or import_module(f"{module}.{name}"), f"{module}.{name}"
