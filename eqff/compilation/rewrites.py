@@ -32,20 +32,32 @@ def _outer(left: Tensor, right: Tensor) -> Tensor:
     return torch.stack([torch.mm(first.t(), second) for first, second in zip(_rows(left), _rows(right), strict=True)])
 
 
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """A product of rows of atoms or edges with a matrix, or a sum of their outer products, as maps of one degree."""
-    (rows, inner), columns = left.shape, right.shape[1]
-    wide = isinstance(columns, int) and columns * right.element_size() >= VECTOR
-    if wide and isinstance(rows, torch.SymInt) and isinstance(inner, int) and left.stride() == (inner, 1):
-        return torch.ops.eqff.each_degree_map(left[None], right[None])[0]
-    if wide and isinstance(inner, torch.SymInt) and left.stride() == (1, rows) and right.stride() == (columns, 1):
-        return torch.ops.eqff.each_degree_outer(left.t()[None], right[None])[0]
-    return NotImplemented
+class _Products:
+    """Products of rows of atoms or edges with a matrix, and sums of outer products, as maps of one degree.
 
+    Args:
+        dtype: The precision that maps have in this graph, for which compiled code calls the C function; others stay.
+    """
 
-def _product_with_bias(bias: Tensor, left: Tensor, right: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
-    found = _product(left, right) if beta == alpha == 1 else NotImplemented
-    return found if found is NotImplemented else found + bias
+    def __init__(self, dtype: torch.dtype):
+        self.dtype = dtype
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """``aten.mm``."""
+        (rows, inner), columns = left.shape, right.shape[1]
+        wide = isinstance(columns, int) and columns * right.element_size() >= VECTOR
+        if not wide or left.dtype != self.dtype:
+            return NotImplemented
+        if isinstance(rows, torch.SymInt) and isinstance(inner, int) and left.stride() == (inner, 1):
+            return torch.ops.eqff.each_degree_map(left[None], right[None])[0]
+        if isinstance(inner, torch.SymInt) and left.stride() == (1, rows) and right.stride() == (columns, 1):
+            return torch.ops.eqff.each_degree_outer(left.t()[None], right[None])[0]
+        return NotImplemented
+
+    def with_bias(self, bias: Tensor, left: Tensor, right: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
+        """``aten.addmm``."""
+        found = self.product(left, right) if beta == alpha == 1 else NotImplemented
+        return found if found is NotImplemented else found + bias
 
 
 def rewrites(like: Tensor) -> dict[Any, Callable[..., Any]]:
@@ -62,5 +74,6 @@ def rewrites(like: Tensor) -> dict[Any, Callable[..., Any]]:
     products = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default)
     table = {key: value for key, value in select_decomp_table().items() if key not in products}
     if like.device.type == "cpu" and like.dtype in DTYPES and functions(like.dtype) is not None:
-        return {**table, aten.mm.default: _product, aten.addmm.default: _product_with_bias}
+        maps = _Products(like.dtype)
+        return {**table, aten.mm.default: maps.product, aten.addmm.default: maps.with_bias}
     return {**table, operations.each_degree_map.default: _map, operations.each_degree_outer.default: _outer}

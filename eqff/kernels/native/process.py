@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import logging
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,14 +68,16 @@ def declared(graph: fx.Graph) -> dict[Operation, list[str]]:
     Args:
         graph: Of which each tensor is on a CPU, with values of ``meta["val"]``.
     """
-    kinds = {value.dtype for node in calls(graph) for value in _values(node) if value.is_floating_point()}
-    if len(kinds) != 1 or not kinds <= set(DTYPES) or functions(dtype := kinds.pop()) is None:
-        return {}
-    found = linkable(graph)
-    _tell_constants(graph, dtype, set(found))
-    return {
-        Operation(each._schema.name.removeprefix("eqff::")): [_renamed(text, dtype)] for each, text in found.items()
-    }
+    found = {}
+    for each, text in linkable(graph).items():
+        nodes = [node for node in calls(graph) if node.target == each]
+        kinds = {value.dtype for node in nodes for value in _values(node) if value.is_floating_point()}
+        dtype = min(kinds, key=str, default=torch.float32)  # edges alone have no precision
+        if len(kinds) > 1 or dtype not in DTYPES or functions(dtype) is None:
+            continue
+        _tell_constants(nodes, dtype)
+        found[Operation(each._schema.name.removeprefix("eqff::"))] = [_renamed(text, dtype)]
+    return found
 
 
 def _values(node: fx.Node) -> list[Tensor]:
@@ -94,11 +97,11 @@ def _renamed(declaration: str, dtype: torch.dtype) -> str:
     return f"int eqff_calls;\n{renamed}\nextern {declaration}"
 
 
-def _tell_constants(graph: fx.Graph, dtype: torch.dtype, linked: set[torch._ops.OpOverload]) -> None:
-    for node in calls(graph, "rows"):
-        _tell_bilinear(node.args[0], tuple(node.args[3]), dtype)
-    for node in calls(graph, "products"):
-        if node.target in linked:
+def _tell_constants(nodes: Sequence[fx.Node], dtype: torch.dtype) -> None:
+    for node in nodes:
+        if str(node.target).startswith("eqff.rows"):
+            _tell_bilinear(node.args[0], tuple(node.args[3]), dtype)
+        if str(node.target).startswith("eqff.products"):
             _tell_product(node.args[0], dtype)
 
 
