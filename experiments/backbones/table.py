@@ -18,7 +18,7 @@ def cost(folder: Path) -> tuple[int, float]:
     """Steps of a run, and CPU milliseconds for each of them, validations included."""
     rows = continued(read_metrics(folder))
     (first, start), (last, end) = ((row["step"], row["cpu_seconds"]) for row in (rows[0], rows[-1]))
-    return last, 1000 * (end - start) / (last - first)
+    return last, 1000 * (end - start) / (last - first) if last > first else float("nan")
 
 
 def main(folders: list[str]) -> None:

@@ -42,10 +42,10 @@ COST = "CPU ms a step"
 
 
 def cost(folder: Path) -> float:
-    """CPU milliseconds of a step, validations included, start-up not."""
+    """CPU milliseconds of a step, validations included, start-up not; NaN where there is one row of metrics only."""
     rows = continued(read_metrics(folder))
     (first, start), (last, end) = ((row["step"], row["cpu_seconds"]) for row in (rows[0], rows[-1]))
-    return 1000 * (end - start) / (last - first)
+    return 1000 * (end - start) / (last - first) if last > first else float("nan")
 
 
 def finished(folder: Path) -> dict[str, dict[str, list[float]]]:
