@@ -13,7 +13,7 @@ from ase import Atoms
 from eqff.data.atomic_data import AtomicData
 from eqff.data.graph import AtomicGraph
 from eqff.data.solves import ColdStarts
-from eqff.interfaces.given import require_geometry
+from eqff.interfaces.given import finite, require_geometry
 from eqff.interfaces.graphs import MovingGraph, lasting
 from eqff.interfaces.pairs import Pairs
 from eqff.interfaces.skin import SkinLists
@@ -37,6 +37,7 @@ class Inputs:
     def __init__(self, neighbours: SkinLists, solves: ColdStarts):
         self.neighbours, self.solves = neighbours, solves
         self.pairs: dict[str, Pairs] = {}
+        self._finite_cell: bytes | None = None
         self._settled: tuple[Any, MovingGraph] | None = None
         self._first_weight: tuple[Potential, torch.Tensor | None] | None = None
 
@@ -65,8 +66,10 @@ class Inputs:
         if self._settled is None or self._settled[0] != key:
             graph = lasting(structure(atoms), *where)
             self._settled = key, MovingGraph(replace(graph, solves=self.solves))
-        require_geometry(atoms)
         positions = atoms.positions
+        if now.cell != self._finite_cell or not len(positions) or not finite(positions):
+            require_geometry(atoms)
+            self._finite_cell = now.cell
         cell = atoms.cell.array if now.periodic else _NO_CELL  # the box around a molecule means nothing
         self.pairs = self.neighbours(positions, cell, atoms.pbc)
         self.solves.begin(positions, cell, key)
