@@ -15,7 +15,7 @@ from eqff.comparison.rows import Row
 from eqff.comparison.run import quantity_of
 from eqff.comparison.tables import unit_of
 from eqff.data import fields as field_table
-from eqff.tracking.plots import Panel, parity
+from eqff.tracking.error_plots import Panel, parity
 
 _PREDICTED = "predicted_"
 _FIELDS = {"energy_per_atom": "energy", "virial_per_atom": "virial"}

@@ -23,7 +23,8 @@ from eqff.evaluation.evaluation import Evaluation
 from eqff.evaluation.metrics import Samples
 from eqff.evaluation.predictions import Prediction
 from eqff.evaluation.tables import calibrations_of, markdown, number, spoken
-from eqff.tracking.plots import Panel, error_distribution, parity, save_figure
+from eqff.tracking.error_plots import Panel, error_distribution, parity
+from eqff.tracking.plots import save_figure
 
 PREFIX = "predicted_"
 """Before the names of predicted fields in files, where the plain names belong to labels."""

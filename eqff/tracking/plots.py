@@ -1,4 +1,5 @@
-"""Every figure of eqff, in one style: labelled with units, safe for colour-blind readers, without global state."""
+"""The one style of every figure of eqff: labelled with units, safe for colour-blind readers, without global state; and
+curves over the course of a training or simulation."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 Parameters = ParamSpec("Parameters")
 
@@ -42,33 +42,6 @@ STYLE = {
     "legend.fontsize": 8.0,
     "savefig.dpi": 150,
 }
-
-_MANY_POINTS = 3000
-_PANEL = (3.3, 3.1)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One quantity of a figure with several.
-
-    Attributes:
-        title: For example "forces".
-        unit: Of both arrays.
-        reference: Labels, any shape.
-        predicted: The model's numbers, same shape.
-        note: Written into the panel's corner, for example the mean error.
-    """
-
-    title: str
-    unit: str
-    reference: np.ndarray
-    predicted: np.ndarray
-    note: str = ""
-
-    def finite(self) -> tuple[np.ndarray, np.ndarray]:
-        """Reference and prediction, flat, where both are known and finite."""
-        known = np.isfinite(self.reference) & np.isfinite(self.predicted)
-        return self.reference[known], self.predicted[known]
 
 
 @dataclass(frozen=True)
@@ -105,40 +78,6 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     with rc_context(STYLE):
         figure.savefig(path)
     return path
-
-
-@styled
-def parity(panels: Sequence[Panel]) -> Figure:
-    """Prediction against label, a panel per quantity; many points are shown as their density."""
-    figure, axes = grid(len(panels), _PANEL)
-    for ax, panel in zip(axes, panels, strict=True):
-        reference, predicted = panel.finite()
-        _scatter(figure, ax, reference, predicted)
-        low, high = _limits(reference, predicted)
-        ax.plot([low, high], [low, high], color=GREY, linewidth=0.8, zorder=1)
-        ticks = MaxNLocator(5).tick_values(low, high)
-        ax.set(xticks=ticks, yticks=ticks)
-        ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-        ax.set(xlabel=f"reference ({panel.unit})", ylabel=f"predicted ({panel.unit})", title=panel.title)
-        _note(ax, panel.note)
-    return figure
-
-
-@styled
-def error_distribution(panels: Sequence[Panel]) -> Figure:
-    """How errors (predicted - reference) are spread, a panel per quantity; says how many lie outside of the window."""
-    figure, axes = grid(len(panels), _PANEL)
-    for ax, panel in zip(axes, panels, strict=True):
-        reference, predicted = panel.finite()
-        errors = predicted - reference
-        window = _window(errors)
-        ax.hist(errors.clip(-window, window), bins=61, range=(-window, window), color=BLUE)
-        ax.axvline(0.0, color=GREY, linewidth=0.8, zorder=1)
-        _leave_room(ax, 0.3)
-        ax.set(xlim=(-window, window), xlabel=f"error ({panel.unit})", ylabel="count", title=panel.title)
-        outside = int((np.abs(errors) > window).sum())
-        _note(ax, f"{panel.note}\n{outside} at the ends lie beyond" if outside else panel.note)
-    return figure
 
 
 @styled
@@ -188,7 +127,7 @@ def energy_drift(
         slope, offset = linear_drift(time, total, num_atoms)
         axes[0].plot(picoseconds, offset + slope * picoseconds, color=VERMILION, linestyle="--", label="linear fit")
         axes[0].set_title(f"drift {slope:+.3g} meV/atom/ps")
-        _leave_room(axes[0])
+        leave_room(axes[0])
         axes[0].legend(ncols=2, loc="upper left")
     axes[1].plot(picoseconds, 1000 * (np.asarray(potential) - potential[0]) / num_atoms, color=GREEN)
     axes[1].set(title="potential energy", ylabel="potential energy - start (meV/atom)")
@@ -207,7 +146,7 @@ def temperature(time: np.ndarray, kelvin: np.ndarray, target: float | None = Non
         ax.axhline(target, color=GREY, linestyle=":", label=f"thermostat {target:.0f} K")
     ax.set(xlabel="time (ps)", ylabel="temperature (K)")
     ax.set_ylim(bottom=0)
-    _leave_room(ax)
+    leave_room(ax)
     ax.legend(ncols=3, loc="upper left")
     return figure
 
@@ -239,7 +178,7 @@ def grid(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def _leave_room(ax: Axes, share: float = 0.15) -> None:
+def leave_room(ax: Axes, share: float = 0.15) -> None:
     """Widens the range upwards, for a legend or note above the data."""
     low, high = ax.get_ylim()
     ax.set_ylim(top=high + share * (high - low))
@@ -247,39 +186,3 @@ def _leave_room(ax: Axes, share: float = 0.15) -> None:
 
 def _cycle(count: int) -> list[str]:
     return [COLOURS[index % len(COLOURS)] for index in range(count)]
-
-
-def _scatter(figure: Figure, ax: Axes, reference: np.ndarray, predicted: np.ndarray) -> None:
-    if reference.size <= _MANY_POINTS:
-        ax.scatter(reference, predicted, s=9, color=BLUE, alpha=0.6, linewidths=0, rasterized=True)
-        return
-    low, high = _limits(reference, predicted)
-    bins = ax.hexbin(
-        reference,
-        predicted,
-        gridsize=70,
-        extent=(low, high, low, high),
-        bins="log",
-        mincnt=1,
-        cmap=DENSITY_MAP,
-        linewidths=0.1,
-    )
-    figure.colorbar(bins, ax=ax, label="count", shrink=0.75)
-
-
-def _limits(*values: np.ndarray) -> tuple[float, float]:
-    finite = np.concatenate([v[np.isfinite(v)] for v in values])
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    margin = 0.04 * (high - low) or max(abs(high), 1.0) * 1e-3
-    return low - margin, high + margin
-
-
-def _window(errors: np.ndarray) -> float:
-    """Half the width of an error histogram: what holds 99 % of the errors, with a little room."""
-    finite = np.abs(errors[np.isfinite(errors)])
-    return 1.15 * float(np.quantile(finite, 0.99)) if finite.size and finite.max() > 0 else 1.0
-
-
-def _note(ax: Axes, text: str) -> None:
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-    ax.text(0.03, 0.97, text.strip(), transform=ax.transAxes, va="top", fontsize=8, color="#333333", bbox=box)

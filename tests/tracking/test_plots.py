@@ -4,17 +4,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from eqff.tracking.plots import (
-    Curve,
-    Panel,
-    energy_drift,
-    error_distribution,
-    learning_curves,
-    linear_drift,
-    parity,
-    save_figure,
-    temperature,
-)
+from eqff.tracking.error_plots import Panel, error_distribution, parity
+from eqff.tracking.plots import Curve, energy_drift, learning_curves, linear_drift, save_figure, temperature
 
 
 def panel(count, unit="eV", bad=False):
