@@ -68,7 +68,8 @@ class Limits:
         within = strongest <= self.force and kelvin <= self.temperature and fastest <= self.atom_energy
         certain = self.uncertainty is None or not self._doubt(atoms)
         finite = math.isfinite(atoms.get_potential_energy())
-        return bool(within and certain and finite) and atoms.calc.shortest_distance()[0] >= self.distance
+        apart = self.distance <= 0 or atoms.calc.shortest_distance()[0] >= self.distance
+        return bool(within and certain and finite and apart)
 
     def _finite(self, atoms: Atoms, forces: np.ndarray) -> str:
         bad = np.flatnonzero(~np.isfinite(forces))
