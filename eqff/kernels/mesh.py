@@ -15,7 +15,7 @@ from torch import Tensor
 
 from eqff.kernels.call import address, function, number, require, threads
 from eqff.kernels.choice import fused, own_derivatives
-from eqff.kernels.rules import plain_gradients
+from eqff.kernels.rules import needed, plain_gradients
 from eqff.nn.reduce import segment_sum
 
 READ, SPREAD, BY_SPLINES = 0, 1, 2
@@ -91,8 +91,9 @@ class _Read(torch.autograd.Function):
         mesh, splines, points = ctx.saved_tensors
         if not own_derivatives(given):
             return *plain_gradients(lambda *of: [plain_read(*of, points)], (mesh, splines), [given]), None
-        by_mesh = _Spread.apply(given, splines, points, mesh.numel()) if ctx.needs_input_grad[0] else None
-        return by_mesh, _BySplines.apply(given, mesh, splines, points) if ctx.needs_input_grad[1] else None, None
+        mesh_asked, splines_asked, _ = needed(ctx)
+        by_mesh = _Spread.apply(given, splines, points, mesh.numel()) if mesh_asked else None
+        return by_mesh, _BySplines.apply(given, mesh, splines, points) if splines_asked else None, None
 
 
 class _Spread(torch.autograd.Function):
@@ -111,8 +112,9 @@ class _Spread(torch.autograd.Function):
             size = ctx.size
             found = plain_gradients(lambda *of: [plain_spread(*of, points, size)], (coefficients, splines), [given])
             return *found, None, None
-        by_coefficients = _Read.apply(given, splines, points) if ctx.needs_input_grad[0] else None
-        by_splines = _BySplines.apply(coefficients, given, splines, points) if ctx.needs_input_grad[1] else None
+        coefficients_asked, splines_asked, *_ = needed(ctx)
+        by_coefficients = _Read.apply(given, splines, points) if coefficients_asked else None
+        by_splines = _BySplines.apply(coefficients, given, splines, points) if splines_asked else None
         return by_coefficients, by_splines, None, None
 
 
@@ -135,11 +137,12 @@ class _BySplines(torch.autograd.Function):
         own = torch.eye(3, dtype=torch.bool, device=given.device)[:, None, :, None, None]
         replaced = torch.where(own, given, splines)
         by_coefficients, by_mesh, by_splines = None, None, None
-        if ctx.needs_input_grad[0]:
+        asked = needed(ctx)
+        if asked[0]:
             by_coefficients = sum(_Read.apply(mesh, each, points) for each in replaced)
-        if ctx.needs_input_grad[1]:
+        if asked[1]:
             by_mesh = sum(_Spread.apply(coefficients, each, points, mesh.numel()) for each in replaced)
-        if ctx.needs_input_grad[2]:
+        if asked[2]:
             found = [_BySplines.apply(coefficients, mesh, each, points) for each in replaced]
             by_splines = sum(torch.where(mask, 0.0, each) for mask, each in zip(own, found, strict=True))
         return by_coefficients, by_mesh, by_splines, None

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import eqff.kernels.mesh as mesh_module
 from eqff.kernels.choice import kernels
 from eqff.kernels.generated.pairs import PairCode
 from eqff.kernels.generated.tape import Tape
@@ -55,6 +56,22 @@ def test_mesh(order, count):
     assert_same(lambda: plain_read(mesh, splines, points), lambda: read(mesh, splines, points), [mesh, splines])
     ways = (lambda way=way: way(coefficients, splines, points, SIDE**3) for way in (plain_spread, spread))
     assert_same(*ways, [coefficients, splines])
+
+
+def test_mesh_derivatives_that_nobody_asks_for_are_not_made(monkeypatch):
+    """Forces of moments that are learned pass by the moments."""
+    order, count = 6, 1
+    points = mesh_points(5, order)
+    places, raw = leaf(5, 3, count, order), leaf(5, count, count, count)
+    splines, coefficients = places * 1.0, raw * 1.0
+    made = []
+    whole = mesh_module._run
+    monkeypatch.setattr(mesh_module, "_run", lambda what, *rest: (made.append(what), whole(what, *rest)))
+    spread_out = spread(coefficients, splines, points, SIDE**3).square().sum()
+    torch.autograd.grad(spread_out, places, retain_graph=True)
+    assert made == [mesh_module.SPREAD, mesh_module.BY_SPLINES]
+    torch.autograd.grad(spread_out, raw)
+    assert made[2:] == [mesh_module.READ]
 
 
 def test_mesh_of_strided_arrays_and_batched_derivatives():
