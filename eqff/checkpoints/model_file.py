@@ -8,6 +8,7 @@ is checked.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from eqff.potential import Potential
 
 MODEL_FILE = "model.safetensors"
 """The name of the model file in a run folder."""
+
+_LEVELS = 3
+"""How deep a folder is searched for other model files: a home is not walked through for a misspelt path."""
 
 _BUILD_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -128,7 +132,8 @@ def find_model_file(path: str | Path) -> Path:
         raise ModelFileError(f"'{path}' is no regular file: give a model file or the folder of a finished run.")
     if (path / MODEL_FILE).is_file():
         return path / MODEL_FILE
-    others = sorted(str(found.relative_to(path)) for found in path.rglob("*.safetensors"))[:10]
+    found = (each for level in range(_LEVELS) for each in path.glob(f"{'*/' * level}*.safetensors"))
+    others = [str(each.relative_to(path)) for each in sorted(islice(found, 10))]
     hint = f"It holds {', '.join(others)}: name one." if others else "Did the run finish?"
     raise ModelFileError(f"The folder '{path}' has no {MODEL_FILE}. {hint}")
 

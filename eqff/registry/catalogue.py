@@ -81,8 +81,8 @@ def read_registry(path: Path) -> dict[str, ModelEntry]:
         ConfigError: Not JSON, of a later format, or an entry is wrong; the message names file and entry.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"The registry {path} can't be read: {error}. Mend it or take it away.") from error
     models = content.get("models") if isinstance(content, dict) else None
     if not isinstance(models, dict):
@@ -93,6 +93,15 @@ def read_registry(path: Path) -> dict[str, ModelEntry]:
         name: settings(ModelEntry, values, f"{path}: {name}", {"name": name, "source": path})
         for name, values in models.items()
     }
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of two entries with one name, Python would silently take the later one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+        raise ValueError(f"'{twice}' stands there twice")
+    return found
 
 
 def registry_text(models: Mapping[str, Mapping[str, Any]]) -> str:

@@ -70,7 +70,7 @@ class ModelEntry:
         if not self.urls:
             raise ConfigError(f"{place}: urls is empty: say where the file is.")
         for url in self.urls:
-            if "://" in url and urlsplit(url).scheme not in ("http", "https"):
+            if "://" in url and _scheme(url) not in ("http", "https"):
                 raise ConfigError(f"{place}: '{url}' is neither https, http nor a path relative to the registry file.")
         unknown = [symbol for symbol in self.elements if symbol not in chemical_symbols[1:]]
         if unknown or not self.elements:
@@ -88,3 +88,11 @@ class ModelEntry:
     def web_addresses(self) -> tuple[str, ...]:
         """Those of ``urls`` that must be downloaded."""
         return tuple(url for url in self.urls if "://" in url)
+
+
+def _scheme(url: str) -> str:
+    """That of an address; empty where the rest of it can be none."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqff.errors import ConfigError, DownloadError, did_you_mean
+from eqff.errors import ConfigError, DownloadError, ModelFileError, did_you_mean
 from eqff.registry.cache import cached_path, sha256_of
 from eqff.registry.catalogue import find_entry
 from eqff.registry.download import Wanted, fetch
@@ -47,6 +47,8 @@ def locate(source: str | Path) -> Located:
         DownloadError: It can't be downloaded, or is not the file that the registry describes.
     """
     text = str(source)
+    if not text.strip():
+        raise ModelFileError("The model's name is empty: give a model file, a run folder, or a name of eqff-models.")
     if not isinstance(source, Path) and "://" in text:
         return Located(_fetch(text))
     if isinstance(source, Path) or not is_name(text):

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 import eqff
 from eqff.build import ModelContext, build_potential
-from eqff.checkpoints import MODEL_FILE, container, read_metadata, save_model, upgrades
+from eqff.checkpoints import MODEL_FILE, container, find_model_file, read_metadata, save_model, upgrades
 from eqff.checkpoints.container import write_container
 from eqff.data.graph import graph_from_tensors
-from eqff.errors import ModelError
+from eqff.errors import ModelError, ModelFileError
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CONFIG = {
@@ -328,3 +328,13 @@ def test_importing_eqff_waits_for_nothing():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="lod"):
         _ = eqff.lod
+
+
+def test_what_a_folder_holds_instead_is_named_but_not_searched_for_far_below(tmp_path):
+    for name in ("b.safetensors", "runs/one/model.safetensors", "far/below/and/deeper/model.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ModelFileError, match="It holds b.safetensors, runs/one/model.safetensors: name one"):
+        find_model_file(tmp_path)
+    with pytest.raises(ModelFileError, match="Did the run finish"):
+        find_model_file(tmp_path / "far")

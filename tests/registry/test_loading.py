@@ -76,6 +76,7 @@ def test_another_hash_is_not_loaded(registered, entry, model_file):
         ({"sha256": "abc"}, "must be 64 digits"),
         ({"urls": []}, "urls is empty"),
         ({"urls": ["ftp://a/b"]}, "neither https, http nor a path"),
+        ({"urls": ["https://[::1"]}, "neither https, http nor a path"),
         ({"elements": ["Xx"]}, "no chemical symbols"),
         ({"states": [[0]]}, r"\[0\] is no \[total charge, multiplicity\]"),
         ({"size": 0}, "size"),
@@ -92,12 +93,24 @@ def test_wrong_entries_are_named(registered, entry, change, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "can't be read"), ("[]", "is no registry"), ('{"format": 9, "models": {}}', "Update eqff")],
+    [
+        ("{", "can't be read"),
+        ("[" * 100_000, "can't be read"),
+        ("[]", "is no registry"),
+        ('{"format": 9, "models": {}}', "Update eqff"),
+        ('{"format": 1, "models": {"a": {}, "a": {}}}', "'a' stands there twice"),
+    ],
 )
 def test_wrong_registries(registered, text, message):
     registered().write_text(text)
     with pytest.raises(ConfigError, match=message):
         catalogue()
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_no_name_at_all(text):
+    with pytest.raises(ModelFileError, match="name is empty"):
+        eqff.load(text)
 
 
 def test_a_registry_that_is_not_there(monkeypatch, tmp_path):
