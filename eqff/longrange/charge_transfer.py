@@ -62,7 +62,7 @@ def equilibrate_by_transfer(
         softness: s_ij in e²/eV, (E,), not negative and the same for both directions.
         initial: q0 in e, (N,); by default the total charge shared evenly.
         field: Uniform external field in V/Å, (B, 3); by default the structures' own.
-        iterative: Conjugate gradients instead of a factorisation.
+        iterative: Conjugate gradients instead of a factorisation; always where a structure is summed on a mesh.
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
         failed: What is done if they don't converge.
@@ -78,7 +78,7 @@ def equilibrate_by_transfer(
     given = evenly(graph, graph.total_charge.to(torch.float64)) if initial is None else initial.to(torch.float64)
     bound = interaction.bind(graph, widths)
     told: list[Convergence] = []
-    if iterative:
+    if iterative or not bound.has_matrix:
         matrix = HardnessAndCoulomb(graph, interaction)
         solver = TransferIterations(graph.batch, graph.num_structures, tolerance, max_iterations, WHAT, failed=failed)
         gain = -(chi + hardness * given + bound.potential(given))

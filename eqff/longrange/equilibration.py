@@ -63,7 +63,7 @@ def equilibrate(
         totals: Q in e, (B,); by default the structures' total charges.
         field: Uniform external field in V/Å, (B, 3), which turns chi into chi - field·r; by default the structures'
             own. The energy of an ion in it depends on the origin.
-        iterative: Conjugate gradients instead of a factorisation.
+        iterative: Conjugate gradients instead of a factorisation; always where a structure is summed on a mesh.
         tolerance: Relative residual of the iterations.
         max_iterations: Of the iterations.
         failed: What is done if they don't converge.
@@ -78,7 +78,7 @@ def equilibrate(
     chi = in_field(graph, chi, field)
     totals = (graph.total_charge if totals is None else totals).to(torch.float64)
     bound = interaction.bind(graph, widths)
-    if iterative:
+    if iterative or not bound.has_matrix:
         solver = _solver(graph, bound, hardness, tolerance, max_iterations, failed)
         matrix = HardnessAndCoulomb(graph, interaction)
         charges, told = _iterative(matrix, bound, chi, hardness, widths, totals, solver, start)

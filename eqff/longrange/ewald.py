@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class EwaldSum:
         weights: Of the pair k and -k, (P, K).
         waves: The vectors k, 1/Å, (P, K, 3).
     """
+
+    has_matrix: ClassVar[bool] = True
 
     padding: Padding
     cosine: Tensor

@@ -54,6 +54,11 @@ class BoundInteraction:
     num_structures: int
     members: Tensor | None = None
 
+    @property
+    def has_matrix(self) -> bool:
+        """Whether `matrix` can be formed: not where a structure is summed on a mesh."""
+        return all(part.has_matrix for part in self.sums)
+
     def potential(self, charges: Tensor) -> Tensor:
         """V at each charge in V, (N,), from charges (N,) in e."""
         near = segment_sum(self.pair * charges[self.sender], self.receiver, charges.shape[0])

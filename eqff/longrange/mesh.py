@@ -8,6 +8,7 @@ to the order that the splines allow (order - 2).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class MeshSum:
         shape: Mesh points of a cell.
         num_atoms: Of the whole batch.
     """
+
+    has_matrix: ClassVar[bool] = False
 
     atoms: Tensor
     structures: Tensor

@@ -34,7 +34,7 @@ class InductionSolver:
         tolerance: Relative residual √(r·alpha r) of conjugate gradients.
         max_iterations: No convergence within them is an error.
         dense_up_to: Atoms of the largest structure of a batch up to which matrices are factorised, which has no
-            tolerance.
+            tolerance; none are where a structure is summed on a mesh.
     """
 
     tolerance: float = 1e-8
@@ -118,7 +118,7 @@ class MutualInduction:
         bound, polarizabilities = self.bound, self.polarizabilities
         pairs = CoupledPairs(bound, polarizabilities, induced_damping(polarizabilities, self.strength))
         largest = int(torch.bincount(self.graph.batch, minlength=1).max())
-        if largest <= self.solver.dense_up_to:
+        if largest <= self.solver.dense_up_to and bound.has_matrix:
             return FactorisedInduction.of(bound, polarizabilities, pairs.refusal).solve
         pairs.require_stable()
         refine = near_field(pairs)

@@ -48,6 +48,11 @@ class BoundMultipoles:
     own: Tensor
     accuracy: float
 
+    @property
+    def has_matrix(self) -> bool:
+        """Whether `matrix` can be formed: not where a structure is summed on a mesh."""
+        return all(part.has_matrix for part in self.sums)
+
     def rescaled(self, damping: Damping, scaling: PairScaling | None = None) -> BoundMultipoles:
         """The same geometry under another damping and scaling; lattice sums are shared."""
         count = len(self.pairs.chain)

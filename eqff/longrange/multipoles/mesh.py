@@ -9,6 +9,7 @@ still smooth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ class MultipoleMesh:
         shape: Mesh points of a cell.
         num_atoms: Of the whole batch.
     """
+
+    has_matrix: ClassVar[bool] = False
 
     atoms: Tensor
     structures: Tensor

@@ -8,6 +8,7 @@ of the sums over atoms, so these are matrix products with cos(k·r) and sin(k·r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class MultipoleWaves:
         sum: Phases and weights of the waves.
         powers: 1, k (3) and k k (6 as in `UPPER`) of each wave, (P, 10, K).
     """
+
+    has_matrix: ClassVar[bool] = True
 
     sum: EwaldSum
     powers: Tensor
