@@ -18,7 +18,7 @@ CHECKED = {
     ),
     "compilation/plain_parts.py:_Value": "compilation/test_plain_parts.py:test_derivatives_against_differences",
     "compilation/plain_parts.py:_First": "compilation/test_plain_parts.py:test_derivatives_against_differences",
-    "longrange/transfer_iterations.py:_ImplicitTransfer": (
+    "longrange/implicit_transfer.py:_ImplicitTransfer": (
         "longrange/test_charge_transfer.py:test_derivatives_against_differences"
     ),
     "longrange/induction/implicit.py:LocalField": (

@@ -13,10 +13,11 @@ from eqff.kernels.capture import operation
 from eqff.longrange.conjugate_gradient import RUNAWAY
 from eqff.longrange.convergence import Convergence, Failure, refuse
 from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, evenly, in_field
+from eqff.longrange.implicit_transfer import transfer_iteratively
 from eqff.longrange.interaction import BoundInteraction, Interaction
 from eqff.longrange.padding import Padding
 from eqff.longrange.solutions import solutions
-from eqff.longrange.transfer_iterations import TransferIterations, transfer_iteratively
+from eqff.longrange.transfer_iterations import TransferIterations
 from eqff.nn.reduce import segment_sum
 
 WHAT = "The charge transfer"

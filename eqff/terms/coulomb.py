@@ -11,8 +11,9 @@ from eqff.contributions import coulomb_energy
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, did_you_mean
 from eqff.longrange.charged_cells import ChargedCell, charged_cells, net_charge
-from eqff.longrange.interaction import Interaction, LatticeInteraction, PairInteraction
+from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, Kernel, PointKernel, SwitchedKernel
+from eqff.longrange.shifted import PairInteraction
 from eqff.parts import Fields, Term
 from eqff.ranges import Count, InnerShare, NonNegative, Positive
 

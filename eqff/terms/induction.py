@@ -15,7 +15,8 @@ from eqff.errors import ConfigError
 from eqff.longrange.induction.modes import InductionMode, Mutual, Steps
 from eqff.longrange.induction.mutual import InductionSolver, induced_damping
 from eqff.longrange.induction.room import DampingRoom
-from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
+from eqff.longrange.multipoles.bound import BoundMultipoles
+from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.parts import Fields, Term

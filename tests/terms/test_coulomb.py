@@ -9,8 +9,9 @@ from ase import Atoms
 
 from eqff.derivatives import differentiate
 from eqff.errors import ConfigError, ModelError
-from eqff.longrange.interaction import Interaction, LatticeInteraction, PairInteraction
+from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel, SwitchedKernel
+from eqff.longrange.shifted import PairInteraction
 from eqff.terms.coulomb import Coulomb
 from eqff.testing.battery import MINIMAL_BACKBONE, TermBattery
 from eqff.testing.graphs import graph_of

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
+from eqff.longrange.multipoles.bound import BoundMultipoles
 from eqff.longrange.multipoles.damping import Damping, isotropic
-from eqff.longrange.multipoles.interaction import BoundMultipoles
 
 _TOLD = 5  # structures in one message
 _REMEDY = (

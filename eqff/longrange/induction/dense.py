@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eqff.errors import ModelError
-from eqff.longrange.multipoles.interaction import BoundMultipoles
+from eqff.longrange.multipoles.bound import BoundMultipoles
 from eqff.longrange.padding import Padding
 from eqff.units import COULOMB_CONSTANT
 

@@ -12,7 +12,8 @@ from eqff.data.graph import AtomicGraph
 from eqff.longrange.convergence import WarnAndCount
 from eqff.longrange.induction.mutual import InductionSolver, MutualInduction, field_of, induced_damping
 from eqff.longrange.induction.polarizabilities import require_positive, respond
-from eqff.longrange.multipoles.interaction import BoundMultipoles, MultipoleInteraction
+from eqff.longrange.multipoles.bound import BoundMultipoles
+from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.nn.reduce import segment_sum
 
 

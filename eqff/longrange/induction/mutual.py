@@ -15,8 +15,8 @@ from eqff.longrange.induction.dense import FactorisedInduction
 from eqff.longrange.induction.implicit import LocalField, StationaryEnergy
 from eqff.longrange.induction.polarizabilities import respond
 from eqff.longrange.induction.preconditioner import near_field
+from eqff.longrange.multipoles.bound import BoundMultipoles
 from eqff.longrange.multipoles.damping import TholeDamping, isotropic
-from eqff.longrange.multipoles.interaction import BoundMultipoles
 from eqff.longrange.multipoles.leaves import differentiable_tensors, with_tensors
 from eqff.longrange.transfer_iterations import TransferIterations
 from eqff.nn.reduce import segment_sum

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
-from eqff.longrange.interaction import Interaction, LatticeInteraction, PairInteraction
+from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel
+from eqff.longrange.shifted import PairInteraction
 from eqff.testing.graphs import graph_of
 from eqff.testing.reference.case import Quantity, ReferenceCase
 from eqff.units import COULOMB_CONSTANT
