@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,15 @@ class Code:
             )
         # the loader itself: what PyTorch wraps around it (`torch._inductor.aoti_load_package`) brings 70 MB of
         # compilers, and parses a description of the arguments at every call
+        self._one_at_a_time = threading.Lock()
         self._loader = torch._C._aoti.AOTIModelPackageLoader(str(self.path), name, False, 1, -1)
 
     def __call__(self, tensors: list[Tensor]) -> Sequence[Tensor]:
-        """Runs; the list is emptied."""
-        return self._loader.boxed_run(tensors)
+        """Runs; the list is emptied. Threads take turns."""
+        # PyTorch's own lock is waited for without giving up the interpreter's, which code that calls an operation of
+        # Python needs to go on: two threads would wait for each other forever
+        with self._one_at_a_time:
+            return self._loader.boxed_run(tensors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self.path), self.name, self.digest)

@@ -5,6 +5,8 @@ import multiprocessing
 import pickle
 import re
 import tempfile
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -71,6 +73,25 @@ def test_code_is_pickled_by_its_file(code, tmp_path, monkeypatch):
     for copied in (pickle.loads(pickle.dumps(code)), pickle.loads(relative), copy.copy(code), copy.deepcopy([code])[0]):
         assert copied([1]) == ["code of energy", 1]
     assert copy.deepcopy(code) is code
+
+
+def test_threads_take_turns(code, monkeypatch):
+    """PyTorch would have one wait for the other with the interpreter's lock in hand, which that one needs."""
+    inside, most = [], []
+
+    def run(loader, tensors):
+        inside.append(tensors)
+        most.append(len(inside))
+        time.sleep(0.002)  # others get their turn, as in an operation of Python
+        inside.pop()
+
+    monkeypatch.setattr(Loader, "boxed_run", run)
+    threads = [threading.Thread(target=code, args=([],)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
 
 
 def test_pickled_code_is_refused_where_its_file_is_another_one(code):
