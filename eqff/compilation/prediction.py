@@ -93,7 +93,8 @@ class CompiledPrediction:
         sizes = sizes_of(graph, self._lists)
         parts = {place: part for place, part in self._parts.items() if part.compiles_for(graph)}
         code = None
-        if min(sizes[0], *sizes[2::2]) > 1:  # compilers take 0 and 1 for special
+        # compilers take 0 and 1 for special
+        if min(sizes[0], *sizes[2::2]) > 1 and self._others_run_inside(parts):
             of_tensors = (graph.positions.dtype, graph.positions.device, *self._trained)
             code = self._code((stress, graph.open and self._asks_open, tuple(parts), *of_tensors), sizes, graph)
         if code is None:
@@ -109,6 +110,16 @@ class CompiledPrediction:
     @cached_property
     def _parts(self) -> dict[str, Part]:
         return self._potential.ordered_parts()
+
+    def _others_run_inside(self, compiled: Mapping[str, Part]) -> bool:
+        outside = [k for k, part in self._parts.items() if k not in compiled and not part.runs_inside]
+        if new := [f"model.{place}" for place in outside if place not in self._told]:
+            log.warning(
+                "Batches with periodic structures run uncompiled: %s can't be compiled for them, nor run within the code.",
+                " and ".join(new),
+            )
+            self._told.update(outside)
+        return not outside
 
     @cached_property
     def _asks_open(self) -> bool:

@@ -21,6 +21,7 @@ class DipoleAndBornCharges(Dipole):
     writes = ("dipole", "born_charges")
     differentiates = True
     compiles = False
+    compiles_open = True
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``dipole`` in e·Å, (B, 3), and ``born_charges`` in e, (N, 3, 3)."""

@@ -35,13 +35,16 @@ def born_charges(graph: AtomicGraph, charges: Tensor, dipoles: Tensor | None = N
             "dipoles from graph.deformed(positions) with positions.requires_grad, outside of torch.no_grad."
         )
     places = positions.to(torch.float64)
-    # a vector in an open direction, such as the height of a slab's box, is no period
-    lattice = torch.where(graph.pbc[:, :, None], graph.cell.detach().to(torch.float64), 0.0)
-    fractional = (places[:, None, :] @ torch.linalg.pinv(lattice)[graph.batch])[:, 0, :]
-    beside = places - (fractional[:, None, :] @ lattice[graph.batch])[:, 0, :]
-    columns = _along_axes(positions, charges, dipoles, beside)
-    if bool(graph.pbc.any()):
-        columns = columns + _along_lattice(positions, charges, fractional, lattice[graph.batch])
+    if graph.open:
+        columns = _along_axes(positions, charges, dipoles, places)
+    else:
+        # a vector in an open direction, such as the height of a slab's box, is no period
+        lattice = torch.where(graph.pbc[:, :, None], graph.cell.detach().to(torch.float64), 0.0)
+        fractional = (places[:, None, :] @ torch.linalg.pinv(lattice)[graph.batch])[:, 0, :]
+        beside = places - (fractional[:, None, :] @ lattice[graph.batch])[:, 0, :]
+        columns = _along_axes(positions, charges, dipoles, beside)
+        if bool(graph.pbc.any()):
+            columns = columns + _along_lattice(positions, charges, fractional, lattice[graph.batch])
     own = charges.to(columns.dtype)[:, None, None] * torch.eye(3, dtype=columns.dtype, device=columns.device)
     return (own + columns).to(positions.dtype)
 

@@ -28,10 +28,25 @@ class TestBornCharges(HeadBattery):
         one, two = self.predict(potential, [cell]), self.predict(potential, [large])
         torch.testing.assert_close(two["forces"], one["forces"].repeat(2, 1), rtol=1e-9, atol=1e-10)
 
-    def test_compiled_agrees(self):
-        """A head that takes derivatives is not compiled, and says so."""
-        with pytest.raises(ModelError, match="compile=false"):
-            self.potential().compile_training_step()
+    def test_steps_with_periodic_structures_run_uncompiled(self, caplog):
+        potential = self.potential().train()
+        potential.compile_training_step("none")
+        graph = self.graph(potential, list(self.structures().values()))
+        plain = self.potential().train()(graph)
+        for _ in range(2):
+            assert torch.equal(potential(graph)["born_charges"], plain["born_charges"])
+        lines = [record.getMessage() for record in caplog.records if "run uncompiled" in record.getMessage()]
+        assert len(lines) == 1 and "model.heads.head" in lines[0]
+
+    @pytest.mark.slow
+    def test_compiled_steps_of_open_structures(self):
+        kept = {name: atoms for name, atoms in self.structures().items() if not atoms.pbc.any()}
+        battery = type(self)()
+        battery.structures = lambda: kept
+        captured = battery.potential().train()
+        captured.compile_training_step("none")
+        battery._compare(captured, list(kept.values()))
+        assert any(captured._compiled._codes.values())
 
     def test_derivative_of_the_dipole(self):
         potential = self.potential()

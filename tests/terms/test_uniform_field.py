@@ -56,9 +56,6 @@ class TestBatteryWithoutAField(TermBattery):
     def test_supercell(self):
         pytest.skip("Born charges of a small cell")
 
-    def test_compiled_agrees(self):
-        pytest.skip("Born charges are not compiled")
-
     def test_adds_nothing(self):
         found = self.predict(self.potential(), list(self.structures().values()))
         assert not bool(found["energy_field"].any())
