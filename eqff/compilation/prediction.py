@@ -115,7 +115,7 @@ class CompiledPrediction:
         outside = [k for k, part in self._parts.items() if k not in compiled and not part.runs_inside]
         if new := [f"model.{place}" for place in outside if place not in self._told]:
             log.warning(
-                "Batches with periodic structures run uncompiled: %s can't be compiled there, nor called by compiled code.",
+                "Batches with periodic structures run uncompiled: there, %s can't be compiled, nor called as it is.",
                 " and ".join(new),
             )
             self._told.update(outside)
