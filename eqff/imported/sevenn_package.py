@@ -104,9 +104,8 @@ def _convert(checkpoint: Path, source: str, target: Path, known: bool) -> None:
         require_supported(config)  # before SevenNet builds what can't be converted
         made = convert(config, read.build_model().state_dict(), LEVEL if known else "", torch.float32)
     about = ABOUT if known else {"states": ABOUT["states"]}
-    save_model(
-        target, made.potential, model_config=made.model_config, context=made.context, metadata=about | {"name": source}
-    )
+    about = about | {"name": source if known else f"{PREFIX}{checkpoint.name}"}  # model files name no folders
+    save_model(target, made.potential, model_config=made.model_config, context=made.context, metadata=about)
 
 
 @contextmanager

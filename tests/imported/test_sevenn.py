@@ -286,7 +286,9 @@ def test_files_that_are_not_sevennets_are_one_message(package, theirs, name, tmp
     monkeypatch.setattr(sys.modules["sevenn.checkpoint"], "SevenNetCheckpoint", Reader)
     package.checkpoint.write_bytes(saved(package.checkpoint, {"config": CONFIG, "state": theirs.state_dict()}))
     address = f"sevenn://{package.checkpoint}"
-    assert eqff.load(address).elements == (6, 8, 14)
+    converted = eqff.load(address)
+    assert converted.elements == (6, 8, 14)
+    assert converted.metadata.training["name"] == f"sevenn://{package.checkpoint.name}"  # not where it lay
     package.checkpoint.write_bytes(FILES[name](tmp_path / "other", theirs.state_dict()))
     before = sorted((tmp_path / "cache").rglob("*"))
     with pytest.raises(ModelFileError, match=r"SevenNet (checkpoint|model).*(bring it anew|Give the checkpoint)"):
