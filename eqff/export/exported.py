@@ -82,15 +82,23 @@ class ExportedPotential(Potential):
             self._known = graph.numbers, graph.electric_field
         if self.training if create_graph is None else create_graph:
             raise ModelError("An exported model can't be trained: its forces have no derivatives. Take the model file.")
-        if graph.positions.dtype != self.exported_dtype or graph.positions.device.type != "cpu":
-            raise ModelError(
-                f"The model was exported for {self.exported_dtype} on the CPU, not for {graph.positions.dtype} on "
-                f"{graph.positions.device.type}. Export it with dtype=..., or take the model file."
-            )
+        self._require_own_kind(graph.positions)
         if not self._takes(graph):
             return super().forward(graph, forces=forces, stress=stress, create_graph=False)
         prediction = self._whole(graph) if self._parts.whole else self._beside(graph)
         return _with_stress(prediction, graph) if stress else prediction
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExportedPotential:
+        # refused before any weight has changed: others go on using the same model
+        self._require_own_kind(fn(torch.empty(0, dtype=self.exported_dtype)))
+        return super()._apply(fn, recurse)
+
+    def _require_own_kind(self, numbers: Tensor) -> None:
+        if numbers.dtype != self.exported_dtype or numbers.device.type != "cpu":
+            raise ModelError(
+                f"The model was exported for {self.exported_dtype} on the CPU, not for {numbers.dtype} on "
+                f"{numbers.device.type}. Export it with dtype=..., or take the model file."
+            )
 
     def _takes(self, graph: AtomicGraph) -> bool:
         """Whether compiled code can compute this."""

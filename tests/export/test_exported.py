@@ -210,6 +210,12 @@ def test_no_training_and_no_other_precision():
         exported(graph, create_graph=True)
     with pytest.raises(ModelError, match="was exported for"):
         exported(replace(graph, positions=graph.positions.float()))
+    before = exported(graph)["energy"]
+    for move in (lambda: exported.to(torch.float32), lambda: exported.calculator(dtype=torch.float32)):
+        with pytest.raises(ModelError, match="was exported for torch.float64 on the CPU, not for torch.float32"):
+            move()
+    assert exported.to(torch.float64) is exported
+    assert torch.equal(exported(graph)["energy"], before)  # whoever has it goes on
 
 
 def test_output_has_a_suffix(tmp_path):
