@@ -18,7 +18,7 @@ from eqff.compilation.plain_parts import results_of
 from eqff.compilation.tapes import Tapes
 from eqff.compilation.weights import Weights
 from eqff.data.flat import pack, sizes_of, with_members
-from eqff.data.graph import AtomicGraph
+from eqff.data.graph import LOCAL, AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
 
@@ -93,8 +93,7 @@ class CompiledPrediction:
         sizes = sizes_of(graph, self._lists)
         parts = {place: part for place, part in self._parts.items() if part.compiles_for(graph)}
         code = None
-        # compilers take 0 and 1 for special
-        if min(sizes[0], *sizes[2::2]) > 1 and self._others_run_inside(parts):
+        if self._large_enough(sizes) and self._others_run_inside(parts):
             of_tensors = (graph.positions.dtype, graph.positions.device, *self._trained)
             code = self._code((stress, graph.open and self._asks_open, tuple(parts), *of_tensors), sizes, graph)
         if code is None:
@@ -110,6 +109,11 @@ class CompiledPrediction:
     @cached_property
     def _parts(self) -> dict[str, Part]:
         return self._potential.ordered_parts()
+
+    def _large_enough(self, sizes: Sequence[int]) -> bool:
+        # compilers take 0 and 1 for special; lists beside the local one may be empty, as that of open structures' pairs
+        edges = dict(zip(self._lists, sizes[2::2], strict=False))
+        return sizes[0] > 1 and max(edges.values(), default=2) > 1 and edges.get(LOCAL, 2) > 1
 
     def _others_run_inside(self, compiled: Mapping[str, Part]) -> bool:
         outside = [k for k, part in self._parts.items() if k not in compiled and not part.runs_inside]
