@@ -45,14 +45,20 @@ class _Products:
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """``aten.mm``."""
         (rows, inner), columns = left.shape, right.shape[1]
-        wide = isinstance(columns, int) and columns * right.element_size() >= VECTOR
-        if not wide or left.dtype != self.dtype:
+        if left.dtype != self.dtype or not isinstance(columns, int):
             return NotImplemented
-        if isinstance(rows, torch.SymInt) and isinstance(inner, int) and left.stride() == (inner, 1):
-            return torch.ops.eqff.each_degree_map(left[None], right[None])[0]
-        if isinstance(inner, torch.SymInt) and left.stride() == (1, rows) and right.stride() == (columns, 1):
-            return torch.ops.eqff.each_degree_outer(left.t()[None], right[None])[0]
-        return NotImplemented
+        if isinstance(rows, torch.SymInt):
+            fits = isinstance(inner, int) and left.stride() == (inner, 1) and self._fill_vectors(columns)
+            return torch.ops.eqff.each_degree_map(left[None], right[None])[0] if fits else NotImplemented
+        fits = left.stride() == (1, rows) and right.stride() == (columns, 1)
+        if not fits or not isinstance(inner, torch.SymInt) or not self._fill_vectors(max(rows, columns)):
+            return NotImplemented
+        if columns < rows:  # rows of the result are made of vectors
+            return torch.ops.eqff.each_degree_outer(right[None], left.t()[None])[0].t()
+        return torch.ops.eqff.each_degree_outer(left.t()[None], right[None])[0]
+
+    def _fill_vectors(self, columns: int) -> bool:
+        return columns * self.dtype.itemsize >= VECTOR
 
     def with_bias(self, bias: Tensor, left: Tensor, right: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
         """``aten.addmm``."""

@@ -126,7 +126,8 @@ def test_matrix_products(each_degree, degree, atoms, inner, columns, turned):
 
 @compiled
 @pytest.mark.parametrize(
-    ("degree", "atoms", "inner", "columns"), [(0, 1, 1, 1), (1, 5, 4, 13), (2, 7, 20, 64), (2, 110, 9, 86), (1, 0, 7, 16)]
+    ("degree", "atoms", "inner", "columns"),
+    [(0, 1, 1, 1), (1, 5, 4, 13), (2, 7, 20, 64), (2, 110, 9, 86), (1, 0, 7, 16)],
 )
 @pytest.mark.parametrize("threads", [1, 3])
 def test_sums_of_outer_products(each_degree, degree, atoms, inner, columns, threads):

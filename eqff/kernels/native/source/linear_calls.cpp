@@ -129,20 +129,27 @@ void outer(const Outer& of, index_t rows, int threads) {
         some_sums(of, rows, part * blocks / parts * 6, part + 1 == parts ? of.inner : (part + 1) * blocks / parts * 6);
 }
 
-// The numbers of a tensor (degrees, inner, columns), whose last axes may be exchanged in memory.
-struct Matrices {
+// A matrix of each degree, (degrees, inner, columns), whose last axes may be exchanged in memory: then it is copied in turn.
+class Matrices {
     const real* numbers;
-    std::vector<real> copied;
-    explicit Matrices(handle tensor) : numbers(data<real>(tensor)) {
-        const index_t degrees = size(tensor, 0), inner = size(tensor, 1), columns = size(tensor, 2);
-        const index_t steps[] = {stride(tensor, 0), stride(tensor, 1), stride(tensor, 2)};
-        if (steps[2] == 1 && steps[1] == columns && steps[0] == inner * columns) return;
-        copied.resize(degrees * inner * columns);
-        for (index_t l = 0; l < degrees; ++l)
-            for (index_t k = 0; k < inner; ++k)
-                for (index_t c = 0; c < columns; ++c)
-                    copied[(l * inner + k) * columns + c] = numbers[l * steps[0] + k * steps[1] + c * steps[2]];
-        numbers = copied.data();
+    index_t inner, columns, steps[3];
+
+   public:
+    explicit Matrices(handle tensor)
+        : numbers(data<real>(tensor)),
+          inner(size(tensor, 1)),
+          columns(size(tensor, 2)),
+          steps{stride(tensor, 0), stride(tensor, 1), stride(tensor, 2)} {}
+
+    // Valid until the next is asked for.
+    const real* of(index_t degree) const {
+        const real* from = numbers + degree * steps[0];
+        if (steps[2] == 1 && steps[1] == columns) return from;
+        static thread_local std::vector<real> copied;  // kept, as new memory would be cleared at every call
+        copied.resize(inner * columns);
+        for (index_t k = 0; k < inner; ++k)
+            for (index_t c = 0; c < columns; ++c) copied[k * columns + c] = from[k * steps[1] + c * steps[2]];
+        return copied.data();
     }
 };
 
@@ -157,8 +164,7 @@ AOTITorchError OPERATION(each_degree_map)(handle features, handle matrices, hand
         const Matrices all(matrices);
         for (index_t l = 0; l < size(matrices, 0); ++l) {
             const index_t first = l * l * atoms;
-            product({data<real>(features) + first * inner, all.numbers + l * inner * columns,
-                     data<real>(*mapped) + first * columns, inner, columns},
+            product({data<real>(features) + first * inner, all.of(l), data<real>(*mapped) + first * columns, inner, columns},
                     (2 * l + 1) * atoms, threads());
         }
     });
