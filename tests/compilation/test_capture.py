@@ -61,6 +61,7 @@ def test_same_for_batches_of_all_sizes_from_one_capture(compiled, sizes):
     assert sum(map(len, compiled._codes.values())) == 1
 
 
+@pytest.mark.slow
 def test_products_on_the_grid_have_one_capture_too():
     """Fewer channels than a vector holds: there is no code of their own for symmetric products."""
     compiled = CompiledPrediction(small_potential(products="symmetric"), "none")
@@ -112,6 +113,7 @@ def test_fused_operations_are_nodes(compiled):
         assert f"eqff.{name}.default" in nodes
 
 
+@pytest.mark.slow
 def test_each_kind_of_step_is_compiled_for_so_many_sizes(monkeypatch):
     """Sizes of 1 and more are two codes; weights that are frozen don't use up what the others may have."""
     monkeypatch.setattr(prediction, "MOST", 1)

@@ -120,6 +120,7 @@ def test_what_a_graph_that_nobody_looked_at_gives_is_the_same():
         torch.testing.assert_close(known[name], value, rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.slow  # crystals through parts that run as they are: test_plain_parts.py has a quick one
 def test_sums_of_periodic_structures_run_within_the_code_as_they_are(caplog):
     potential = charged_potential()
     compiled = CompiledPrediction(potential, "none")
