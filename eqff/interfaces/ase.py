@@ -98,7 +98,7 @@ class EqffCalculator(Calculator):
     ):
         self._last: Snapshot | None = None
         super().__init__()
-        self.potential = _as_potential(potential, device, dtype)
+        self.potential = as_potential(potential, device, dtype)
         require_precision(self.potential.dtype)
         if corrections:
             self.potential = corrected(self.potential)
@@ -186,16 +186,27 @@ class EqffCalculator(Calculator):
         return Given(self.total_charge, self.multiplicity, None if field is None else tuple(map(float, field)))
 
     def _said(self, atoms: Atoms) -> tuple[Any, ...]:
+        own = fragments_said(atoms.arrays)
+        return (*self._said_of_state(atoms), *own.items()) if own else self._said_of_state(atoms)
+
+    def _said_of_state(self, atoms: Atoms) -> tuple[Any, ...]:
         if not atoms.info and self.electric_field is None:
             return self.total_charge, self.multiplicity, None  # what is said by default, without its checks
         return self._given.said(atoms.info)
 
 
-def _as_potential(
+def as_potential(
     potential: Potential | str | Path | Sequence[str | Path],
     device: str | torch.device | None,
     dtype: torch.dtype | None,
 ) -> Potential:
+    """A model from a file, a name or an object, moved where it is wanted.
+
+    Args:
+        potential: See `EqffCalculator`.
+        device: None for where it is.
+        dtype: None for its own.
+    """
     if not isinstance(potential, torch.nn.Module):
         from eqff.uncertainty.loading import load
 
