@@ -69,7 +69,7 @@ class MovingGraph:
         for name, found in pairs.items():
             known = self._lists.get(name)
             if known is None or not found.same_as(known[0]):
-                known = self._lists[name] = found, self._whole(found, len(positions))
+                known = self._lists[name] = found, self._whole(found)
             lists[name] = MeasuredLater(known[1], found, self._real)
         return self._graph.moved(self._real(positions), self._of_cell(cell), lists)
 
@@ -84,11 +84,14 @@ class MovingGraph:
             self._cell = key, self._real(cell[None])
         return self._cell[1]
 
-    def _whole(self, found: Pairs, num_atoms: int) -> dict[str, Tensor]:
+    def _whole(self, found: Pairs) -> dict[str, Tensor]:
         """What stays while the same pairs are within the cutoff."""
-        arrays = {"sender": found.sender, "receiver": found.receiver, "slots": slots(found.receiver, num_atoms)}
-        whole = {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
-        return whole | {"shift": self._real(found.shift)}
+        arrays = {"sender": found.sender, "receiver": found.receiver, "slots": found.slots}
+        whole = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self._travels:
+            whole = {name: tensor.to(self._device) for name, tensor in whole.items()}
+        whole["shift"] = self._real(found.shift)
+        return whole
 
 
 class MeasuredLater(Edges):
@@ -109,10 +112,3 @@ class MeasuredLater(Edges):
         pairs, real = self._measured
         return vars(self).setdefault(name, real(getattr(pairs, name)))
 
-
-def slots(receiver: np.ndarray, num_atoms: int) -> np.ndarray:
-    """The same as `eqff.data.graph.edge_slots`."""
-    counts = np.bincount(receiver, minlength=num_atoms)
-    places = np.arange(counts.max(initial=0))
-    first = counts.cumsum() - counts
-    return np.where(places < counts[:, None], first[:, None] + places, len(receiver))

@@ -1,7 +1,7 @@
 """Pairs of one neighbour list along a trajectory: those within the cutoff, found in as few operations as can be.
 
 What a search found is measured at every step. While the same pairs are within the cutoff, the arrays of the step before
-serve again. Vectors and lengths are handed out only to who asks: models that are differentiated measure their own.
+serve again. Vectors and lengths are measured for who asks: models that are differentiated measure their own.
 """
 
 from __future__ import annotations
@@ -15,25 +15,21 @@ Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Sender, receiver and shift, as `eqff.data.neighbours.neighbour_pairs` gives them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kept:
-    """Of the pairs that a search found, those within the cutoff.
+    """Of the pairs that a search found, those within the cutoff; fields as of `eqff.data.graph.Edges`.
 
     Attributes:
-        within: Which of the measured pairs are, as bytes.
         sender: (E,) int64.
         receiver: (E,) int64, ascending.
         shift: (E, 3).
-        place: Of each among the measured pairs, (E,).
-        backwards: Whether it was measured in the other direction, (E,); None if none was.
+        slots: (N, K) int64.
     """
 
-    within: bytes
     sender: np.ndarray
     receiver: np.ndarray
     shift: np.ndarray
-    place: np.ndarray
-    backwards: np.ndarray | None = None
+    slots: np.ndarray
 
 
 class Pairs:
@@ -41,29 +37,29 @@ class Pairs:
 
     Args:
         kept: Which they are.
-        vectors: Of all measured pairs in Å, (M, 3).
-        squares: Of their lengths in Å², (M,).
+        positions: Of then in Å, (N, 3); must not change any more.
+        cell: The same of the lattice vectors, (3, 3); None where nothing is periodic.
 
     Attributes:
         sender: (E,) int64.
         receiver: (E,) int64, ascending.
         shift: Lattice translations of the sender, whole numbers, (E, 3).
+        slots: The same list as a table with a row for each receiver, as of `eqff.data.graph.Edges`, (N, K) int64.
     """
 
-    def __init__(self, kept: Kept, vectors: np.ndarray, squares: np.ndarray):
-        self.sender, self.receiver, self.shift = kept.sender, kept.receiver, kept.shift
-        self._kept, self._vectors, self._squares = kept, vectors, squares
+    def __init__(self, kept: Kept, positions: np.ndarray, cell: np.ndarray | None):
+        self.sender, self.receiver, self.shift, self.slots = kept.sender, kept.receiver, kept.shift, kept.slots
+        self._kept, self._positions, self._cell = kept, positions, cell
 
     @cached_property
     def vectors(self) -> np.ndarray:
         """From receiver to sender in Å, (E, 3)."""
-        vectors, backwards = self._vectors.take(self._kept.place, axis=0), self._kept.backwards
-        return vectors if backwards is None else np.where(backwards[:, None], 0.0 - vectors, vectors)
+        return _vectors(self.sender, self.receiver, self.shift, self._positions, self._cell)
 
     @cached_property
     def lengths(self) -> np.ndarray:
         """Å, (E,)."""
-        return np.sqrt(self._squares.take(self._kept.place))
+        return np.sqrt(np.vecdot(self.vectors, self.vectors))
 
     def same_as(self, other: Pairs) -> bool:
         """Whether these are known to be the same pairs, wherever their atoms are now."""
@@ -79,9 +75,8 @@ class FoundPairs:
     """
 
     def __init__(self, found: Found, cutoff: float):
-        self._found, self._square = found, cutoff**2
-        self._sender, self._receiver = found[:2]  # of the pairs that are measured
-        self._translations = found[2].astype(np.float64)
+        self._found, self._cutoff = found, cutoff
+        self._within: bytes | None = None
         self._kept: Kept | None = None
 
     def __call__(self, positions: np.ndarray, cell: np.ndarray | None) -> Pairs:
@@ -91,35 +86,27 @@ class FoundPairs:
             positions: Å, (N, 3).
             cell: Lattice vectors as rows in Å, (3, 3); None where nothing is periodic.
         """
-        vectors = positions.take(self._sender, axis=0) - positions.take(self._receiver, axis=0)
-        if cell is not None:
-            vectors += self._translations @ cell
-        squares = np.vecdot(vectors, vectors)
-        inside = squares < self._square
-        within, kept = inside.tobytes(), self._kept
-        if kept is None or kept.within != within:
-            kept = self._kept = self._keep(within, inside)
-        return Pairs(kept, vectors, squares)
-
-    def _keep(self, within: bytes, inside: np.ndarray) -> Kept:
-        place = inside.nonzero()[0]
-        return Kept(within, *(array.take(place, axis=0) for array in self._found), place)
+        positions = np.array(positions, dtype=np.float64, order="C")  # a copy, as atoms go on moving
+        vectors = _vectors(*self._found, positions, cell)
+        inside = np.vecdot(vectors, vectors) < self._cutoff**2
+        within = inside.tobytes()
+        if within != self._within or self._kept is None:
+            place = inside.nonzero()[0]
+            sender, receiver, shift = (array.take(place, axis=0) for array in self._found)
+            self._within, self._kept = within, Kept(sender, receiver, shift, slots(receiver, len(positions)))
+        return Pairs(self._kept, positions, cell)
 
 
-class AllPairs(FoundPairs):
-    """All pairs of a structure without periodic directions, of which each is measured once for both directions."""
+def slots(receiver: np.ndarray, num_atoms: int) -> np.ndarray:
+    """The same as `eqff.data.graph.edge_slots`."""
+    counts = np.bincount(receiver, minlength=num_atoms)
+    places = np.arange(counts.max(initial=0))
+    first = counts.cumsum() - counts
+    return np.where(places < counts[:, None], first[:, None] + places, len(receiver))
 
-    def __init__(self, found: Found, cutoff: float):
-        super().__init__(found, cutoff)
-        sender, receiver, _ = found
-        ahead = sender > receiver
-        table = np.zeros((int(sender.max(initial=0)) + 1,) * 2, dtype=np.int64)
-        table[receiver[ahead], sender[ahead]] = np.arange(np.count_nonzero(ahead))
-        self._once = table[np.minimum(sender, receiver), np.maximum(sender, receiver)]
-        self._backwards = ~ahead
-        self._sender, self._receiver = sender[ahead], receiver[ahead]
 
-    def _keep(self, within: bytes, inside: np.ndarray) -> Kept:
-        chosen = inside[self._once].nonzero()[0]
-        rows = (array.take(chosen, axis=0) for array in self._found)
-        return Kept(within, *rows, self._once[chosen], self._backwards[chosen])
+def _vectors(
+    sender: np.ndarray, receiver: np.ndarray, shift: np.ndarray, positions: np.ndarray, cell: np.ndarray | None
+) -> np.ndarray:
+    vectors = positions.take(sender, axis=0) - positions.take(receiver, axis=0)
+    return vectors if cell is None else vectors + shift @ cell

@@ -23,7 +23,8 @@ import numpy as np
 
 from eqff.data.neighbours import check_cell, neighbour_pairs
 from eqff.errors import ModelError
-from eqff.interfaces.pairs import AllPairs, FoundPairs, Pairs
+from eqff.interfaces.compiled_pairs import found_pairs
+from eqff.interfaces.pairs import FoundPairs, Pairs
 
 FEW = 32
 """Atoms up to which all pairs of a structure without periodic directions are its list."""
@@ -98,9 +99,9 @@ class SkinLists:
         self.searches += 1
         complete = len(positions) <= FEW and not np.any(pbc)
         reach = np.inf if complete else self.skin
-        kind, pairs = AllPairs if complete else FoundPairs, {}
+        pairs = {}
         for name, cutoff in self.cutoffs.items():
-            pairs[name] = kind(neighbour_pairs(positions, cell, pbc, cutoff + reach), cutoff)
+            pairs[name] = found_pairs(neighbour_pairs(positions, cell, pbc, cutoff + reach), cutoff)
         return _Search(positions.copy(), cell, np.array(pbc, dtype=bool), pairs, complete)
 
     def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:

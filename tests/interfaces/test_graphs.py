@@ -10,10 +10,10 @@ from ase import Atoms
 
 from eqff.data.atoms import from_atoms
 from eqff.data.batching import collate
-from eqff.data.graph import INPUTS, edge_slots, graph_from_batch
+from eqff.data.graph import INPUTS, graph_from_batch
 from eqff.data.neighbours import add_neighbours
 from eqff.errors import ModelError
-from eqff.interfaces.graphs import MovingGraph, lasting, require_precision, slots
+from eqff.interfaces.graphs import MovingGraph, lasting, require_precision
 from eqff.interfaces.skin import FEW, SkinLists
 from eqff.testing.structures import crystal, molecule
 
@@ -40,12 +40,6 @@ def test_it_is_that_of_a_structure_made_anew(make, dtype):
                 assert torch.equal(getattr(graph.edges[name], field), getattr(edges, field))
             torch.testing.assert_close(graph.edges[name].vectors, edges.vectors, rtol=0, atol=rounding)
             torch.testing.assert_close(graph.edges[name].lengths, edges.lengths, rtol=0, atol=rounding)
-
-
-@pytest.mark.parametrize("receiver", [[], [0, 0, 3], [1, 2, 2, 2]])
-def test_the_table_of_neighbours(receiver):
-    receiver = np.array(receiver, dtype=np.int64)
-    np.testing.assert_array_equal(slots(receiver, 5), edge_slots(torch.from_numpy(receiver), 5).numpy())
 
 
 def test_positions_are_copies():
