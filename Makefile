@@ -7,6 +7,7 @@ TRITON  ?= triton==3.7.1
 EXTRAS  ?= dev
 PIPARGS ?=
 ARGS    ?=
+WORKERS ?= 2
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.stamp
 
@@ -19,8 +20,8 @@ help:            ## this list
 train: $(STAMP)  ## set up, then train, evaluate and simulate the flagship model on the shipped data
 	$(BIN)/python -m eqff.train experiment=main_job $(ARGS)
 
-test: $(STAMP)   ## set up, then run the default tests
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(ARGS)
+test: $(STAMP)   ## set up, then run the default tests, WORKERS=2 at a time
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-triton: $(STAMP) ## install Triton, which CPU builds of torch don't bring, and run the GPU kernels' tests in its interpreter
 	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps $(PIPARGS) "$(TRITON)"
