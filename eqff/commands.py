@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from eqff.config import settings
 from eqff.data.reading import read_frames
 from eqff.devices import choose_device
+from eqff.errors import ConfigError
 from eqff.outputs import require_writable
 from eqff.outside import Outside
 from eqff.potential import Potential
@@ -28,18 +29,23 @@ class ModelSettings:
     """Which trained model a command uses, and how.
 
     Attributes:
-        model: Run folder, model file, name of a pretrained model or hf://owner/repo, or a list of them for an ensemble.
+        model: Run folder, model file, name of a pretrained model or hf://owner/repo, or a list of them for an ensemble;
+            None where a calculator takes its place.
         device: "auto", "cpu", "cuda", "cuda:1"...
         dtype: Of weights and features; None for that of the file.
         packages: Your own packages whose parts the file may use.
         trust_code: Whether a model compiled ahead of time, which is machine code, may run.
+        calculator: An ASE calculator in place of a model, see `eqff.interfaces.calculators.Spec`.
+        base: The method that was subtracted from the labels of a model, to be added again, likewise.
     """
 
-    model: str | Sequence[str]
+    model: str | Sequence[str] | None
     device: str = "auto"
     dtype: Literal["float32", "float64"] | None = None
     packages: Sequence[str] = field(default_factory=tuple)
     trust_code: bool = False
+    calculator: str | Mapping[str, Any] | None = None
+    base: str | Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,21 +88,41 @@ def plain_settings(cfg: DictConfig) -> dict[str, Any]:
 
 
 def load_for_command(values: Mapping[str, Any]) -> Potential:
-    """The model that a command's settings ``model``, ``dtype``, ``device`` and ``packages`` name.
+    """The model that a command's settings `ModelSettings` name, with its base, or the calculator in its place.
 
     Raises:
-        ConfigError: A dtype or device that there is not.
-        ModelError: The model can't be loaded.
+        ConfigError: A dtype or device that there is not, or a calculator that can't be made; none or both are named.
+        ModelError: The model can't be loaded, or the base is not its own.
     """
     names = [item.name for item in fields(ModelSettings)]
     chosen = settings(ModelSettings, {name: values[name] for name in names if name in values}, "")
-    return load(
+    _require_one(chosen)
+    if chosen.calculator is not None:
+        from eqff.interfaces.calculator_energy import calculator_potential
+        from eqff.interfaces.calculators import build_calculator
+
+        return calculator_potential(build_calculator(chosen.calculator, chosen.packages))
+    potential = load(
         chosen.model,
         dtype=getattr(torch, chosen.dtype) if chosen.dtype else None,
         device=choose_device(chosen.device),
         packages=tuple(chosen.packages),
         trust_code=chosen.trust_code,
     )
+    if chosen.base is None:
+        return potential
+    from eqff.interfaces.calculators import build_calculator
+    from eqff.interfaces.delta import with_base
+
+    return with_base(potential, build_calculator(chosen.base, chosen.packages))
+
+
+def _require_one(chosen: ModelSettings) -> None:
+    """Raises ConfigError unless a model or a calculator is named, and a base only with a model."""
+    if chosen.model is None and chosen.calculator is None:
+        raise ConfigError("model is missing: give it as model=..., or an ASE calculator as calculator=...")
+    if chosen.calculator is not None and (chosen.model is not None or chosen.base is not None):
+        raise ConfigError("calculator=... stands in place of a model and its base: leave out model=... and base=...")
 
 
 @contextmanager

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from eqff.potential import Potential
     from eqff.simulation import SimulationResult
 
-_OF_THE_COMMAND = ("model", "output", "device", "dtype", "packages", "trust_code", "resume")
-_ORIGIN = ("model", "device", "dtype", "packages")
+_OF_THE_COMMAND = ("model", "base", "output", "device", "dtype", "packages", "trust_code", "resume")
+_ORIGIN = ("model", "base", "device", "dtype", "packages")
 
 
 def simulate(cfg: DictConfig, overrides: Sequence[str] = ()) -> SimulationResult:
@@ -87,6 +87,11 @@ def _resume(folder: str, changes: Mapping[str, Any], trust_code: bool) -> Simula
         raise ModelError(
             f"'{folder}' was run by another program than this command, so it is not known with which model. Go on from "
             "Python: eqff.simulation.resume_simulation(model, folder)."
+        )
+    if stored["origin"].get("base") and not trust_code:
+        raise ModelError(
+            f"'{folder}' was run with the base {stored['origin']['base']}, which is code of other packages. If you "
+            "trust it, give trust_code=true."
         )
     # trust is never taken from a folder, only from whoever runs this
     potential = load_for_command({**stored["origin"], "trust_code": trust_code})

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from eqff.comparison.run import Run
+from eqff.comparison.run import EVALUATED, Run
 from eqff.comparison.settings import BOOKKEEPING
 from eqff.errors import ConfigError
 
@@ -37,7 +37,7 @@ def with_defaults(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
     """
     configs = [_copied(run.config) for run in runs]
     added: dict[str, int] = {}
-    _complete("", configs, added)
+    _complete("", [config for config in configs if EVALUATED not in config], added)
     texts = [f"{name} ({count})" for name, count in added.items() if not _kept_out(name)]
     notes = []
     if texts:

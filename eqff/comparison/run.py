@@ -13,6 +13,9 @@ from eqff.tracking.data_identity import DataIdentity
 
 ERROR_KINDS = ("mae", "rmse", "max")
 
+EVALUATED = "evaluated"
+"""Section of the config of runs that are evaluations of a model or calculator, and no trainings: which one."""
+
 
 class State(Enum):
     """How far a run has come."""
@@ -25,7 +28,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """A training.
+    """A training, or evaluations of something that was trained elsewhere.
 
     Attributes:
         source: Where it was read from: a folder, or a W&B path.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqff.comparison.run import Run
+from eqff.comparison.run import EVALUATED, Run
 from eqff.errors import ConfigError, did_you_mean
 
 SEEDS = ("seed", "data.seed")
@@ -61,9 +61,19 @@ def differing(configs: Sequence[Mapping[str, Any]], ignored: Sequence[str] = (*S
     Returns:
         By full name, the text of each config's value.
     """
+    trained = [index for index, config in enumerate(configs) if EVALUATED not in config]
     columns: Columns = {}
-    _compare("", list(configs), frozenset(ignored), columns)
+    _compare("", [configs[index] for index in trained] or list(configs), frozenset(ignored), columns)
+    if 0 < len(trained) < len(configs):  # what was not trained here has no settings of a training
+        given = {name: dict(zip(trained, texts, strict=True)) for name, texts in columns.items()}
+        columns = {name: [texts.get(i, ABSENT) for i in range(len(configs))] for name, texts in given.items()}
+        columns[EVALUATED] = [_evaluated(config.get(EVALUATED)) for config in configs]
     return columns
+
+
+def _evaluated(what: Mapping[str, Any] | None) -> str:
+    """What was evaluated and not trained, in short."""
+    return ABSENT if what is None else " + ".join(_text(value) for value in what.values())
 
 
 def _compare(path: str, values: list[Any], ignored: frozenset[str], columns: Columns) -> None:

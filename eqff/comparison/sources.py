@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eqff.comparison.evaluations import is_evaluation_folder, read_evaluations
 from eqff.comparison.folders import is_run_folder, read_folder
 from eqff.comparison.run import Run
 from eqff.comparison.wandb_runs import read_offline, read_project
@@ -40,9 +41,9 @@ def read_runs(*sources: str | Path, filters: Mapping[str, Any] | None = None, ap
     """Reads runs from wherever they are; one that can't be read is left out and told among ``problems``.
 
     Args:
-        sources: Run folders, folders that hold some at any depth, patterns (``runs/*-0``), W&B's offline folders
-            (``wandb/offline-run-*``), or W&B projects as ``entity/project``. Of an offline run that lies in its run
-            folder that folder is read, because its own files lose nothing when a run is killed.
+        sources: Run folders, folders of evaluations, folders that hold some at any depth, patterns (``runs/*-0``),
+            W&B's offline folders (``wandb/offline-run-*``), or W&B projects as ``entity/project``. Of an offline run
+            that lies in its run folder that folder is read, because its own files lose nothing when a run is killed.
         filters: For W&B projects, see `eqff.comparison.wandb_runs.read_project`.
         api: A ``wandb.Api`` in place of the usual one.
 
@@ -59,7 +60,7 @@ def read_runs(*sources: str | Path, filters: Mapping[str, Any] | None = None, ap
             _add(places, path, found)
     for paths in places.values():
         try:
-            found.runs.append(read_offline(paths) if _is_offline(paths[0]) else read_folder(paths[0]))
+            found.runs.append(_read(paths))
         except DataError as error:
             found.problems.append(f"Left out: {error}")
     if not found.runs:
@@ -68,6 +69,14 @@ def read_runs(*sources: str | Path, filters: Mapping[str, Any] | None = None, ap
         hint = reasons or " A run folder is what a training leaves; it holds config.yaml and metrics.jsonl."
         raise DataError(f"No run to compare in {named}.{hint}")
     return found
+
+
+def _read(paths: list[Path]) -> Run:
+    """The run in these folders, of which there are several only of W&B's."""
+    first = paths[0]
+    if _is_offline(first):
+        return read_offline(paths)
+    return read_evaluations(first) if is_evaluation_folder(first) else read_folder(first)
 
 
 def _add(places: dict[str, list[Path]], path: Path, found: Runs) -> None:
@@ -111,7 +120,7 @@ def _inside(folder: Path) -> Iterator[Path]:
         if is_run_folder(here) or (here == folder and "config.yaml" in files):
             names.clear()
             yield here
-        elif _is_offline(here):
+        elif _is_offline(here) or is_evaluation_folder(here):
             names.clear()
             yield here
         names[:] = sorted(name for name in names if not name.startswith("."))

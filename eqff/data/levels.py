@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.columns import Columns
+from eqff.data.differences import require_one_base
 from eqff.data.energy_rows import level_of_theory
 from eqff.data.reference_set import per_number
 from eqff.errors import ConfigError, DataError, did_you_mean
@@ -84,10 +85,13 @@ def choose_level(sets: Mapping[str, LevelCounts], mixed: str, main: str | None) 
 
     Raises:
         ConfigError: ``mixed`` or ``main`` is none of those there are.
-        DataError: Levels are mixed and that is refused; or a set has a level that the training set lacks.
+        DataError: Levels are mixed and that is refused; or a set has a level that the training set lacks; or labels of
+            some are differences to a base, and those of others are not.
     """
     if mixed not in MIXED:
         raise ConfigError(f"mixed_levels can't be '{mixed}'.{did_you_mean(mixed, MIXED)}")
+    every = {level for counts in sets.values() for level in levels_of(counts)}
+    require_one_base(every, "Training, validation and test sets")
     train = levels_of(sets["train"])
     if main is not None and main not in train:
         raise ConfigError(f"main_level: no training frame has the level '{main}'.{did_you_mean(main, train)}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -47,6 +47,7 @@ class Evaluation:
         samples: All numbers that were compared, by quantity.
         seconds: Time that the predictions took.
         clusters: Structures that the model sees as alike; None where nobody asked for them.
+        about: What was evaluated, where the report is to say it: ``model`` or ``calculator``, ``base``.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Evaluation:
     samples: dict[str, Samples]
     seconds: float
     clusters: Clustering | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_atoms(self) -> int:

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from eqff.data.atomic_data import AtomicData
+from eqff.data.differences import require_one_base
 from eqff.data.energy_rows import level_of_theory
 from eqff.data.levels import shifted
 from eqff.potential import Potential
+
+_REMEDY = "Give the base that the model lacks (base=...), or structures with labels from which it was subtracted"
 
 
 def on_model_level(potential: Potential, frames: Sequence[AtomicData]) -> tuple[Sequence[AtomicData], list[str]]:
@@ -19,13 +22,18 @@ def on_model_level(potential: Potential, frames: Sequence[AtomicData]) -> tuple[
         frames: Those that declare a level which the model was trained on beside its own are shifted, in copies.
 
     Raises:
-        DataError: One can't be shifted; see `eqff.data.levels.shifted`.
+        DataError: One can't be shifted, see `eqff.data.levels.shifted`; or only the model's energies or only the labels
+            are differences to a base.
     """
     context = potential.metadata.model_context() if potential.metadata else None
-    if context is None or not context.level_of_theory:
+    if context is None:
+        return frames, []
+    levels = Counter(map(level_of_theory, frames))
+    require_one_base((context.level_of_theory, *levels), "The model and the structures", _REMEDY)
+    if not context.level_of_theory:
         return frames, []
     notes, own = [], context.level_of_theory
-    for level, count in Counter(map(level_of_theory, frames)).items():
+    for level, count in levels.items():
         if level in context.level_offsets:
             notes.append(f"Energies of {count} frames at the level '{level}' were shifted onto the model's, '{own}'.")
         elif level not in ("", own):

@@ -17,6 +17,7 @@ from eqff.checkpoints.plain import plain
 from eqff.data import fields as field_table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import columns, to_atoms
+from eqff.data.summary import make_report
 from eqff.evaluation.calibration_figure import calibration_figure
 from eqff.evaluation.cluster_figure import cluster_figure
 from eqff.evaluation.evaluation import Evaluation
@@ -31,9 +32,16 @@ PREFIX = "predicted_"
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Plain values for JSON: errors in the units that ``units`` names."""
+    """Plain values for JSON: errors in the units that ``units`` names.
+
+    Where it is known what was evaluated, also that and what is in the set: `eqff.compare` reads both.
+    """
+    about = {}
+    if evaluation.about:
+        about = {"evaluated": evaluation.about, "data": make_report(evaluation.name, evaluation.frames).to_dict()}
     return plain(
-        {
+        about
+        | {
             "name": evaluation.name,
             "frames": len(evaluation.frames),
             "atoms": evaluation.num_atoms,

@@ -47,7 +47,7 @@ class DataIdentity:
             split=_split_hash(split) if split else None,
             level_of_theory=reference.get("level_of_theory"),
             reference_energies={chemical_symbols[int(z)]: float(e) for z, e in (reference.get("eV") or {}).items()},
-            sets={name: _set_identity(content) for name, content in (report.get("sets") or {}).items()},
+            sets={name: set_identity(content) for name, content in (report.get("sets") or {}).items()},
         )
 
     @classmethod
@@ -69,7 +69,8 @@ def _split_hash(split: Mapping[str, Any]) -> str:
     return hashlib.sha256(indices.encode()).hexdigest()
 
 
-def _set_identity(content: Mapping[str, Any]) -> dict[str, Any]:
+def set_identity(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What is in a set, from its `eqff.data.report.DatasetReport` as plain values."""
     labels = {
         row["name"]: {name: row.get(name) for name in _LABEL_NUMBERS}
         for row in content.get("labels", ())

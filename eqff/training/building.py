@@ -11,7 +11,9 @@ import torch
 
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints.model_file import read_metadata
+from eqff.data.differences import base_of
 from eqff.data.module import AtomicDataModule
+from eqff.errors import ConfigError
 from eqff.potential import Potential
 from eqff.registry.locate import locate
 from eqff.tracking.run_folder import RunFolder
@@ -54,7 +56,11 @@ def build_model(
         settings: The same, checked.
         data: Read.
         earlier: How the run that goes on began, if it is a fine-tuning: its weights come with its state.
+
+    Raises:
+        ConfigError: A simulation is asked for with a model of differences to a base.
     """
+    _refuse_simulation(cfg, data.context())
     data.build_neighbours(build_potential(cfg["model"], data.context(), settings.dtype).neighbour_lists)
     torch.manual_seed(cfg["seed"])
     context, start = data.context(), earlier
@@ -76,6 +82,15 @@ def build_model(
     if settings.training.compile:
         potential.compile_training_step(required=settings.training.compile != "auto")
     return Built(potential, context, start, frozen)
+
+
+def _refuse_simulation(cfg: Mapping[str, Any], context: ModelContext) -> None:
+    base = base_of(context.level_of_theory)
+    if base is not None and cfg.get("simulate"):
+        raise ConfigError(
+            f"simulate: the labels are those minus {base}, and a simulation needs the sum. Leave it out, and simulate "
+            "afterwards: python -m eqff.simulate model=... base=..."
+        )
 
 
 def elements_of_model(finetune: FinetuneSettings | None, earlier: Start | None) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import torch
 
 from eqff.build import CHARGE_REFERENCE, ModelContext, build_potential
 from eqff.data.atomic_data import AtomicData
+from eqff.data.differences import require_one_base
 from eqff.evaluation.evaluation import evaluate_potential
 from eqff.potential import Potential
 from eqff.registry.loading import load
@@ -118,10 +119,12 @@ def begin(
 
     Raises:
         ConfigError: Patterns or structures that don't fit.
+        DataError: Labels of only one of model and data are differences to a base.
         ModelFileError: The file can't be read.
     """
     old = load(chosen.model, dtype=dtype, packages=tuple(packages))
     past = old.metadata.model_context()
+    require_one_base((past.level_of_theory, fresh.level_of_theory), f"'{chosen.model}' and the training set")
     added = tuple(sorted({*fresh.elements} - {*past.elements}))
     context = replace(
         past,
