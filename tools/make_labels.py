@@ -21,6 +21,9 @@ key                where  unit    meaning
 ``forces``         atoms  eV/Å
 ``charges``        atoms  e       atomic partial charges, summing to ``total_charge``
 ``spin_charges``   atoms  e       α minus β electrons on the atom, summing to ``multiplicity`` - 1
+``wannier_displacements``
+                   atoms  Å       of the centroid of the atom's localised orbitals; only with
+                                  ``--method pyscf --option wannier=O`` (or ``'wannier=["O", "C"]'``)
 =================  =====  ======  ==================================================================
 
 Results are appended to a journal beside the output as they come. A run that was stopped continues when the
@@ -65,12 +68,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Label = dict[str, Any]
 
 POSITION_DECIMALS = 8  # what extxyz stores; positions are rounded before labelling, so labels belong to them
-LABEL_DECIMALS = {"energy": 8, "dipole": 6, "forces": 6, "charges": 6, "spin_charges": 6}
-LABEL_SHAPES = {"energy": (), "dipole": (3,), "forces": (-1, 3), "charges": (-1,), "spin_charges": (-1,)}
+LABEL_DECIMALS = {
+    "energy": 8,
+    "dipole": 6,
+    "forces": 6,
+    "charges": 6,
+    "spin_charges": 6,
+    "wannier_displacements": 6,
+}
+LABEL_SHAPES = {
+    "energy": (),
+    "dipole": (3,),
+    "forces": (-1, 3),
+    "charges": (-1,),
+    "spin_charges": (-1,),
+    "wannier_displacements": (-1, 3),
+}
 CHARGE_SUM_TOLERANCE = 1e-3  # e; a larger difference means the labels are of another state
 OPTIONS = {
     "gfn2": {"accuracy": 0.01, "guess": "lowest", "max_iterations": 300, "electronic_temperature": 300.0},
-    "pyscf": {"xc": "pbe0", "basis": "def2-svp", "population": "mulliken", "grid_level": 3, "conv_tol": 1e-9},
+    "pyscf": {
+        "xc": "pbe0",
+        "basis": "def2-svp",
+        "population": "mulliken",
+        "grid_level": 3,
+        "conv_tol": 1e-9,
+        "wannier": None,
+    },
     "ase": {},
 }
 POPULATIONS = ("mulliken", "lowdin", "iao")
@@ -282,7 +306,8 @@ def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
     if not scf.converged:
         raise LabelError(f"SCF not converged, by the second-order solver either (last: {scf.e_tot:.6f} Hartree)")
     charges, spins = populations(scf, options["population"])
-    return {
+    centroids = {} if options["wannier"] is None else {"wannier_displacements": centroids_of(scf, options["wannier"])}
+    return centroids | {
         "method": f"{options['xc']}/{options['basis']}",
         "energy": scf.e_tot * Hartree,
         "forces": -scf.nuc_grad_method().kernel() * Hartree / Bohr,
@@ -330,6 +355,42 @@ def _electrons_per_atom(molecule: Any, occupied: np.ndarray, overlap: np.ndarray
         parts = occupied * (overlap @ occupied)
     atom_of = [label[0] for label in basis.ao_labels(fmt=None)]
     return np.bincount(atom_of, weights=parts.sum(1), minlength=molecule.natm)
+
+
+def centroids_of(scf: Any, holders: str | list[str]) -> np.ndarray:
+    """Return where the electrons of each atom are on average, (N, 3) in Å from the atom; zero without any.
+
+    Orbitals are localised as Foster and Boys do, the molecular counterpart of maximally localised Wannier functions
+    (doi 10.1103/RevModPhys.32.300), and each belongs to the nearest atom of an element of ``holders``. Displacements of
+    core orbitals count as if they were the valence electrons': so ions of nuclei and cores, and centroids of the
+    valence electrons, have the dipole of the calculation exactly.
+    """
+    from pyscf import lo
+    from pyscf.data.elements import chemcore_atm
+
+    molecule = scf.mol
+    if molecule.spin:
+        raise LabelError("centroids are made of closed shells only")
+    numbers, places = molecule.atom_charges(), molecule.atom_coords()
+    wanted = [holders] if isinstance(holders, str) else holders
+    own = np.array([molecule.atom_pure_symbol(i) in wanted for i in range(molecule.natm)])
+    if not own.any():
+        raise LabelError(f"no atom of {', '.join(wanted)} to hold electrons")
+    orbitals = lo.Boys(molecule, scf.mo_coeff[:, scf.mo_occ > 0]).kernel()
+    centres = np.einsum("xij,ip,jp->px", molecule.intor("int1e_r"), orbitals, orbitals)
+    distances = np.linalg.norm(centres[:, None] - places[own], axis=2)
+    owners = np.flatnonzero(own)[distances.argmin(axis=1)]
+    moved = np.zeros((molecule.natm, 3))
+    np.add.at(moved, owners, centres - places[owners])
+    pairs = np.bincount(owners, minlength=molecule.natm)
+    valence = pairs - np.array([chemcore_atm[number] if held else 0 for number, held in zip(numbers, own, strict=True)])
+    for number in set(numbers[own]):
+        counts = sorted(set(valence[own & (numbers == number)]))
+        if len(counts) > 1 or counts[0] < 1:
+            raise LabelError(
+                f"atoms of Z={number} hold {counts} pairs of valence electrons: no one charge fits"
+            )
+    return moved / np.where(own, valence, 1)[:, None] * Bohr
 
 
 def label_ase(atoms: Atoms, settings: Settings) -> Label:
@@ -483,8 +544,9 @@ def attach(atoms: Atoms, label: Label) -> Atoms:
     """Return a copy of the frame that carries the rounded label and is written by ASE under the plain keys."""
     atoms = atoms.copy()
     rounded: dict[str, Any] = {key: np.round(label[key], n) + 0.0 for key, n in LABEL_DECIMALS.items() if key in label}
-    if "spin_charges" in rounded:
-        atoms.arrays["spin_charges"] = rounded.pop("spin_charges")
+    for key in ("spin_charges", "wannier_displacements"):
+        if key in rounded:
+            atoms.arrays[key] = rounded.pop(key)
     atoms.info["method"] = label["method"]
     if "s_squared" in label:
         atoms.info["s_squared"] = round(label["s_squared"], 4)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from eqff.errors import ConfigError, did_you_mean
 
-Level = Literal["atom", "edge", "structure"]
+Level = Literal["atom", "edge", "structure", "external"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Field:
 
     Attributes:
         name: The key under which every part of eqff knows it.
-        level: Per atom (N, ...), per edge (E, ...) or per structure (B, ...).
+        level: Per atom (N, ...), per edge (E, ...), per structure (B, ...) or per external charge (M, ...).
         shape: Trailing shape for one atom, edge or structure; None where it depends on the model.
         irreps: How it turns with the frame, in e3nn's notation; Cartesian components are stored in x, y, z order.
         unit: Unit of the stored numbers; empty for pure numbers.
@@ -46,6 +46,12 @@ _TABLE = (
     Field("total_charge", "structure", (), "0e", "e", "total charge Q", "input"),
     Field("multiplicity", "structure", (), "0e", "", "spin multiplicity 2S+1", "input"),
     Field("electric_field", "structure", (3,), "1o", "V/Å", "uniform external electric field", "input", default=0.0),
+    Field("fragment", "atom", (), "0e", "", "number of the atom's fragment, from 0; -1 for none", "input", True, -1.0),
+    Field("fragment_charge", "atom", (), "0e", "e", "total charge of the atom's fragment", "input", default=0.0),
+    # point charges around it, of any number: those of another region that is not modelled
+    Field("external_positions", "external", (3,), "1o", "Å", "position of an external charge", "input", default=0.0),
+    Field("external_charges", "external", (), "0e", "e", "external charge", "input", default=0.0),
+    Field("external_widths", "external", (), "0e", "Å", "w of density exp(-r²/w²); 0: a point", "input", default=0.0),
     # what a model can be trained on and asked for
     Field("energy", "structure", (), "0e", "eV", "potential energy"),
     Field("forces", "atom", (3,), "1o", "eV/Å", "minus the gradient of the energy with respect to positions"),
@@ -60,12 +66,21 @@ _TABLE = (
     Field("atomic_polarizabilities", "atom", (3, 3), "0e+2e", "Å³", "dipole polarizability of the atom, symmetric"),
     Field("c6_coefficients", "atom", (), "0e", "eV·Å⁶", "dispersion coefficient C6 of the atom with its own kind"),
     Field("born_charges", "atom", (3, 3), "0e+1e+2e", "e", "Born effective charge [a, b] = d dipole_b / d position_a"),
+    Field("wannier_displacements", "atom", (3,), "1o", "Å", "Wannier centroid of the atom minus its position"),
     Field("dipole", "structure", (3,), "1o", "e·Å", "dipole moment; for ions about the origin of the coordinates"),
     Field("quadrupole", "structure", (3, 3), "2e", "e·Å²", "traceless quadrupole 1/2 sum q (3 r r - r²)"),
     Field("polarizability", "structure", (3, 3), "0e+2e", "Å³", "dipole polarizability"),
+    # parts of interaction energies, by symmetry-adapted perturbation theory
+    Field("sapt_elst", "structure", (), "0e", "eV", "electrostatics between fragments"),
+    Field("sapt_exch", "structure", (), "0e", "eV", "exchange repulsion between fragments"),
+    Field("sapt_ind", "structure", (), "0e", "eV", "induction between fragments, with delta HF where that is meant"),
+    Field("sapt_disp", "structure", (), "0e", "eV", "dispersion between fragments"),
     # how far a prediction can be trusted
     Field("energy_uncertainty", "structure", (), "0e", "eV", "standard deviation of the energy's error", "internal"),
     Field("forces_uncertainty", "atom", (), "0e", "eV/Å", "standard deviation of a component's error", "internal"),
+    # what a structure does to the charges around it
+    Field("external_forces", "external", (3,), "1o", "eV/Å", "force on an external charge", "internal"),
+    Field("potential_at_external", "external", (), "0e", "V", "potential at an external charge: dE/dq", "internal"),
     # what lives between a model's parts
     Field("features", "atom", None, "", "", "features (N, (degree+1)², channels) after the last pass", "internal"),
     Field("pass_scalars", "atom", None, "", "", "scalar features after each pass (N, passes, channels)", "internal"),
