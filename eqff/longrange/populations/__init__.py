@@ -1,0 +1,1 @@
+"""Energies as functions of atomic populations, and the populations at which they are lowest."""
