@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
-from eqff.nn.radial import BesselBasis
+from eqff.nn.radial import BesselBasis, cosine_cutoff
 from eqff.nn.reduce import segment_sum
 from eqff.nn.species import SpeciesIndex
 from eqff.nn.state import ChargeSpinEmbedding
@@ -37,16 +36,6 @@ class Pairs:
     receiver: Tensor
     basis: Tensor
     directions: Tensor
-
-
-def cosine_cutoff(lengths: Tensor, cutoff: float) -> Tensor:
-    """1 at zero, 0 from the cutoff on, with a continuous derivative [Behler, J. Chem. Phys. 134, 074106 (2011), eq. 4].
-
-    Args:
-        lengths: Å, any shape.
-        cutoff: Å.
-    """
-    return torch.where(lengths < cutoff, 0.5 * (torch.cos(lengths * (math.pi / cutoff)) + 1.0), 0.0)
 
 
 class Message(nn.Module):

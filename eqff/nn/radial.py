@@ -22,6 +22,26 @@ def polynomial_cutoff(lengths: Tensor, cutoff: float, power: int = 6) -> Tensor:
     return torch.where(lengths < cutoff, outer, 0.0)
 
 
+def cosine_cutoff(lengths: Tensor, cutoff: float) -> Tensor:
+    """1 at zero, 0 from the cutoff on, with a continuous derivative [Behler, J. Chem. Phys. 134, 074106 (2011), eq. 4].
+
+    Args:
+        lengths: Å, any shape.
+        cutoff: Å.
+    """
+    return torch.where(lengths < cutoff, 0.5 * (torch.cos(lengths * (math.pi / cutoff)) + 1.0), 0.0)
+
+
+def tanh_cutoff(lengths: Tensor, cutoff: float) -> Tensor:
+    """tanh³(1 - r / r_c), 0 from the cutoff on, with two continuous derivatives [the same paper, eq. 5].
+
+    Args:
+        lengths: Å, any shape.
+        cutoff: Å.
+    """
+    return torch.tanh((1.0 - lengths / cutoff).clamp(min=0.0)) ** 3
+
+
 def xplor_cutoff(lengths: Tensor, cutoff: float, onset: float) -> Tensor:
     """1 up to the onset, 0 from the cutoff on, with one continuous derivative [the XPLOR smoothing function].
 

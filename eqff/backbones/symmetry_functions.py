@@ -1,0 +1,162 @@
+"""Atom-centred symmetry functions: sums over neighbours and over pairs of neighbours, for each element and pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from eqff.backbones.element_networks import ElementNetworks
+from eqff.data.graph import AtomicGraph, Edges
+from eqff.errors import ConfigError
+from eqff.nn.grouped import Groups, grouped_map
+from eqff.nn.reduce import segment_sum
+from eqff.nn.triples import Triples
+
+ANGLES = "angles"
+"""Name of the neighbour list that triples are found in, shorter than that of pairs."""
+
+
+class RadialFunctions(Protocol):
+    """Functions of one distance, zero from the cutoff on."""
+
+    cutoff: float
+    size: int
+
+    def __call__(self, lengths: Tensor) -> Tensor:
+        """From (E,) in Å to (E, size)."""
+
+
+class AngularFunctions(Protocol):
+    """Functions of two distances and the angle between them, without the cutoff function of the two."""
+
+    cutoff: float
+    size: int
+
+    def envelope(self, lengths: Tensor) -> Tensor:
+        """The cutoff function of each of the two distances, of any shape."""
+
+    def __call__(self, first: Tensor, second: Tensor, cosine: Tensor, across: Tensor) -> Tensor:
+        """From both lengths (Å), the cosine and the squared third side (Å²), (T,) each, to (T, size)."""
+
+
+class SymmetryFunctions(nn.Module):
+    """The vector of an atom's environment: for each element the sums of radial functions over neighbours of it, then
+    for each pair of elements the sums of angular functions over pairs of neighbours of these.
+
+    Elements and pairs are in the order of `torch.triu_indices`: (a, a), (a, b), ..., (b, b), ... Every pair of
+    neighbours counts once. Time and memory grow with the number of pairs of neighbours.
+
+    Args:
+        num_elements: S.
+        radial: Of one distance.
+        angular: Of two distances and an angle.
+    """
+
+    pairs: Tensor
+
+    def __init__(self, num_elements: int, radial: RadialFunctions, angular: AngularFunctions):
+        super().__init__()
+        self.radial, self.angular, self.num_elements = radial, angular, num_elements
+        first, second = torch.triu_indices(num_elements, num_elements)
+        self.num_pairs = len(first)
+        pairs = torch.zeros(num_elements, num_elements, dtype=torch.int64)
+        pairs[first, second] = pairs[second, first] = torch.arange(self.num_pairs)
+        self.register_buffer("pairs", pairs, persistent=False)
+
+    @property
+    def size(self) -> int:
+        """Length of the vector."""
+        return self.num_elements * self.radial.size + self.num_pairs * self.angular.size
+
+    def forward(self, graph: AtomicGraph, species: Tensor) -> Tensor:
+        """The vectors, (N, size).
+
+        Args:
+            graph: With the lists `LOCAL` and `ANGLES`.
+            species: Index of each atom's element, (N,).
+        """
+        return torch.cat([self._pairs(graph.local, species), self._triples(graph.edges[ANGLES], species)], dim=1)
+
+    def _pairs(self, edges: Edges, species: Tensor) -> Tensor:
+        """Sums over neighbours, (N, S · radial size)."""
+        atoms = species.shape[0]
+        index = edges.receiver * self.num_elements + species[edges.sender]
+        return segment_sum(self.radial(edges.lengths), index, atoms * self.num_elements).view(atoms, -1)
+
+    def _triples(self, edges: Edges, species: Tensor) -> Tensor:
+        """Sums over pairs of neighbours, (N, pairs · angular size)."""
+        atoms, triples = species.shape[0], Triples.of(edges, self.angular.cutoff)
+        # empty places of padded triples stand for an edge whose envelope is zero
+        lengths = torch.cat([edges.lengths, edges.lengths.new_ones(1)])
+        directions = torch.cat([edges.vectors / edges.lengths[:, None], edges.vectors.new_zeros(1, 3)])
+        envelope = torch.cat([self.angular.envelope(edges.lengths), edges.lengths.new_zeros(1)])
+        kinds = torch.cat([species[edges.sender], edges.sender.new_zeros(1)])
+        one, two = triples.first, triples.second
+        first, second = lengths[one], lengths[two]
+        cosine = (directions[one] * directions[two]).sum(dim=1)
+        across = first.square() + second.square() - 2 * first * second * cosine
+        values = self.angular(first, second, cosine, across) * (envelope[one] * envelope[two])[:, None]
+        index = triples.atom * self.num_pairs + self.pairs[kinds[one], kinds[two]]
+        return segment_sum(values, index, atoms * self.num_pairs).view(atoms, -1)
+
+
+class SymmetryFunctionNetworks(ElementNetworks):
+    """A network for each element on symmetry functions.
+
+    Args:
+        elements: Atomic numbers covered (offered by the data).
+        radial: Of one distance; its cutoff is that of the backbone.
+        angular: Of two distances and an angle.
+        scales: What radial and angular functions are multiplied with on their way into the networks.
+
+    Other arguments are those of `ElementNetworks`.
+
+    Raises:
+        ConfigError: The angular cutoff is longer than the radial one.
+    """
+
+    scales: Tensor
+
+    def __init__(
+        self,
+        elements: Sequence[int],
+        radial: RadialFunctions,
+        angular: AngularFunctions,
+        scales: tuple[float, float],
+        **settings: Any,
+    ):
+        super().__init__(elements, **settings)
+        if angular.cutoff > radial.cutoff:
+            raise ConfigError(
+                f"angular_cutoff is {angular.cutoff:g} Å, beyond the cutoff of {radial.cutoff:g} Å: pairs of "
+                "neighbours can't reach further than neighbours. Lower it, or raise cutoff."
+            )
+        self.cutoff, count = radial.cutoff, len(elements)
+        self.functions = SymmetryFunctions(count, radial, angular)
+        self.register_buffer("scales", torch.tensor(scales, dtype=torch.get_default_dtype()))
+        # an axis for each element that is named: fine-tuning adds rows of new ones along all of them
+        # a neighbour is seen by the functions of its element, not by all
+        bound = 1 / math.sqrt(radial.size + angular.size)
+        self.of_neighbours = nn.Parameter(bound * torch.randn(count, count, radial.size, self.channels))
+        self.of_pairs = nn.Parameter(bound * torch.randn(count, count, count, angular.size, self.channels))
+
+    @property
+    def neighbour_lists(self) -> dict[str, float]:
+        """The local list, and a shorter one for angles."""
+        return {**super().neighbour_lists, ANGLES: self.functions.angular.cutoff}
+
+    def first_layer(self, graph: AtomicGraph, species: Tensor, groups: Groups) -> Tensor:
+        """See `ElementNetworks.first_layer`."""
+        return grouped_map(self.functions(graph, species), self.matrices(), groups)
+
+    def matrices(self) -> Tensor:
+        """The first layer's matrix of each element, (S, size of the vector, channels)."""
+        count = self.functions.num_elements
+        one, two = torch.triu_indices(count, count, device=self.of_pairs.device)
+        both = (self.of_pairs[:, one, two] + self.of_pairs[:, two, one]) / math.sqrt(2)  # pairs have no order
+        radial, angular = self.scales
+        return torch.cat([radial * self.of_neighbours.flatten(1, 2), angular * both.flatten(1, 2)], dim=1)
