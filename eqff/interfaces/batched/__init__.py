@@ -1,0 +1,1 @@
+"""Many structures that move at once, as engines on GPUs keep them."""

@@ -1,0 +1,110 @@
+"""A model on batches of structures that move: states settled once, neighbour lists kept, everything in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from eqff.data.graph import LOCAL, AtomicGraph, graph_from_tensors
+from eqff.errors import DataError, ModelError
+from eqff.interfaces.batched.lists import BatchLists, Geometry
+from eqff.interfaces.batched.states import BatchStates
+from eqff.interfaces.unseen import UnseenStates
+from eqff.outside import Outside
+from eqff.potential import Potential
+
+_FIXED = ("numbers", "batch", "pbc")
+
+
+class BatchedModel:
+    """Energies and derivatives of all structures of a batch, step by step.
+
+    Args:
+        potential: Where it computes.
+        states: Charge and multiplicity of each structure.
+        skin: Å; see `BatchLists`.
+        outside: What happens on states that training had not.
+
+    Attributes:
+        neighbours: The lists.
+    """
+
+    def __init__(self, potential: Potential, states: BatchStates, skin: float, outside: Outside):
+        self.potential, self.states, self.outside = potential, states, outside
+        self.neighbours = BatchLists(potential.neighbour_lists, skin)
+        self._unseen = UnseenStates()
+        self._settled: dict[str, Tensor] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.potential.buffers()).device
+
+    def __call__(self, structures: Mapping[str, Tensor], *, forces: bool, stress: bool) -> dict[str, Tensor]:
+        """The prediction of `Potential`.
+
+        Args:
+            structures: ``numbers`` (N,) int64, ``positions`` (N, 3) in Å, ``cell`` (B, 3, 3) with lattice vectors as
+                rows in Å, ``pbc`` (B, 3) bool, ``batch`` (N,) int64, ascending; of the precision and on the device of
+                the model.
+            forces: Whether to differentiate.
+            stress: Whether to give the stress too.
+
+        Raises:
+            DataError: Positions or cells that are not finite; impossible charges or multiplicities.
+            ModelError: Tensors of another precision or device; an element that the model does not cover; a refused
+                state.
+        """
+        return self.potential(self._graph(structures), forces=forces, stress=stress, create_graph=False)
+
+    def _graph(self, structures: Mapping[str, Tensor]) -> AtomicGraph:
+        fixed = self._fixed(structures)
+        positions = structures["positions"].detach()
+        cell = torch.where(fixed["pbc"][:, :, None], structures["cell"].detach(), 0.0)
+        if not bool(torch.isfinite(positions).all() & torch.isfinite(cell).all()):
+            raise DataError("Some positions or cells are not finite numbers. What moved the atoms went wrong before.")
+        positions, lists = self.neighbours(Geometry(positions, cell, fixed["pbc"], fixed["batch"]))
+        tensors = {**fixed, "positions": positions, "cell": cell}
+        for name, pairs in lists.items():
+            suffix = "" if name == LOCAL else f"_{name}"
+            tensors |= {f"edge_index{suffix}": pairs.index, f"edge_shift{suffix}": pairs.shift}
+        return graph_from_tensors(tensors, self.potential.dtype)
+
+    def _fixed(self, structures: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What stays while the batch has the same structures."""
+        known = self._settled
+        if known is None or not all(_equal(known[name], structures[name]) for name in _FIXED):
+            self._require_place(structures["positions"])
+            known = {name: structures[name].clone() for name in _FIXED} | self._charges(structures)
+            self._settled = known
+        return known
+
+    def _require_place(self, positions: Tensor) -> None:
+        if (positions.dtype, positions.device.type) != (self.potential.dtype, self.device.type):
+            raise ModelError(
+                f"The model computes in {self.potential.dtype} on {self.device}, but positions are {positions.dtype} "
+                f"on {positions.device}. Make them so, or choose dtype and device of the model."
+            )
+
+    def _charges(self, structures: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Total charge and multiplicity of each structure, settled and checked."""
+        sizes = torch.bincount(structures["batch"], minlength=len(structures["cell"])).tolist()
+        if 0 in sizes:
+            raise DataError(f"Structure {sizes.index(0)} of the batch has no atoms.")
+        numbers = np.split(structures["numbers"].cpu().numpy(), np.cumsum(sizes)[:-1])
+        settled = []
+        for structure, given in zip(numbers, self.states(numbers), strict=True):
+            # elements, charge and spin alone; geometries are looked at in every step
+            data = given.structure(Atoms(structure, np.zeros((len(structure), 3))))
+            self._unseen.check(data, self.potential, self.outside)
+            settled.append((float(data.total_charge), float(data.multiplicity)))
+        table = torch.tensor(settled, dtype=torch.float64, device=structures["batch"].device)
+        return {"total_charge": table[:, 0], "multiplicity": table[:, 1]}
+
+
+def _equal(known: Tensor, now: Tensor) -> bool:
+    return known.shape == now.shape and bool((known == now).all())

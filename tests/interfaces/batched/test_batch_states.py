@@ -1,0 +1,69 @@
+"""Charge and spin of structures that come and go: given for all, in order, or recognised; never guessed."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from eqff.errors import ConfigError, DataError, ModelError
+from eqff.interfaces.batched.states import BatchStates
+
+WATER, AMMONIA, HYDROXYL = (np.array(numbers) for numbers in ([8, 1, 1], [7, 1, 1, 1], [8, 1]))
+
+
+def states(made, *numbers):
+    return [(state.total_charge, state.multiplicity) for state in made(list(numbers))]
+
+
+def test_one_state_for_all():
+    made = BatchStates(0, "lowest")
+    assert states(made, WATER, HYDROXYL) == [(0, "lowest")] * 2
+    assert states(made, HYDROXYL) == [(0, "lowest")]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_each_its_own_in_order(kind):
+    made = BatchStates(kind([0, -1, 1]), kind([1, 1, 3]))
+    for _ in range(2):
+        assert states(made, WATER, HYDROXYL, WATER) == [(0, 1), (-1, 1), (1, 3)]
+
+
+def test_recognised_by_atoms_where_the_batch_changes():
+    made = BatchStates([0, -1, 1], 1)
+    assert states(made, WATER, HYDROXYL, AMMONIA) == [(0, 1), (-1, 1), (1, 1)]
+    assert states(made, AMMONIA, WATER) == [(1, 1), (0, 1)]
+    with pytest.raises(ModelError, match="H2 can't be told.*none of the structures"):
+        made([np.array([1, 1])])
+
+
+def test_one_molecule_in_two_states_only_as_long_as_the_batch_stays():
+    made = BatchStates([0, -1], [2, 1])
+    assert states(made, HYDROXYL, HYDROXYL) == [(0, 2), (-1, 1)]
+    with pytest.raises(ModelError, match="HO can't be told.*in several"):
+        made([HYDROXYL])
+
+
+def test_all_structures_beforehand():
+    systems = [Atoms(WATER, info={"charge": 0, "spin": 1}), Atoms(HYDROXYL, info={"charge": -1, "spin": 1})]
+    made = BatchStates(None, None, systems)
+    assert states(made, HYDROXYL) == [(-1, 1)]
+    assert states(made, HYDROXYL, WATER, HYDROXYL) == [(-1, 1), (0, 1), (-1, 1)]
+    assert states(BatchStates([0, -1], "lowest", [Atoms(WATER), Atoms(HYDROXYL)]), HYDROXYL) == [(-1, 1)]
+
+
+def test_nothing_is_guessed():
+    cases = (None, 1, "total charge"), (0, None, "multiplicity"), ([0, None], 1, "total charge")
+    for charge, multiplicity, missing in cases:
+        with pytest.raises(DataError, match=f"{missing}.* is nowhere given"):
+            BatchStates(charge, multiplicity)
+    with pytest.raises(DataError, match="nowhere given"):
+        BatchStates(None, 1, [Atoms(WATER)])
+    with pytest.raises(ModelError, match="total_charge=1, but atoms.info says 0"):
+        BatchStates(1, 1, [Atoms(WATER, info={"charge": 0, "spin": 1})])
+
+
+def test_lengths_have_to_fit():
+    with pytest.raises(ConfigError, match="different lengths"):
+        BatchStates([0, 1], [1, 1, 1])
+    with pytest.raises(ModelError, match="2 structures were given, but the first batch has 3"):
+        BatchStates([0, 1], 1)([WATER] * 3)

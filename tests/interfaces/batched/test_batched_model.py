@@ -1,0 +1,70 @@
+"""A batch that moves gives what the calculator gives for each of its structures alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from eqff.errors import DataError, ModelError
+from eqff.interfaces.batched.model import BatchedModel
+from eqff.interfaces.batched.states import BatchStates
+from eqff.testing.stack import charged_stack
+from eqff.testing.structures import crystal, molecule, slab
+
+
+def tensors(structures, dtype=torch.float64):
+    return {
+        "numbers": torch.tensor(np.concatenate([atoms.numbers for atoms in structures])),
+        "positions": torch.tensor(np.concatenate([atoms.positions for atoms in structures]), dtype=dtype),
+        "cell": torch.tensor(np.stack([atoms.cell.array for atoms in structures]), dtype=dtype),
+        "pbc": torch.tensor(np.stack([atoms.pbc for atoms in structures])),
+        "batch": torch.repeat_interleave(torch.tensor([len(atoms) for atoms in structures])),
+    }
+
+
+def batched(potential, structures, **settings):
+    return BatchedModel(potential, BatchStates(None, None, structures), 0.5, **{"outside": "allow", **settings})
+
+
+def test_every_structure_as_alone_while_all_move():
+    potential = charged_stack()
+    structures = [molecule(1), crystal(2), molecule(3, 5, total_charge=-1), slab(4), molecule(5, 1, total_charge=1)]
+    model, calculator, rng = batched(potential, structures), potential.calculator(), np.random.default_rng(0)
+    for _ in range(4):
+        found = model(tensors(structures), forces=True, stress=True)
+        split = torch.split(found["forces"], [len(atoms) for atoms in structures])
+        charges = torch.split(found["charges"], [len(atoms) for atoms in structures])
+        for number, atoms in enumerate(structures):
+            atoms.calc = calculator
+            assert float(found["energy"][number]) == pytest.approx(atoms.get_potential_energy(), abs=1e-9)
+            np.testing.assert_allclose(split[number], atoms.get_forces(), atol=1e-9)
+            np.testing.assert_allclose(charges[number], atoms.get_charges(), atol=1e-10)
+            if atoms.cell.rank == 3:
+                np.testing.assert_allclose(found["stress"][number], atoms.get_stress(voigt=False), atol=1e-10)
+        for atoms in structures:
+            atoms.positions += 0.05 * rng.standard_normal(atoms.positions.shape)
+        structures[1].wrap()
+        structures[1].set_cell(structures[1].cell * 1.002, scale_atoms=True)
+
+
+def test_structures_leave_and_come():
+    potential = charged_stack()
+    first, second, third = molecule(1), molecule(3, 5, total_charge=-1), crystal(2)
+    model = batched(potential, [first, second, third])
+    whole = model(tensors([first, second, third]), forces=False, stress=False)["energy"]
+    less = model(tensors([third, second]), forces=False, stress=False)["energy"]
+    torch.testing.assert_close(less, whole[[2, 1]], rtol=0, atol=1e-9)
+
+
+def test_what_is_wrong_is_said():
+    potential, atoms = charged_stack(), molecule(1)
+    with pytest.raises(ModelError, match="computes in torch.float64 on cpu, but positions are torch.float32"):
+        batched(potential, [atoms])(tensors([atoms], torch.float32), forces=True, stress=False)
+    with pytest.raises(DataError, match="impossible for"):
+        BatchedModel(potential, BatchStates(0, 1.5), 0.5, "allow")(tensors([atoms]), forces=True, stress=False)
+    foreign = atoms.copy()
+    foreign.numbers[0] += 10
+    with pytest.raises(ModelError, match="does not know"):
+        BatchedModel(potential, BatchStates(0, "lowest"), 0.5, "allow")(tensors([foreign]), forces=True, stress=False)
+    atoms.positions[0, 0] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        batched(potential, [molecule(1)])(tensors([atoms]), forces=True, stress=False)
