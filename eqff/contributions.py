@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from eqff.data import fields as table
 from eqff.errors import ModelError
@@ -19,6 +19,11 @@ def coulomb_energy(charges: str) -> str:
 def field_energy(moments: str) -> str:
     """The contribution that charges or dipoles of a field of that name have by an external electric field."""
     return f"the energy of {moments} in an external field"
+
+
+def external_energy(moments: str) -> str:
+    """The contribution that charges or dipoles of a field of that name have by external point charges."""
+    return f"the energy of {moments} among external charges"
 
 
 def check_contributions(heads: Mapping[str, Head], terms: Mapping[str, Term]) -> None:
@@ -42,11 +47,19 @@ def check_contributions(heads: Mapping[str, Head], terms: Mapping[str, Term]) ->
             holders[contribution] = place
 
 
-def moments_without_field(heads: Mapping[str, Head], terms: Mapping[str, Term]) -> tuple[str, ...]:
-    """Fields of charges and dipoles that enter the energy, though no part holds their energy in an external field."""
+def moments_without(
+    contribution: Callable[[str], str], heads: Mapping[str, Head], terms: Mapping[str, Term]
+) -> tuple[str, ...]:
+    """Fields of charges and dipoles that enter the energy, though no part holds a contribution of theirs.
+
+    Args:
+        contribution: `field_energy` or `external_energy`.
+        heads: By name.
+        terms: By name.
+    """
     held = {contribution for _, part in _adding(heads, terms) for contribution in part.holds}
     read = dict.fromkeys(name for term in terms.values() for name in term.reads if _is_moment(name))
-    return tuple(name for name in read if field_energy(name) not in held)
+    return tuple(name for name in read if contribution(name) not in held)
 
 
 def _is_moment(name: str) -> bool:

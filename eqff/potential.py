@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from eqff.bounds import tell_bounds
 from eqff.compilation.plain_parts import called
 from eqff.compilation.prediction import CompiledPrediction
-from eqff.contributions import check_contributions, moments_without_field
+from eqff.contributions import check_contributions, external_energy, field_energy, moments_without
 from eqff.data import fields as table
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
+from eqff.fragments.fragments import Fragments, require_of_atoms
 from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
+from eqff.response.external_charges import READ, ExternalGuard
 from eqff.response.external_field import FieldGuard
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Potential(nn.Module):
         heads: Property heads by name, run in order before the terms; those that read what terms write, after them.
         exchanges: Run in order after each pass of the backbone.
         elements: Atomic numbers that the model covers.
+        fragments: Takes structures apart for backbone, exchanges and heads; None for whole structures.
 
     Raises:
         ModelError: A part reads a field that nothing before it writes, or two parts hold one contribution to the
@@ -47,6 +50,7 @@ class Potential(nn.Module):
     Attributes:
         metadata: What its model file says, for a model that was loaded from one.
         field_guard: Looks whether the whole energy answers an external field.
+        external_guard: The same for external charges.
         uncertainties: Names of fields that say how far the prediction can be trusted; see `eqff.uncertainty`.
     """
 
@@ -61,11 +65,13 @@ class Potential(nn.Module):
         exchanges: Mapping[str, Exchange] | None = None,
         *,
         elements: tuple[int, ...],
+        fragments: Fragments | None = None,
     ):
         super().__init__()
         if not terms:
             raise ModelError("A potential needs at least one energy term; give one under model.terms.")
         self.elements = tuple(sorted(elements))
+        self.fragments = fragments
         self.backbone = backbone
         self.exchanges = nn.ModuleDict(exchanges or {})
         self.heads = nn.ModuleDict(heads or {})
@@ -76,13 +82,18 @@ class Potential(nn.Module):
         self._compiled: CompiledPrediction | None = None
         self._differentiates = any(head.differentiates for head in self.heads.values())
         check_fields(self.ordered_parts())
+        if fragments is not None:
+            require_of_atoms(self.heads, self.exchanges)
         check_contributions(self.heads, self.terms)
         tell_bounds(self.ordered_parts().values())
-        self.field_guard = FieldGuard(self.reads_field, moments_without_field(self.heads, self.terms))
+        self.field_guard = FieldGuard(self.reads_field, moments_without(field_energy, self.heads, self.terms))
+        felt = any(READ in part.reads for part in self.ordered_parts().values())
+        self.external_guard = ExternalGuard(felt, moments_without(external_energy, self.heads, self.terms))
 
     def ordered_parts(self) -> dict[str, Part]:
         """All parts by their place in the config, in the order in which they run."""
-        parts: dict[str, Part] = {} if self.backbone is None else {"backbone": self.backbone}
+        parts: dict[str, Part] = {} if self.fragments is None else {"fragments": self.fragments}
+        parts |= {} if self.backbone is None else {"backbone": self.backbone}
         heads = {f"heads.{name}": head for name, head in self.heads.items()}
         parts |= {f"exchanges.{name}": exchange for name, exchange in self.exchanges.items()}
         parts |= {place: head for place, head in heads.items() if not head.after_terms}
@@ -125,6 +136,8 @@ class Potential(nn.Module):
         """Total energies (B,) in eV, float64, and all fields, among them ``energy_TERM`` (B,) of each term."""
         if self._differentiates and not graph.positions.requires_grad:
             return self._energy_under_gradients(graph)
+        if self.fragments is not None:
+            return self._energy_of_fragments(graph)
         return total_energy(graph, self._features(graph), self.heads, self.terms)
 
     def forward(
@@ -139,11 +152,12 @@ class Potential(nn.Module):
             create_graph: Whether forces can be differentiated again; by default while training.
 
         Raises:
-            ModelError: The batch holds an element that the model does not cover, or a structure in an external field
-                that no part of it reads.
+            ModelError: The batch holds an element that the model does not cover, or a structure in an external field or
+                among external charges that no part of it reads.
         """
         self.require_elements(graph.numbers)
         self.field_guard.check(graph)
+        self.external_guard.check(graph)
         if not forces:
             energy, fields = self.energy(graph)
             return fields | {"energy": energy}
@@ -208,6 +222,17 @@ class Potential(nn.Module):
         with torch.enable_grad():
             total, fields = self.energy(graph.deformed(graph.positions.detach().requires_grad_()))
         return (total, fields) if wanted else (total.detach(), {name: value.detach() for name, value in fields.items()})
+
+    def _energy_of_fragments(self, graph: AtomicGraph) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same, with features and what heads read from them of each fragment alone."""
+        before = {name: head for name, head in self.heads.items() if not head.after_terms}
+        after = {name: head for name, head in self.heads.items() if head.after_terms}
+        readers = [*before.values(), *self.exchanges.values(), *([self.backbone] if self.backbone else [])]
+        lists = {name for part in readers for name in part.neighbour_lists}
+        division = self.fragments.divide(graph, lists)
+        found = _read(division.apart, self._features(division.apart), before, after_terms=False)
+        fields = division.together(found) | {"molecules": division.whole.fragment}
+        return total_energy(division.whole, fields, after, self.terms)
 
     def _features(self, graph: AtomicGraph) -> dict[str, Tensor]:
         if self.backbone is None:
@@ -294,3 +319,5 @@ def check_fields(parts: Mapping[str, Part]) -> None:
                 )
             writers[name] = place
         available |= set(part.writes) | {f"pass_{name}" for name in part.writes if isinstance(part, Exchange)}
+        if isinstance(part, Term):
+            available.add(f"energy_{place.partition('.')[2]}")

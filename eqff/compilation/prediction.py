@@ -50,7 +50,7 @@ class CompiledPrediction:
     """What `differentiate` gives with ``create_graph``, compiled; copies begin without code.
 
     Code is held against the plain prediction and its derivatives by the weights before it is used. Where the plain one
-    isn't finite there is nothing to hold it against, and none is made.
+    isn't finite there is nothing to hold it against, and none is made. Batches with external charges run uncompiled.
 
     Args:
         potential: Of parts that compile, all batches or those of open structures, or that run inside as they are.
@@ -87,7 +87,7 @@ class CompiledPrediction:
             ModelError: The model can't be compiled or code gives something else than uncompiled parts, and it is
                 required; or a part can't treat the batch.
         """
-        if _uncompiled.get() or self._given_up:
+        if _uncompiled.get() or self._given_up or graph.external is not None:
             return self._plain(graph, stress)
         graph = with_members(graph)
         sizes = sizes_of(graph, self._lists)

@@ -20,8 +20,10 @@ class AtomicData(Data):
     """One structure of N atoms; a batch of them is PyG's own `Batch`.
 
     Inputs: ``numbers`` (N,) int64, ``positions`` (N, 3), ``cell`` (1, 3, 3), ``pbc`` (1, 3) bool, ``total_charge`` (1,)
-    and ``multiplicity`` (1,), all float64 in Å and e. Labels stand under their field names, (N, ...) per atom and
-    (1, ...) per structure, float64; where a frame lacks a label that others of its set have, it is NaN.
+    and ``multiplicity`` (1,), all float64 in Å and e. Among external charges also ``external_positions`` (M, 3),
+    ``external_charges`` and ``external_widths`` (M,), and ``external_count`` (1,) int64. Labels stand under their field
+    names, (N, ...) per atom and (1, ...) per structure, float64; where a frame lacks a label that others of its set
+    have, it is NaN.
 
     Neighbour lists: ``edge_index`` (2, E) as [sender, receiver], sorted by receiver, with ``edge_shift`` (E, 3) for the
     local one; ``edge_index_NAME`` with ``edge_shift_NAME`` for others.

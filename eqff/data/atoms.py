@@ -57,8 +57,9 @@ def to_atoms(data: AtomicData) -> Atoms:
     atoms.info["multiplicity"] = round(float(data.multiplicity))
     stored = data.to_dict()
     for name in table.optional_inputs():
-        if name in stored and bool((stored[name] != table.field(name).default).any()):
-            atoms.info[name] = _plain(stored[name], per_atom=False)
+        level = table.field(name).level
+        if name in stored and (level == "external" or bool((stored[name] != table.field(name).default).any())):
+            (atoms.arrays if level == "atom" else atoms.info)[name] = _plain(stored[name], level != "structure")
     atoms.info.update({key: stored[key] for key in ("group", "config_type", "level_of_theory") if stored.get(key)})
     results = {}
     for name in data.labels:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from eqff.data.atomic_data import AtomicData
+from eqff.data.external import COUNT, nothing
 from eqff.errors import DataError
 
 
@@ -27,6 +28,8 @@ def collate(frames: Sequence[AtomicData]) -> Batch:
         DataError: They differ in what they have.
     """
     columns = [frame.to_dict() for frame in frames]
+    if any(COUNT in column for column in columns):  # external charges around some of them
+        columns = [column if COUNT in column else column | nothing() for column in columns]
     names = columns[0].keys()
     for column, frame in zip(columns, frames, strict=True):
         if column.keys() != names:

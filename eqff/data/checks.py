@@ -46,7 +46,7 @@ def check_elements(frame: AtomicData) -> None:
 
 
 def check_finite(frame: AtomicData) -> None:
-    """Raises DataError if a position, cell, external field or label is NaN or infinite."""
+    """Raises DataError if a position, cell, external field or charge, or label is NaN or infinite."""
     for name in ("positions", "cell", *(n for n in table.optional_inputs() if n in frame), *frame.labels):
         values = frame[name].numpy()
         bad = ~np.isfinite(values)

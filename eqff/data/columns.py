@@ -12,6 +12,8 @@ import numpy as np
 from eqff.data import fields as table
 from eqff.data.atomic_data import META, AtomicData
 from eqff.data.energy_rows import EnergyRows
+from eqff.data.external import CHARGES
+from eqff.data.external import NAMES as EXTERNAL_NAMES
 
 INPUTS = table.names("input")
 TEXTS = tuple(name for name in META if name != "frame")
@@ -24,16 +26,18 @@ class Columns:
 
     Attributes:
         sizes: Atoms of each structure, (F,) int64, all at least 1.
-        values: Inputs and labels by field name, (N, ...) per atom and (F, ...) per structure, dtypes as in
-            `AtomicData`; NaN where a label is unknown.
+        values: Inputs and labels by field name, (N, ...) per atom, (F, ...) per structure and (M, ...) per external
+            charge, dtypes as in `AtomicData`; NaN where a label is unknown.
         texts: ``group``, ``source`` and the like, lists of F strings.
         frame: Place of each in its file, (F,) int64.
+        external: External charges of each structure, (F,) int64; None for none.
     """
 
     sizes: np.ndarray
     values: Mapping[str, np.ndarray]
     texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     frame: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    external: np.ndarray | None = None
 
     @classmethod
     def of(cls, frames: Sequence[AtomicData]) -> Columns:
@@ -47,6 +51,7 @@ class Columns:
             {name: np.concatenate(_values(stored, name, sizes)) for name in names},
             {name: [fields.get(name, "") for fields in stored] for name in TEXTS},
             np.array([fields.get("frame", 0) for fields in stored], dtype=np.int64),
+            np.array([len(fields.get(CHARGES, ())) for fields in stored], dtype=np.int64),
         )
 
     def __len__(self) -> int:
@@ -75,9 +80,19 @@ class Columns:
         """Which structures have every number of a label, (F,) bool."""
         return ~self.any(name, np.isnan(self.values[name]))
 
+    def rows(self, name: str) -> np.ndarray:
+        """How many rows each structure has in a column, (F,)."""
+        if is_per_atom(name):
+            return self.sizes
+        if name not in EXTERNAL_NAMES:
+            return np.ones(len(self), dtype=np.int64)
+        return np.zeros(len(self), dtype=np.int64) if self.external is None else self.external
+
     def any(self, name: str, mask: np.ndarray) -> np.ndarray:
         """In which structures a mask of the shape of a field is somewhere true, (F,) bool."""
         rows = mask.reshape(len(mask), -1).any(axis=1)
+        if name in EXTERNAL_NAMES:  # of which a structure may have none
+            return np.bincount(np.repeat(np.arange(len(self)), self.rows(name)), rows, len(self)) > 0
         return np.logical_or.reduceat(rows, self.starts) if is_per_atom(name) else rows
 
     def sums(self, per_atom: np.ndarray) -> np.ndarray:
@@ -93,12 +108,13 @@ class Columns:
         array = np.ascontiguousarray(self.values[name])
         row = array.dtype.itemsize * int(np.prod(array.shape[1:], dtype=int))
         data = memoryview(array.reshape(-1).view(np.uint8))
-        sizes = self.sizes if is_per_atom(name) else np.ones(len(self), dtype=np.int64)
-        bounds = [0, *(sizes.cumsum() * row).tolist()]
+        bounds = [0, *(self.rows(name).cumsum() * row).tolist()]
         return [data[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
     def stated(self, name: str) -> np.ndarray:
-        """Which structures have an optional input that differs from its default, (F,) bool."""
+        """Which structures have an optional input that differs from its default, or external charges, (F,) bool."""
+        if name in EXTERNAL_NAMES:
+            return self.rows(name) > 0
         return self.any(name, self.values[name] != table.field(name).default)
 
     def place(self, index: int) -> str:
@@ -125,10 +141,13 @@ def is_per_atom(name: str) -> bool:
 
 
 def unknown(name: str, atoms: int, structures: int) -> np.ndarray:
-    """A field that is nowhere stated, for so many atoms or structures: its default, NaN for labels."""
+    """A field that is nowhere stated, for so many atoms or structures: its default, NaN for labels; no rows of external
+    charges."""
     row = table.field(name)
     value = np.nan if row.default is None else row.default
-    return np.full((atoms if row.level == "atom" else structures, *(row.shape or ())), value)
+    rows = {"atom": atoms, "structure": structures, "external": 0}[row.level]
+    shape = (rows, *(row.shape or ()))
+    return np.full(shape, value, dtype=np.int64 if row.integer else np.float64)
 
 
 def _values(stored: Sequence[Mapping[str, Any]], name: str, sizes: Sequence[int]) -> list[np.ndarray]:

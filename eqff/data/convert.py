@@ -13,6 +13,7 @@ from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.columns import unknown
 from eqff.data.electrons import check_state, lowest_multiplicity
+from eqff.data.external import EXTERNAL, stated
 from eqff.data.keys import DERIVED, KeyMap
 from eqff.data.neighbours import check_cell
 from eqff.data.records import Record
@@ -21,6 +22,9 @@ from eqff.data.values import DERIVE, numeric, one_number, shaped
 from eqff.errors import ConfigError, DataError, did_you_mean
 
 Multiplicity = float | Literal["lowest"]
+
+_LENGTHS_BESIDE = ("external_positions", "external_widths")
+"""In the unit of positions, unless one of their own is stated."""
 
 
 class Converter:
@@ -80,6 +84,9 @@ class Converter:
             self.notes.setdefault("stress", f"left out: stress of structures without a cell ({record.place})")
             del values["stress"]
         tensors = {name: shaped(name, value, record) for name, value in values.items() if name in table.FIELDS}
+        optional = [name for name in table.optional_inputs() if name not in EXTERNAL]
+        for name in optional:
+            tensors.setdefault(name, torch.from_numpy(unknown(name, len(record.numbers), 1)))
         return AtomicData(
             num_nodes=len(record.numbers),
             numbers=torch.tensor(np.asarray(record.numbers), dtype=torch.int64),
@@ -93,7 +100,8 @@ class Converter:
             level_of_theory=str(values.get("level_of_theory", "")),
             source=record.source,
             frame=record.frame,
-            **{name: tensors.get(name, torch.from_numpy(unknown(name, 0, 1))) for name in table.optional_inputs()},
+            **{name: tensors[name] for name in optional},
+            **stated(tensors, record.place),
             **{name: tensors[name] for name in table.names("label") if name in tensors},
         )
 
@@ -139,6 +147,8 @@ class Converter:
             DataError: Nobody says what it is.
         """
         unit = self.units.get(name) or record.units.get(key)
+        if unit is None and name in _LENGTHS_BESIDE:
+            unit = self.units.get("positions") or record.units.get("positions")
         own = table.field(name).unit
         if unit is not None:
             return conversion(unit, own, f"'{key}' ({record.place})")

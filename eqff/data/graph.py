@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eqff.data.cells import volumes
+from eqff.data.external import EXTERNAL, ExternalCharges, of_batch
 from eqff.data.solves import COLD, ColdStarts
 
 Made = TypeVar("Made")
@@ -54,6 +55,9 @@ class AtomicGraph:
         batch: Structure of each atom, (N,) int64, ascending.
         electric_field: Uniform external field in V/Å, (B, 3); zero where there is none.
         edges: Neighbour lists by name; backbones read ``LOCAL``.
+        external: Point charges around structures; None where none has any.
+        fragment: Number of each atom's fragment in its structure, (N,) int64, -1 for none; None where nobody says.
+        fragment_charge: Total charge of each atom's fragment in e, (N,); None where nobody says.
         members: Atoms of each structure as a table, N where it has ended, (B, n) with n the most atoms of a structure
             or more; None where nobody has made it.
         open: Whether no structure has a periodic direction, known without asking a GPU; False where nobody has looked.
@@ -69,6 +73,9 @@ class AtomicGraph:
     batch: Tensor
     electric_field: Tensor
     edges: Mapping[str, Edges] = field(default_factory=dict)
+    external: ExternalCharges | None = None
+    fragment: Tensor | None = None
+    fragment_charge: Tensor | None = None
     members: Tensor | None = None
     open: bool = False
     solves: ColdStarts = field(default=COLD, repr=False, compare=False)
@@ -119,7 +126,9 @@ class AtomicGraph:
         vars(made).update(vars(self), positions=positions, cell=cell, edges=edges, _made={})
         return made
 
-    def deformed(self, positions: Tensor, strain: Tensor | None = None) -> AtomicGraph:
+    def deformed(
+        self, positions: Tensor, strain: Tensor | None = None, external: ExternalCharges | None = None
+    ) -> AtomicGraph:
         """The same graph at other positions and under a strain, every edge vector computed anew from them.
 
         This is the only way in which geometry enters a model, so one derivative with respect to ``positions`` and
@@ -127,18 +136,21 @@ class AtomicGraph:
 
         Args:
             positions: Å, (N, 3).
-            strain: Strain tensors (B, 3, 3), of which the symmetric part acts on positions and cell; None for none.
+            strain: Strain tensors (B, 3, 3), of which the symmetric part acts on positions and cell, and on the
+                positions of external charges; None for none.
+            external: External charges at other places; None for those that it has.
         """
-        cell = self.cell
+        cell, external = self.cell, self.external if external is None else external
         if strain is not None:
             symmetric = 0.5 * (strain + strain.transpose(1, 2))
             cell = cell + cell @ symmetric
             positions = positions + (positions[:, None, :] @ symmetric[self.batch])[:, 0, :]
+            external = external if external is None else external.strained(symmetric)
         edges = {
             name: _edges(old.sender, old.receiver, old.shift, old.slots, positions, cell, self.batch)
             for name, old in self.edges.items()
         }
-        return replace(self, positions=positions, cell=cell, edges=edges)
+        return replace(self, positions=positions, cell=cell, edges=edges, external=external)
 
 
 def _edges(
@@ -165,8 +177,9 @@ def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Ato
 
     Args:
         tensors: numbers, positions, cell, pbc, total_charge, multiplicity, batch, electric_field (zero where absent),
-            and for each neighbour list ``edge_index`` (2, E) as [sender, receiver] with ``edge_shift`` (E, 3) for the
-            local one, ``edge_index_NAME`` with ``edge_shift_NAME`` for others.
+            `eqff.data.external.EXTERNAL` where there are external charges, and for each neighbour list ``edge_index``
+            (2, E) as [sender, receiver] with ``edge_shift`` (E, 3) for the local one, ``edge_index_NAME`` with
+            ``edge_shift_NAME`` for others.
         dtype: Floating dtype of the computation.
     """
     positions, cell, batch = tensors["positions"].to(dtype), tensors["cell"].to(dtype), tensors["batch"]
@@ -188,11 +201,21 @@ def graph_from_tensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Ato
         batch=batch,
         electric_field=_electric_field(tensors, dtype),
         edges=edges,
+        external=of_batch(tensors, dtype),
+        fragment=tensors.get("fragment"),
+        fragment_charge=tensors["fragment_charge"].to(dtype) if "fragment_charge" in tensors else None,
         open=not bool(tensors["pbc"].any()),  # asked here, as sizes of tables are, and nowhere later
     )
 
 
 INPUTS = ("numbers", "positions", "cell", "pbc", "total_charge", "multiplicity", "batch", "electric_field")
+"""What every graph has; compiled code takes these alone, and neighbour lists."""
+
+FRAGMENTS = ("fragment", "fragment_charge")
+"""What graphs have where structures are read as several fragments; compiled code does not take it."""
+
+STATED = (*INPUTS, *FRAGMENTS, *EXTERNAL)
+"""All keys that graphs are made of, besides neighbour lists."""
 
 
 def _electric_field(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
@@ -204,7 +227,7 @@ def _electric_field(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor
 
 def graph_tensors(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of a PyG batch (or any mapping), the tensors that a graph is made of; labels stay behind."""
-    wanted = [key for key in batch.keys() if key in INPUTS or key.startswith(("edge_index", "edge_shift"))]
+    wanted = [key for key in batch.keys() if key in STATED or key.startswith(("edge_index", "edge_shift"))]
     return {key: batch[key] for key in wanted}
 
 

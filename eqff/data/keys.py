@@ -53,9 +53,9 @@ def targets() -> set[str]:
 
 
 def level_of(target: str) -> str:
-    """Whether values of a target are per "atom" or per "structure"."""
+    """Whether values of a target are per "atom" or stated of the "structure"."""
     field = DERIVED.get(target, target)
-    return table.FIELDS[field].level if field in table.FIELDS else "structure"
+    return "atom" if field in table.FIELDS and table.FIELDS[field].level == "atom" else "structure"
 
 
 def recognise(key: str, level: str) -> str | None:

@@ -58,17 +58,29 @@ def one_number(name: str, value: Any, record: Record) -> float:
 
 
 def shaped(name: str, value: np.ndarray, record: Record) -> torch.Tensor:
-    """The value with the table's shape, (1, ...) or (N, ...), float64."""
+    """The value with the table's shape, (1, ...) or (N, ...), float64; int64 where it counts something."""
     row = table.field(name)
     shape = row.shape or ()
     if name in _SYMMETRIC and value.shape == (6,):
         value = voigt_6_to_full_3x3_stress(value)
-    rows = len(record.numbers) if row.level == "atom" else 1
-    if value.size != rows * int(np.prod(shape, dtype=int)):
-        needed = (rows, *shape) if row.level == "atom" else shape
+    width = int(np.prod(shape, dtype=int))
+    rows = {"atom": len(record.numbers), "external": value.size // width}.get(row.level, 1)
+    if value.size != rows * width:
+        needed = shape if row.level == "structure" else (rows, *shape)
         text = f"are {needed} numbers" if needed else "is one"
         raise DataError(
             f"{record.place}: '{name}' has shape {value.shape}; needed {text} "
             f"for {len(record.numbers)} atoms. If a key means something else, leave it alone: keys={{KEY: null}}."
         )
-    return torch.tensor(np.ascontiguousarray(value.reshape(rows, *shape)))
+    found = torch.tensor(np.ascontiguousarray(value.reshape(rows, *shape)))
+    return _whole(name, found, record) if row.integer else found
+
+
+def _whole(name: str, value: torch.Tensor, record: Record) -> torch.Tensor:
+    """The same as int64; a DataError if there is a fraction."""
+    if not torch.equal(value, value.round()):
+        raise DataError(
+            f"{record.place}: '{name}' holds whole numbers, but here {value[value != value.round()][0]:g}. If its key "
+            "means something else, leave it alone: keys={KEY: null}."
+        )
+    return value.to(torch.int64)

@@ -13,7 +13,7 @@ from torch import Tensor
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.batching import collate
-from eqff.data.graph import INPUTS, graph_from_batch
+from eqff.data.graph import STATED, graph_from_batch
 from eqff.data.neighbours import add_neighbours
 from eqff.errors import ModelError
 from eqff.potential import Potential
@@ -72,7 +72,7 @@ def predict(
     results: list[Prediction] = []
     try:
         for part in parts_of(frames, batch_size):
-            results += _predict_batch(potential, part, wanted)
+            results += _predict_part(potential, part, wanted)
             if progress is not None:
                 progress(len(part))
     finally:
@@ -123,8 +123,18 @@ def parts_of(frames: Sequence[AtomicData], size: int) -> Iterator[list[AtomicDat
 
 def without_labels(frame: AtomicData) -> AtomicData:
     """The structure as a model is given it: inputs alone."""
-    kept = {name: frame[name] for name in INPUTS if name in frame}
+    kept = {name: frame[name] for name in STATED if name in frame}
     return AtomicData(**kept, num_nodes=frame.num_nodes, source=frame.source, frame=frame.frame)
+
+
+def _predict_part(potential: Potential, frames: list[AtomicData], labels: tuple[str, ...]) -> list[Prediction]:
+    """The same as `_predict_batch`, with the place of a structure that can't be treated where it is alone."""
+    try:
+        return _predict_batch(potential, frames, labels)
+    except ModelError as error:
+        if len(frames) > 1:
+            raise
+        raise ModelError(f"{frames[0].place}: {error}") from error
 
 
 def _predict_batch(potential: Potential, frames: list[AtomicData], labels: tuple[str, ...]) -> list[Prediction]:

@@ -102,7 +102,8 @@ class ExportedPotential(Potential):
 
     def _takes(self, graph: AtomicGraph) -> bool:
         """Whether compiled code can compute this."""
-        return graph.num_structures == 1 and all(graph.edges[name].sender.shape[0] for name in self.names.lists)
+        one = graph.num_structures == 1 and graph.external is None
+        return one and all(graph.edges[name].sender.shape[0] for name in self.names.lists)
 
     def added(self, terms: Mapping[str, Term]) -> ExportedPotential:
         """The same with more terms, which are not compiled.

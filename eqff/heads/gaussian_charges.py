@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eqff.contributions import coulomb_energy, field_energy
+from eqff.contributions import coulomb_energy, external_energy, field_energy
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
 from eqff.heads.equilibrating import EquilibratingHead
 from eqff.longrange.equilibration import Equilibrated
+from eqff.longrange.external import external_fields
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel
 from eqff.nn.species import SpeciesIndex
@@ -44,7 +45,8 @@ class GaussianChargeHead(EquilibratingHead):
     """Electronegativities chi from the scalars of every pass; hardness J and width of each element, positive.
 
     Because Coulomb energies of spread charges are never negative, a positive J is enough for charges of least energy to
-    exist. Subclasses say how charges may move.
+    exist. Subclasses say how charges may move. The potential of external charges, averaged over the atom's Gaussian, is
+    added to its chi.
 
     Args:
         channels: Channels of the backbone.
@@ -57,7 +59,10 @@ class GaussianChargeHead(EquilibratingHead):
     Other arguments are those of `EquilibratingHead`.
     """
 
-    reads: tuple[str, ...] = ("pass_scalars", "numbers", "positions", "total_charge", "electric_field")
+    reads: tuple[str, ...] = (
+        *("pass_scalars", "numbers", "positions", "total_charge"),
+        *("electric_field", "external_charges"),
+    )
     writes: tuple[str, ...] = (
         "charges",
         "electronegativity",
@@ -65,7 +70,7 @@ class GaussianChargeHead(EquilibratingHead):
         "gaussian_widths",
         "equilibration_energy",
     )
-    holds = (coulomb_energy("charges"), field_energy("charges"))
+    holds = (coulomb_energy("charges"), field_energy("charges"), external_energy("charges"))
 
     def __init__(
         self,
@@ -105,13 +110,15 @@ class GaussianChargeHead(EquilibratingHead):
         """``charges`` (N,), what they follow from, and ``equilibration_energy`` (B,).
 
         Raises:
-            ModelError: Conjugate gradients did not converge, a field acts along a lattice vector, or a structure is
-                charged that is not to be.
+            ModelError: Conjugate gradients did not converge, a field acts along a lattice vector, a structure is
+                charged that is not to be, or one among external charges is periodic.
         """
         if not graph.open:
             self.charged_cells.check(graph, graph.total_charge)
         parameters = self.parameters_of(graph, fields)
-        found = self.equilibrated(graph, fields, parameters, self.solver.options(graph))
+        outside = external_fields(graph, 0, parameters.widths)
+        surrounded = parameters if outside is None else parameters._replace(chi=parameters.chi + outside.potential)
+        found = self.equilibrated(graph, fields, surrounded, self.solver.options(graph))
         return {
             "charges": found.charges.to(parameters.chi.dtype),
             "electronegativity": parameters.chi,

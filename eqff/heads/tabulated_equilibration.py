@@ -8,12 +8,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 import eqff.heads.gaussian_charges  # noqa: F401  declares the field of energies
-from eqff.contributions import coulomb_energy, field_energy
+from eqff.contributions import coulomb_energy, external_energy, field_energy
 from eqff.data.graph import AtomicGraph
-from eqff.errors import ConfigError
+from eqff.errors import ConfigError, ModelError
 from eqff.heads.equilibrating import EquilibratingHead
 from eqff.heads.formal_charges import by_element
 from eqff.longrange.equilibration import equilibrate
+from eqff.longrange.external import external_fields
 from eqff.longrange.interaction import Interaction, LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel
 from eqff.longrange.neighbours import ShieldedInteraction
@@ -40,9 +41,9 @@ class TabulatedEquilibration(EquilibratingHead):
         ConfigError: An element without parameters, or with a width that is not positive.
     """
 
-    reads = ("numbers", "positions", "total_charge", "electric_field")
+    reads = ("numbers", "positions", "total_charge", "electric_field", "external_charges")
     writes = ("charges", "equilibration_energy")
-    holds = (coulomb_energy("charges"), field_energy("charges"))
+    holds = (coulomb_energy("charges"), field_energy("charges"), external_energy("charges"))
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class TabulatedEquilibration(EquilibratingHead):
         given = self.widths_table[list(elements)]
         if bool((given <= 0).any()):
             raise ConfigError("widths: every one has to be above 0 Å.")
+        self.kernel = kernel
         self.interaction = _interaction(kernel, *self.lattice_settings, given)
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
@@ -67,14 +69,27 @@ class TabulatedEquilibration(EquilibratingHead):
 
         Raises:
             ModelError: The parameters leave a structure without a minimum, conjugate gradients did not converge, a
-                field acts along a lattice vector, or a structure is charged that is not to be.
+                field acts along a lattice vector, a structure is charged that is not to be, or external charges act on
+                others than Gaussian ones.
         """
         if not graph.open:
             self.charged_cells.check(graph, graph.total_charge)
         tables = (self.electronegativity_table, self.hardness_table, self.widths_table)
-        parameters = [table[graph.numbers] for table in tables]
-        found = equilibrate(graph, self.interaction, *parameters, **self.solver.options(graph))
+        chi, hardness, widths = (table[graph.numbers] for table in tables)
+        chi = self._among_external(graph, chi, widths)
+        found = equilibrate(graph, self.interaction, chi, hardness, widths, **self.solver.options(graph))
         return {"charges": found.charges.to(graph.positions.dtype), "equilibration_energy": found.energy}
+
+    def _among_external(self, graph: AtomicGraph, chi: Tensor, widths: Tensor) -> Tensor:
+        """chi and the potential of external charges, V, (N,)."""
+        if graph.external is None:
+            return chi
+        if self.kernel != "gaussian":
+            raise ModelError(
+                f"Charges with kernel={self.kernel} can't be equilibrated among external charges, whose potential "
+                "is known for Gaussian ones alone. Take kernel=gaussian."
+            )
+        return chi + external_fields(graph, 0, widths).potential
 
 
 def _interaction(kernel: str, cutoff: float, accuracy: float, mesh_from: int, widths: Tensor) -> Interaction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from ase import Atoms
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
 from eqff.data.convert import Multiplicity
+from eqff.data.graph import FRAGMENTS
 from eqff.errors import DataError, ModelError
-from eqff.interfaces.state import STATE, require_state, stated, surroundings
+from eqff.interfaces.state import STATE, require_state, stated, stated_field, surroundings
 
 _REMEDY = (
     "Say it on the structure, atoms.info.update(total_charge=0, multiplicity=1), or for all structures, "
@@ -38,8 +40,7 @@ class Given(NamedTuple):
         if not info:
             return self
         own = stated(info) | surroundings(info)
-        # all digits: how arrays are printed is the user's to choose
-        return (*sorted((key, str(np.asarray(value).tolist())) for key, value in own.items()), *self)
+        return (*sorted((key, _digits(value)) for key, value in own.items()), *self)
 
     def structure(self, atoms: Atoms) -> AtomicData:
         """Elements, geometry, charge, spin and field of ``atoms``, settled and checked.
@@ -53,6 +54,8 @@ class Given(NamedTuple):
         require_state(info, self.total_charge, self.multiplicity, "the structure", _REMEDY)
         info |= self._surroundings(atoms)
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
+        for name in fragments_said(atoms.arrays):
+            bare.set_array(name, atoms.arrays[name])
         data = from_atoms(bare, total_charge=self.total_charge, multiplicity=self.multiplicity, labels=())
         for name, given in zip(STATE, (self.total_charge, self.multiplicity), strict=True):
             if given is not None and given != "lowest" and float(given) != float(data[name]):
@@ -63,17 +66,28 @@ class Given(NamedTuple):
         return data
 
     def _surroundings(self, atoms: Atoms) -> dict[str, Any]:
-        """What the structure says about an external field, else what is given."""
+        """What the structure says about external charges and an external field, else the field that is given."""
         own = surroundings(atoms.info)
         if self.electric_field is None:
             return own
-        for key, value in own.items():
+        for key, value in stated_field(own).items():
             if not np.array_equal(np.ravel(value), self.electric_field):
                 raise ModelError(
                     f"The calculator was given electric_field={list(self.electric_field)}, but atoms.info['{key}'] is "
                     f"{np.ravel(value).tolist()}. Give it in one place only."
                 )
-        return {"electric_field": self.electric_field}
+        return {**own, "electric_field": self.electric_field}
+
+
+def fragments_said(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """What a structure's ``arrays`` say about its fragments, to notice when it changes."""
+    return {name: arrays[name].tobytes() for name in FRAGMENTS if name in arrays}
+
+
+def _digits(value: Any) -> tuple[Any, ...]:
+    """All of a value, to compare: how arrays are printed is the user's to choose."""
+    array = np.asarray(value)
+    return (array.tobytes(), array.dtype.str, array.shape) if array.dtype.kind in "biuf" else (str(array.tolist()),)
 
 
 def field_vector(value: Any) -> tuple[float, ...]:

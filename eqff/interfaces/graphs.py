@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.graph import INPUTS as FIELDS
-from eqff.data.graph import AtomicGraph, Edges, graph_from_tensors
+from eqff.data.graph import STATED, AtomicGraph, Edges, graph_from_tensors
 from eqff.errors import ModelError
 from eqff.interfaces.skin import Pairs
 
@@ -38,7 +37,7 @@ def lasting(data: AtomicData, dtype: torch.dtype, device: torch.device) -> Atomi
         dtype: Of the model.
         device: Of the model.
     """
-    tensors = {name: data[name].to(device) for name in FIELDS if name != "batch" and name in data}
+    tensors = {name: data[name].to(device) for name in STATED if name != "batch" and name in data}
     tensors["batch"] = torch.zeros(data["numbers"].shape[0], dtype=torch.int64, device=device)
     return graph_from_tensors(tensors, dtype)
 
@@ -111,4 +110,3 @@ class MeasuredLater(Edges):
             raise AttributeError(f"Edges have no '{name}'.")
         pairs, real = self._measured
         return vars(self).setdefault(name, real(getattr(pairs, name)))
-

@@ -12,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from eqff.data import fields as table
+from eqff.data.external import EXTERNAL_FORCES, EXTERNAL_POTENTIAL
 
 TERMS = "energies_per_term"
 MAGMOMS = "magmoms"
@@ -19,7 +20,7 @@ MAGMOMS = "magmoms"
 
 
 def results_of(prediction: Mapping[str, Tensor], terms: Sequence[str], fields: Sequence[str]) -> dict[str, Any]:
-    """Energies in eV, forces in eV/Å, and fields by name.
+    """Energies in eV, forces in eV/Å, fields by name, and what acts on external charges where there are some.
 
     Args:
         prediction: Of one structure.
@@ -29,6 +30,8 @@ def results_of(prediction: Mapping[str, Tensor], terms: Sequence[str], fields: S
     energy = prediction["energy"].item()
     results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": array(prediction["forces"])}
     results[TERMS] = {name: prediction[f"energy_{name}"].item() for name in terms}
+    if EXTERNAL_FORCES in prediction:
+        results |= {name: array(prediction[name]) for name in (EXTERNAL_FORCES, EXTERNAL_POTENTIAL)}
     for name in fields:
         value = array(prediction[name])
         results[name] = value if table.field(name).level == "atom" else value[0]

@@ -25,8 +25,13 @@ def stated(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def surroundings(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a structure's ``info`` that state optional inputs, as an external field, under their keys."""
+    """The entries of a structure's ``info`` that state optional inputs, as external charges, by their keys."""
     return {key: value for key, value in info.items() if _target(key) in table.optional_inputs()}
+
+
+def stated_field(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries among them that state a uniform external field."""
+    return {key: value for key, value in info.items() if _target(key) == "electric_field"}
 
 
 def require_state(keys: Iterable[str], total_charge: object, multiplicity: object, place: str, remedy: str) -> None:

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.electrons import check_state, lowest_multiplicity
-from eqff.data.graph import INPUTS
+from eqff.data.graph import STATED
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.predictions import Progress, predict
 from eqff.potential import Potential
@@ -186,7 +186,7 @@ def _in_state(frame: AtomicData, step: int, multiplicities: tuple[int, int] | st
     else:
         multiplicity = multiplicities[0 if step < 0 else 1]
     check_state(numbers, charge, multiplicity, f"{frame.place} with {step:+d} e" if step else frame.place)
-    kept = {name: frame[name] for name in INPUTS if name in frame}
+    kept = {name: frame[name] for name in STATED if name in frame}
     changed = AtomicData(**kept, num_nodes=frame.num_nodes, source=frame.source, frame=frame.frame, group=frame.group)
     changed.total_charge = torch.tensor([float(charge)], dtype=torch.float64)
     changed.multiplicity = torch.tensor([float(multiplicity)], dtype=torch.float64)

@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from eqff.contributions import field_energy
+from eqff.contributions import external_energy, field_energy
 from eqff.data.fields import Field, declare
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError
+from eqff.longrange.external import external_fields
 from eqff.longrange.induction.modes import InductionMode, Mutual, Steps
 from eqff.longrange.induction.mutual import InductionSolver, induced_damping
 from eqff.longrange.induction.room import DampingRoom
@@ -33,7 +34,8 @@ class Induction(Term):
     [Applequist et al., J. Am. Chem. Soc. 94, 2952 (1972)], damped as by Thole [Chem. Phys. 59, 341 (1981)] in AMOEBA's
     form [Ren and Ponder, J. Phys. Chem. B 107, 5933 (2003)]: fields of permanent moments by lambda3, lambda5 and
     lambda7, of induced dipoles by lambda3 and lambda5. All pairs of open structures, Ewald's sum of periodic ones, on a
-    mesh where they are large; tin-foil boundary. The permanent moments' energy is another term's.
+    mesh where they are large; tin-foil boundary. The permanent moments' energy is another term's. The field of external
+    charges is part of E, softened by their own widths alone.
 
     Args:
         mode: "mutual" for converged dipoles; "direct" for mu = alpha E / k_e; "steps" for a number of Jacobi steps from
@@ -60,7 +62,7 @@ class Induction(Term):
     level = "structure"
     compiles = False
     writes = ("induced_dipoles", "local_fields", "induction_iterations", "induction_residual")
-    holds = (field_energy("induced_dipoles"),)
+    holds = (field_energy("induced_dipoles"), external_energy("induced_dipoles"))
 
     def __init__(
         self,
@@ -92,7 +94,8 @@ class Induction(Term):
         moments = {"charges": charges, "dipoles": dipoles, "quadrupoles": quadrupoles}
         self.moments = {name: field for name, field in moments.items() if field is not None}
         others = () if groups is None else (groups,)
-        self.reads = ("positions", "electric_field", polarizabilities, *self.moments.values(), *others)
+        inputs = ("positions", "electric_field", "external_charges")
+        self.reads = (*inputs, polarizabilities, *self.moments.values(), *others)
         self.interaction = MultipoleInteraction(cutoff=cutoff, accuracy=accuracy, mesh_from=mesh_from)
         self.room = DampingRoom(self.interaction, strength)
 
@@ -116,6 +119,8 @@ class Induction(Term):
             self.room.require(graph)
         alpha, rank = fields[self.polarizabilities], 1
         external = graph.electric_field.to(torch.float64)[graph.batch]
+        if (outside := external_fields(graph, rank=1)) is not None:
+            external = external + outside.field
         if self.moments:
             moments = Moments(**{name: fields[field] for name, field in self.moments.items()})
             rank = max(moments.rank, 1)

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
+from eqff.data.batching import collate
 from eqff.data.graph import AtomicGraph, graph_from_batch
 from eqff.data.neighbours import add_neighbours
 
@@ -25,11 +26,9 @@ def graph_of(
         dtype: Floating dtype of the graph.
         classical: Take charge and multiplicity as they are, also where no number of electrons gives them.
     """
-    from torch_geometric.data import Batch
-
     convert = _classical if classical else partial(from_atoms, labels=())
     frames = [add_neighbours(convert(atoms), lists) for atoms in structures]
-    return graph_from_batch(Batch.from_data_list(frames), dtype)
+    return graph_from_batch(collate(frames), dtype)
 
 
 def _classical(atoms: Atoms) -> AtomicData:

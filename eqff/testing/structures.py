@@ -16,6 +16,8 @@ from ase.geometry import get_distances
 MIN_DISTANCE = 0.95  # Å: close enough for bonds to hydrogen and for short-range repulsion
 VOLUME_PER_ATOM = 5.0  # Å³
 _TRIES = 2000
+EXTERNAL = "external_positions"
+"""Where ``info`` holds the positions of external charges, for those that have some (`among_charges`)."""
 
 
 def molecule(
@@ -66,18 +68,44 @@ def one_of_each(elements: Sequence[int] = (1, 6, 7, 8)) -> dict[str, Atoms]:
     }
 
 
+def among_charges(atoms: Atoms, seed: int, count: int = 5, width: float = 0.0) -> Atoms:
+    """The same atoms among external charges, 2 to 5 Å from all of them.
+
+    Args:
+        atoms: Without periodicity.
+        seed: Same seed, same charges.
+        count: Of the charges, which are between -1 and 1 e.
+        width: Of their densities in Å; 0 for points.
+    """
+    rng, places = np.random.default_rng(seed), []
+    while len(places) < count:
+        place = atoms.positions[rng.integers(len(atoms))] + rng.uniform(-4, 4, 3)
+        if 2.0 < np.linalg.norm(atoms.positions - place, axis=1).min() < 5.0:
+            places.append(place)
+    around = atoms.copy()
+    around.info[EXTERNAL] = np.array(places)
+    around.info["external_charges"] = rng.uniform(-1, 1, count)
+    around.info["external_widths"] = np.full(count, width)
+    return around
+
+
 def displaced(atoms: Atoms, displacement: np.ndarray) -> Atoms:
-    """The same atoms moved by ``displacement`` (N, 3) or (3,) in Å."""
+    """The same atoms moved by ``displacement`` (N, 3) in Å; by (3,) together with external charges around them."""
     moved = atoms.copy()
     moved.positions += displacement
+    if np.ndim(displacement) == 1 and EXTERNAL in moved.info:
+        moved.info[EXTERNAL] = moved.info[EXTERNAL] + displacement
     return moved
 
 
 def transformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:
-    """Every position and lattice vector multiplied by a (3, 3) matrix: a rotation, or one plus a strain."""
+    """Every position and lattice vector multiplied by a (3, 3) matrix: a rotation, or one plus a strain. External
+    charges turn too."""
     turned = atoms.copy()
     turned.set_cell(np.asarray(atoms.cell) @ matrix.T)
     turned.positions = atoms.positions @ matrix.T
+    if EXTERNAL in turned.info:
+        turned.info[EXTERNAL] = turned.info[EXTERNAL] @ matrix.T
     return turned
 
 
@@ -100,6 +128,18 @@ def closed_shell(atoms: Atoms) -> Atoms:
             raise ValueError("With only odd elements, give an even number of atoms.")
         result.numbers[odd[0]] = min(even)
     result.info.update(total_charge=0, multiplicity=1)
+    return result
+
+
+def divided(atoms: Atoms) -> Atoms:
+    """The same atoms as two fragments, of odd and of even atomic numbers, the former with all of the charge.
+
+    Fragments of this kind don't depend on the order of atoms, and their lowest spins are that of the structure.
+    """
+    result, odd = atoms.copy(), atoms.numbers % 2 == 1
+    charged = odd if odd.any() else ~odd
+    result.arrays["fragment"] = odd.astype(np.int64)
+    result.arrays["fragment_charge"] = np.where(charged, float(atoms.info["total_charge"]), 0.0)
     return result
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eqff.corrections import corrected
+from eqff.data.external import EXTERNAL_FORCES, EXTERNAL_POTENTIAL
 from eqff.data.graph import AtomicGraph
 from eqff.potential import Potential
 from eqff.uncertainty.agreement import common_metadata, require_agreement, require_different
@@ -87,7 +88,7 @@ class Ensemble(Composite):
         """Means of all that is asked of a potential, and the spread."""
         mean = {
             name: torch.stack([prediction[name] for prediction in found]).mean(dim=0)
-            for name in (*self.predicts, *self.per_pass)
+            for name in (*self.predicts, *self.per_pass, EXTERNAL_FORCES, EXTERNAL_POTENTIAL)
             if name in found[0]
         }
         energy = found[0]["energy"]

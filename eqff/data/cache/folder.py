@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from eqff.data.cache.npy import checksum, map_npy
 from eqff.errors import DataError
 
-FORMAT = 2
+FORMAT = 3
 """Of all that is written here; caches of another format are not read, but built anew."""
 MANIFEST = "manifest.json"
 CHECKED_BYTES = 2 << 30

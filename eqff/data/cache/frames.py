@@ -14,7 +14,8 @@ from eqff.data.batching import assemble
 from eqff.data.cache.lists import ListStore
 from eqff.data.cache.rows import Rows
 from eqff.data.cache.structures import StructureStore
-from eqff.data.columns import Columns, is_per_atom
+from eqff.data.columns import Columns
+from eqff.data.external import COUNT, EXTERNAL
 from eqff.data.frame_sequence import CHUNK, FrameSequence
 from eqff.data.graph import LOCAL
 from eqff.data.level_shift import shift_columns
@@ -66,7 +67,7 @@ class CachedFrames(FrameSequence):
         """See `FrameSequence`."""
         chosen = self._index[index : index + 1]
         columns, atoms = self._read(chosen)
-        tensors = {name: torch.from_numpy(values) for name, values in columns.values.items()}
+        tensors = {name: torch.from_numpy(values) for name, values in _values(columns).items()}
         texts = {name: words[0] for name, words in columns.texts.items()}
         frame = AtomicData(num_nodes=int(columns.sizes[0]), **tensors, **texts, frame=int(columns.frame[0]))
         for name, store in self._lists.items():
@@ -90,10 +91,7 @@ class CachedFrames(FrameSequence):
         chosen = self._index[np.asarray(indices, dtype=np.int64)]
         columns, atoms = self._read(chosen)
         ones = np.ones(len(chosen), np.int64)
-        values = {
-            name: (torch.from_numpy(rows), columns.sizes if is_per_atom(name) else ones)
-            for name, rows in columns.values.items()
-        }
+        values = {name: (torch.from_numpy(rows), columns.rows(name)) for name, rows in _values(columns).items()}
         values |= {name: (list(words), ones) for name, words in columns.texts.items()}
         values["frame"] = (torch.from_numpy(columns.frame), ones)
         for name, store in self._lists.items():
@@ -133,6 +131,13 @@ class CachedFrames(FrameSequence):
     def _read(self, chosen: np.ndarray) -> tuple[Columns, Rows]:
         columns, atoms = self._store.read(chosen, self._labels)
         return shift_columns(columns, *self._shift), atoms
+
+
+def _values(columns: Columns) -> dict[str, np.ndarray]:
+    """Those that structures have; external charges only where there are some."""
+    if columns.external is not None and columns.external.any():
+        return {**columns.values, COUNT: columns.external}
+    return {name: values for name, values in columns.values.items() if name not in EXTERNAL}
 
 
 def _suffixed(key: str, name: str) -> str:

@@ -12,10 +12,12 @@ from eqff.data import fields as table
 from eqff.data.cache.folder import map_folder, read_manifest, write_manifest
 from eqff.data.cache.npy import NpyAppender
 from eqff.data.cache.rows import Rows, rows_of, structure_rows, take
-from eqff.data.columns import INPUTS, TEXTS, Columns, is_per_atom, unknown
+from eqff.data.columns import INPUTS, TEXTS, Columns, unknown
+from eqff.data.external import NAMES as EXTERNAL_NAMES
 
 _STORED = {"numbers": np.uint8, "pbc": np.bool_}
 _GIVEN = {"numbers": np.int64}
+_EXTERNAL_ENDS = "external_ends"
 EXTRAS = ("shortest", "fingerprint")
 """Per structure: shortest distance in Å, and the hash of what it is without its labels."""
 
@@ -33,7 +35,7 @@ class StructureWriter:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.frames = self.atoms = 0
+        self.frames = self.atoms = self._external = 0
         self._files: dict[str, NpyAppender] = {}
         self._codes: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._append("ends", np.zeros(1, np.int64))
@@ -49,7 +51,9 @@ class StructureWriter:
             values = unknown(name, int(columns.ends[-1]), len(columns)) if missing else columns.values[name]
             self._append(f"label.{name}", values)
         for name in INPUTS:
-            self._append(name, columns.values[name])
+            if name not in EXTERNAL_NAMES:
+                self._append(name, columns.values[name])
+        self._add_external(columns)
         for name, codes in self._codes.items():
             self._append(name, np.array([codes.setdefault(text, len(codes)) for text in columns.texts[name]], np.int32))
         for name in EXTRAS:
@@ -65,6 +69,18 @@ class StructureWriter:
         texts = {name: list(codes) for name, codes in self._codes.items()}
         numbers = {"frames": self.frames, "atoms": self.atoms}
         write_manifest(self.folder, {**about, **numbers, "files": files, "texts": texts})
+
+    def _add_external(self, columns: Columns) -> None:
+        """External charges; in folders without any there are no files of them."""
+        counts = columns.rows(EXTERNAL_NAMES[0])
+        if _EXTERNAL_ENDS not in self._files:
+            if not counts.any():
+                return
+            self._append(_EXTERNAL_ENDS, np.zeros(self.frames + 1, np.int64))
+        for name in EXTERNAL_NAMES:
+            self._append(name, columns.values[name])
+        self._append(_EXTERNAL_ENDS, counts.cumsum() + self._external)
+        self._external += int(counts.sum())
 
     def _append(self, name: str, rows: np.ndarray) -> None:
         if name not in self._files:
@@ -104,17 +120,20 @@ class StructureStore:
     def read(self, index: np.ndarray, labels: Sequence[str]) -> tuple[Columns, Rows]:
         """Structures ``index`` (F,) with these labels, and where their atoms are."""
         atoms, sizes = rows_of(self.ends, index)
-        structures = structure_rows(index)
+        structures, counts = structure_rows(index), None
+        where = {"atom": atoms, "structure": structures}
+        if _EXTERNAL_ENDS in self._arrays:
+            where["external"], counts = rows_of(self._arrays[_EXTERNAL_ENDS], index)
         values = {}
         for name in (*INPUTS, *labels):
             stored = self._arrays.get(name if name in INPUTS else f"label.{name}")
             if stored is None:
                 values[name] = unknown(name, int(sizes.sum()), len(index))
                 continue
-            rows = take(stored, atoms if is_per_atom(name) else structures)
+            rows = take(stored, where[table.field(name).level])
             values[name] = rows.astype(_GIVEN.get(name, rows.dtype), copy=False)
         texts = {name: words[take(self._arrays[name], structures)] for name, words in self._texts.items()}
-        return Columns(sizes, values, texts, take(self._arrays["frame"], structures)), atoms
+        return Columns(sizes, values, texts, take(self._arrays["frame"], structures), counts), atoms
 
     def extra(self, name: str, index: np.ndarray) -> np.ndarray:
         """One of `EXTRAS` of structures ``index`` (F,)."""
