@@ -13,6 +13,7 @@ import torch
 from eqff.contributions import check_contributions
 from eqff.data.charge_reference import ChargeReference
 from eqff.errors import ConfigError, did_you_mean
+from eqff.fragments.fragments import Fragments
 from eqff.packages import allow as allow
 from eqff.packages import allowed_packages
 from eqff.parts import Backbone, Exchange, Head, Part, Term
@@ -21,6 +22,7 @@ from eqff.validation import check_arguments, parameters_of
 
 GROUPS: dict[str, type[Part]] = {"exchanges": Exchange, "heads": Head, "terms": Term}
 BACKBONE = "model.backbone"
+FRAGMENTS = "fragments"
 CORRECTIONS = "corrections"
 """Group of energy terms that labels don't hold: not trained with, added where a model is used (`eqff.corrections`)."""
 CHARGE_REFERENCE = "charge_reference"
@@ -150,7 +152,7 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
 
     Args:
         config: The ``model`` group as plain dicts: ``backbone``, and by name ``exchanges``, ``heads``, ``terms`` and
-            ``corrections``, which are only checked here.
+            ``corrections``, which are only checked here; and ``fragments``, which takes structures apart.
         context: What the model takes from the data.
         dtype: Of the weights.
 
@@ -172,9 +174,18 @@ def build_potential(config: Mapping[str, Any], context: ModelContext, dtype: tor
         readers = [*parts["heads"].values(), *parts["terms"].values()]
         offers["out_degree"] = max((part.degree for part in readers), default=0)
         backbone = construct(backbone_config, Backbone, offers, BACKBONE) if backbone_config else None
+        taken_apart = config.get(FRAGMENTS)
+        fragments = construct(taken_apart, Fragments, offers, f"model.{FRAGMENTS}") if taken_apart else None
     finally:
         torch.set_default_dtype(previous)
-    potential = Potential(backbone, parts["terms"], parts["heads"], parts["exchanges"], elements=context.elements)
+    potential = Potential(
+        backbone,
+        parts["terms"],
+        parts["heads"],
+        parts["exchanges"],
+        elements=context.elements,
+        fragments=fragments,
+    )
     build_corrections(config, context, potential)  # what is wrong with them is said now and not after the training
     return potential
 
@@ -221,13 +232,15 @@ def check_model(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: With the full key of what is wrong, and what would be right.
     """
-    known = (BACKBONE.removeprefix("model."), *GROUPS, CORRECTIONS)
+    known = (BACKBONE.removeprefix("model."), *GROUPS, CORRECTIONS, FRAGMENTS)
     for key in config:
         if key not in known:
             raise ConfigError(f"model.{key} is not a part of a model.{did_you_mean(str(key), known)}")
     context = [entry.name for entry in fields(ModelContext)]
     if config.get("backbone"):  # first: the others take their number of channels from it
         check_part(config["backbone"], Backbone, [*context, "out_degree"], BACKBONE)
+    if config.get(FRAGMENTS):
+        check_part(config[FRAGMENTS], Fragments, context, f"model.{FRAGMENTS}")
     for group, base in (GROUPS | {CORRECTIONS: Term}).items():
         for _, part, place in _members(config, group):
             check_part(part, base, [*context, *(_FROM_BACKBONE if config.get("backbone") else ())], place)

@@ -27,16 +27,27 @@ def corrected(potential: Potential) -> Potential:
     terms = lacking_corrections(potential)
     if not terms:
         return potential
+    _log.warning("Energy and forces hold corrections that the model was not trained with: %s.", ", ".join(terms))
+    return with_terms(potential, terms)
+
+
+def with_terms(potential: Potential, terms: Mapping[str, Term]) -> Potential:
+    """The potential with more energy terms, which have no parameters to learn; all else is shared with the given one.
+
+    Args:
+        potential: As it was built, or from a file.
+        terms: By names that it does not have yet.
+    """
     whole = Potential(
         potential.backbone,
         {**potential.terms, **terms},
         potential.heads,
         potential.exchanges,
         elements=potential.elements,
+        fragments=potential.fragments,
     )
     whole.metadata = potential.metadata
     device = next(potential.buffers()).device
-    _log.warning("Energy and forces hold corrections that the model was not trained with: %s.", ", ".join(terms))
     return whole.to(device).train(potential.training)
 
 

@@ -14,6 +14,7 @@ _USAGE = {
     "head": "+head@model.heads.NAME=OPTION    NAME is yours; ~model.heads.NAME takes one away",
     "term": "+term@model.terms.NAME=OPTION    NAME is yours; ~model.terms.NAME takes one away",
     "exchange": "+exchange@model.exchanges.NAME=OPTION    NAME is yours; ~model.exchanges.NAME takes one away",
+    "fragments": "+fragments@model.fragments=OPTION",
 }
 """How an option of a group is chosen, where it isn't GROUP=OPTION."""
 

@@ -53,8 +53,8 @@ class AtomicDataModule(lightning.LightningDataModule):
         multiplicity: 2S+1 for frames that state none, or "lowest".
         labels: The only labels to take; all by default.
         require: Labels without which reading is refused.
-        reference_energies: "least_squares", "isolated_atoms", a file of isolated atoms, or element to eV (or to charge
-            to eV).
+        reference_energies: "least_squares", "isolated_atoms", "none" (zero), a file of isolated atoms, or element to eV
+            (or to charge to eV).
         charge_reference: What reference energies add for the total charge: None, "linear" or "offsets" (fitted),
             "isolated_ions" (from where the isolated atoms come), or charge to eV.
         level_of_theory: Of frames that state none: a name, or file (or pattern) to name.

@@ -62,8 +62,9 @@ def reference_from_rows(
     """Reference energies of all elements of a training set of any size, in two passes over its chunks.
 
     Args:
-        choice: ``"least_squares"``, ``"isolated_atoms"`` (frames of one atom among these), a file of isolated atoms,
-            or a table of element to eV, or of element to charge to eV.
+        choice: ``"least_squares"``, ``"isolated_atoms"`` (frames of one atom among these), ``"none"`` (zero, for
+            energies that hold none of atoms, as interaction energies), a file of isolated atoms, or a table of element
+            to eV, or of element to charge to eV.
         chunks: Gives the training set anew at each call.
         keys: For a file: its keys.
         units: For a file: its units.
@@ -149,11 +150,13 @@ def _atom_table(choice: Choice, fit: EnergyFit, keys: Mapping[str, str | None], 
     """Isolated atoms as chosen, of whatever level of theory."""
     if isinstance(choice, Mapping):
         return AtomTable(given_atoms(choice), "given")
+    if choice == "none":
+        return AtomTable({z: {0: 0.0} for z in fit.elements}, "none")
     if choice == "isolated_atoms":
         singles = ((z, q, e) for (_, z, q), e in fit.lowest.items())
         return AtomTable(lowest_energies(singles), "isolated atoms among the frames")
     if not Path(choice).suffix:  # a misspelt method rather than a file
-        known = ["least_squares", "isolated_atoms"]
+        known = ["least_squares", "isolated_atoms", "none"]
         raise ConfigError(f"reference_energies can't be '{choice}'.{did_you_mean(choice, known)} Or a file.")
     return AtomTable(lowest_energies(atoms_from_file(choice, keys, units)), f"isolated atoms of {choice}")
 

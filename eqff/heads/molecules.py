@@ -55,7 +55,7 @@ class Molecules(Head):
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """``molecules``, (N,) int64: the place of the molecule's first atom in its structure."""
         edges, chosen = self.rule.bonds(graph)
-        number = _first_atoms(edges.sender[chosen], edges.receiver[chosen], graph.num_atoms)
+        number = first_atoms(edges.sender[chosen], edges.receiver[chosen], graph.num_atoms)
         counts = torch.bincount(graph.batch, minlength=graph.num_structures)
         return {"molecules": number - (counts.cumsum(0) - counts)[graph.batch]}
 
@@ -91,7 +91,7 @@ class BondRule:
         return edges, edges.lengths.detach() < radii[edges.sender] + radii[edges.receiver]
 
 
-def _first_atoms(sender: Tensor, receiver: Tensor, num_atoms: int) -> Tensor:
+def first_atoms(sender: Tensor, receiver: Tensor, num_atoms: int) -> Tensor:
     """Of the connected set that each atom is in, the first atom, (N,)."""
     first = torch.arange(num_atoms, device=sender.device)
     while True:

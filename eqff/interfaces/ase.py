@@ -15,13 +15,14 @@ from eqff.corrections import corrected
 from eqff.data.atomic_data import AtomicData
 from eqff.data.convert import Multiplicity
 from eqff.data.solves import ColdStarts, Predictor, solve_history
-from eqff.interfaces.given import Given, field_vector
+from eqff.interfaces.given import Given, field_vector, fragments_said
 from eqff.interfaces.graphs import require_precision
 from eqff.interfaces.inputs import Inputs
 from eqff.interfaces.results import MAGMOMS, TERMS, results_of, stress_of
 from eqff.interfaces.skin import SkinLists
 from eqff.interfaces.snapshot import Snapshot
 from eqff.interfaces.unseen import UnseenStates
+from eqff.interfaces.whole import require_whole
 from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
 
@@ -63,6 +64,8 @@ class EqffCalculator(Calculator):
         outside: What happens on a charge and spin state that training had not: "warn" says so once for each, "refuse"
             raises, "allow" does neither; by default the model's own rule, "warn" if it has none. Unknown elements are
             always refused.
+        difference: Whether a model that was trained on labels minus those of a base method (docs/delta_learning.md)
+            may be used without it, for the differences.
 
     Attributes:
         neighbours: The lists; ``neighbours.searches`` counts how often pairs were searched, ``neighbours.updates``
@@ -74,7 +77,7 @@ class EqffCalculator(Calculator):
             given or impossible.
         ModelError: On calculation: an element that the model does not cover; a refused state (``outside``); charge,
             multiplicity or field given here and, with another value, in ``info``; a field that no part of the model
-            reads, or along a lattice vector.
+            reads, or along a lattice vector. When it is made: the model gives differences to a base (``difference``).
         PropertyNotImplementedError: On asking for the stress of atoms without three lattice vectors.
     """
 
@@ -95,10 +98,11 @@ class EqffCalculator(Calculator):
         corrections: bool = True,
         warm_start: Predictor | None = None,
         outside: Outside | None = None,
+        difference: bool = False,
     ):
         self._last: Snapshot | None = None
         super().__init__()
-        self.potential = as_potential(potential, device, dtype)
+        self.potential = as_potential(potential, device, dtype, difference=difference)
         require_precision(self.potential.dtype)
         if corrections:
             self.potential = corrected(self.potential)
@@ -199,6 +203,8 @@ def as_potential(
     potential: Potential | str | Path | Sequence[str | Path],
     device: str | torch.device | None,
     dtype: torch.dtype | None,
+    *,
+    difference: bool = False,
 ) -> Potential:
     """A model from a file, a name or an object, moved where it is wanted.
 
@@ -206,9 +212,15 @@ def as_potential(
         potential: See `EqffCalculator`.
         device: None for where it is.
         dtype: None for its own.
+        difference: Whether a model that gives differences to a base may be used as it is.
+
+    Raises:
+        ModelError: It can't be loaded, or gives differences to a base.
     """
     if not isinstance(potential, torch.nn.Module):
         from eqff.uncertainty.loading import load
 
         potential = load(potential, dtype=dtype)
+    if not difference:
+        require_whole(potential)
     return potential.to(device=device, dtype=dtype).eval()

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
 from eqff.errors import ConfigError
-from eqff.parts import Exchange, Part
+from eqff.parts import Exchange, Part, Term
 from eqff.potential import Potential
 from eqff.training.losses import DERIVATIVES
 from eqff.training.module import ForceFieldModule
@@ -82,6 +82,8 @@ def unreached(parts: Mapping[str, Part], losses: Iterable[str]) -> list[str]:
     energy = bool(wanted & {"energy", *DERIVATIVES})
     for place, part in reversed(parts.items()):
         written = {*part.writes, *(f"pass_{name}" for name in part.writes if isinstance(part, Exchange))}
+        if isinstance(part, Term):
+            written.add(f"energy_{place.partition('.')[2]}")
         shapes_features = isinstance(part, Exchange) and bool(wanted & {"features", "pass_scalars"})
         if (energy and place.startswith("terms.")) or shapes_features or wanted & written:
             wanted |= set(part.reads)
