@@ -97,8 +97,8 @@ class ExternalForces:
             return
         self._lmp.fix_external_set_energy_global(self._fix, found.energy)
         if found.virial is not None:
-            # LAMMPS adds up what its processes say
-            self._lmp.fix_external_set_virial_global(self._fix, found.virial if self._ranks.first else np.zeros(6))
+            # the whole on every process: LAMMPS takes the share of each
+            self._lmp.fix_external_set_virial_global(self._fix, found.virial)
         if not count:
             return
         place = np.searchsorted(found.tags, tags)
@@ -171,8 +171,8 @@ class ExternalForces:
             forces[:count] = 0.0
         self._lmp.fix_external_set_energy_global(self._fix, float("nan"))
         self._lmp.force_timeout()
-        # What makes LAMMPS' command raise is an error of its library that nobody has looked at, and the message of this
-        # one says the name; called past the module's own check, which would raise here, inside of LAMMPS, and forget it.
-        # `lammps_error` itself ends the process.
+        # LAMMPS' command raises where its library met an error that nobody has looked at, and the message of this one
+        # says the name. Called past the module's check, which would raise here, within LAMMPS, and forget it;
+        # `lammps_error` would end the process.
         name = f"{self._fix}: {reason}".encode()
         self._lmp.lib.lammps_fix_external_set_energy_global(self._lmp.lmp, name, 0.0)
