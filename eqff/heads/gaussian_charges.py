@@ -116,16 +116,14 @@ class GaussianChargeHead(EquilibratingHead):
         if not graph.open:
             self.charged_cells.check(graph, graph.total_charge)
         parameters = self.parameters_of(graph, fields)
-        outside = external_fields(graph, 0, parameters.widths)
-        surrounded = parameters if outside is None else parameters._replace(chi=parameters.chi + outside.potential)
-        found = self.equilibrated(graph, fields, surrounded, self.solver.options(graph))
+        found = self.equilibrated(graph, fields, surrounded(graph, parameters), self.solver.options(graph))
         return {
             "charges": found.charges.to(parameters.chi.dtype),
             "electronegativity": parameters.chi,
             "hardness": parameters.hardness,
             "gaussian_widths": parameters.widths,
             "equilibration_energy": found.energy,
-        }
+        } | {name: values.to(parameters.chi.dtype) for name, values in found.others.items()}
 
     def parameters_of(self, graph: AtomicGraph, fields: Fields) -> GaussianParameters:
         """Of each atom."""
@@ -136,3 +134,9 @@ class GaussianChargeHead(EquilibratingHead):
         element = self.species(graph.numbers)
         hardness = nn.functional.softplus(self.raw_hardness)[element]
         return GaussianParameters(chi, hardness, self.max_width * torch.sigmoid(self.raw_width)[element])
+
+
+def surrounded(graph: AtomicGraph, parameters: GaussianParameters) -> GaussianParameters:
+    """The same with the potential of external charges, if there are some, added to chi."""
+    outside = external_fields(graph, 0, parameters.widths)
+    return parameters if outside is None else parameters._replace(chi=parameters.chi + outside.potential)

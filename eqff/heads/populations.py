@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from eqff.data.graph import LOCAL, AtomicGraph
 from eqff.errors import ModelError
-from eqff.heads.gaussian_charges import GaussianChargeHead, GaussianParameters
+from eqff.heads.gaussian_charges import GaussianChargeHead, GaussianParameters, surrounded
 from eqff.longrange.equilibration import Equilibrated, in_field
 from eqff.longrange.populations.energy import NeighbourSums, PopulationEnergy
 from eqff.longrange.populations.minimum import minimize_populations
@@ -20,17 +19,6 @@ from eqff.longrange.populations.totals import Totals
 from eqff.nn.populations import PopulationNetwork, SmoothWeights
 from eqff.parts import Fields
 from eqff.ranges import Count, Positive, Size
-
-
-@dataclass(frozen=True)
-class EquilibratedPopulations(Equilibrated):
-    """The result.
-
-    Attributes:
-        spins: Excess of α electrons of each atom, float64, (N,); None where the energy doesn't know them.
-    """
-
-    spins: Tensor | None = None
 
 
 class Populations(GaussianChargeHead):
@@ -94,34 +82,15 @@ class Populations(GaussianChargeHead):
         near = {LOCAL: self.smooth.cutoff} if self.smooth.count else {}
         return self.interaction.neighbour_lists | near
 
-    def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
-        """As `GaussianChargeHead.forward`, and ``spin_charges`` (N,) if there are spins.
-
-        Raises:
-            ModelError: The minimum was not found, a field acts along a lattice vector, or a structure is charged that
-                is not to be.
-        """
-        if not graph.open:
-            self.charged_cells.check(graph, graph.total_charge)
-        parameters = self.parameters_of(graph, fields)
-        found = self.equilibrated(graph, fields, parameters, self.solver.options(graph))
-        dtype = parameters.chi.dtype
-        return {
-            "charges": found.charges.to(dtype),
-            "electronegativity": parameters.chi,
-            "hardness": parameters.hardness,
-            "gaussian_widths": parameters.widths,
-            "equilibration_energy": found.energy,
-        } | ({} if found.spins is None else {"spin_charges": found.spins.to(dtype)})
-
     def equilibrated(
         self, graph: AtomicGraph, fields: Fields, parameters: GaussianParameters, options: dict[str, Any]
-    ) -> EquilibratedPopulations:
+    ) -> Equilibrated:
         """See `GaussianChargeHead.equilibrated`; how Newton's steps went is in ``convergence``."""
         energy = self.energy(graph, fields, parameters)
         found = minimize_populations(energy, self.totals(graph), self.newton, **options)
         charges, *spins = found.populations.unbind(dim=1)
-        return EquilibratedPopulations(charges, found.energy, [found.convergence], *spins)
+        others = dict(zip(("spin_charges",), spins, strict=False))
+        return Equilibrated(charges, found.energy, [found.convergence], others)
 
     def energy_at(
         self, graph: AtomicGraph, fields: Fields, charges: Tensor, spin_charges: Tensor | None = None
@@ -144,7 +113,7 @@ class Populations(GaussianChargeHead):
                 else "This energy does not know spins: leave spin_charges out, or take a model with spin=true."
             )
         kinds = [charges] if spin_charges is None else [charges, spin_charges]
-        energy = self.energy(graph, fields, self.parameters_of(graph, fields))
+        energy = self.energy(graph, fields, surrounded(graph, self.parameters_of(graph, fields)))
         return energy.value(torch.stack(kinds, dim=1).to(torch.float64))
 
     def energy(self, graph: AtomicGraph, fields: Fields, parameters: GaussianParameters) -> PopulationEnergy:

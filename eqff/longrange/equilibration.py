@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -27,11 +27,13 @@ class Equilibrated:
         charges: e, float64, (N,).
         energy: sum of chi q + J q²/2, and Coulomb, in eV, (B,).
         convergence: Of the iterations, empty for a direct solve.
+        others: Fields of atoms that are equilibrated together with the charges, by name, (N,) each.
     """
 
     charges: Tensor
     energy: Tensor
     convergence: list[Convergence]
+    others: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def equilibrate(

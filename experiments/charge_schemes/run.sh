@@ -3,7 +3,8 @@
 # then tables and figures: 108 minutes of CPU time in all. Started again, it skips what is finished and goes on with what was stopped.
 # usage: run.sh DATA_FOLDER OUTPUT_FOLDER [more overrides]
 #   DATA_FOLDER holds ag3_ions/, charged_dimers/, ... as experiments/README.md says; the set `ions` ships with eqff
-#   SETS="ag3_ions charged_dimers ions", SCHEMES="short_range input ...", SEEDS="0 1 2" choose which
+#   SETS="ag3_ions charged_dimers ions", SCHEMES="short_range input ...", SEEDS="0 1 2" choose which; the schemes lode and bpopnn
+#   are trained only where they are chosen
 set -euo pipefail
 data=$1 output=$2 here=$(cd "$(dirname "$0")" && pwd)
 shift 2
@@ -22,6 +23,8 @@ scheme() {  # NAME, sets chosen=(...)
     hdnnp_4g) chosen=(model=hdnnp_4g) ;;
     sqe) chosen=(model=sqe) ;;
     latent) chosen=(model=les) ;;
+    lode) chosen=(model=lode) ;;
+    bpopnn) chosen=(model=bpopnn); return ;;  # charge states differ by the total of the populations alone
     *) echo "no scheme '$1'" >&2; exit 2 ;;
   esac
   [ "$1" = short_range ] || chosen+=(model.backbone.charge_and_spin=true)

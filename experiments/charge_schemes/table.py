@@ -12,7 +12,7 @@ import numpy as np
 from eqff.tracking.costs import continued
 from eqff.tracking.metric_rows import read_metrics
 
-SCHEMES = ("short_range", "input", "inferred", "nse", "qeq", "hdnnp_4g", "sqe", "latent")
+SCHEMES = ("short_range", "input", "inferred", "nse", "qeq", "hdnnp_4g", "sqe", "latent", "lode", "bpopnn")
 ERRORS = {
     "ag3_ions": {
         "test/energy_per_atom_rmse": "energy RMSE (meV/atom)",
@@ -88,13 +88,14 @@ def figure(found: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> N
     panels = [
         (name, key, title) for name in found for key, title in list(ERRORS[name].items())[:4] if "charge" not in title
     ]
+    schemes = [scheme for scheme in SCHEMES if any(scheme in runs for runs in found.values())]
     rows = -(-len(panels) // 3)
     canvas = Figure(figsize=(12, 2.6 * rows), layout="constrained")
     places = list(canvas.subplots(rows, 3, squeeze=False).flat)
     for axes in places[len(panels) :]:
         axes.set_axis_off()
     for axes, (name, key, title) in zip(places, panels, strict=False):
-        for place, scheme in enumerate(SCHEMES):
+        for place, scheme in enumerate(schemes):
             values = found[name].get(scheme, {}).get(key, [])
             if values:
                 axes.plot(values, [place] * len(values), "o", color="C0", alpha=0.6)
@@ -104,7 +105,7 @@ def figure(found: dict[str, dict[str, dict[str, list[float]]]], path: Path) -> N
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set(xlabel=title, title=name, yticks=range(len(SCHEMES)), yticklabels=SCHEMES)
+        axes.set(xlabel=title, title=name, yticks=range(len(schemes)), yticklabels=schemes)
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
     canvas.savefig(path, dpi=120)

@@ -18,7 +18,7 @@ from eqff.data.reading import read_frames
 from eqff.evaluation.predictions import predict
 from eqff.potential import Potential
 
-SCHEMES = ("short_range", "input", "inferred", "nse", "qeq", "hdnnp_4g", "sqe", "latent")
+SCHEMES = ("short_range", "input", "inferred", "nse", "qeq", "hdnnp_4g", "sqe", "latent", "lode", "bpopnn")
 DIMERS = {
     "CC": "cation–anion",
     "CP": "charged–polar",

@@ -1,14 +1,18 @@
 """Populations of least energy as a head: the battery, charge equilibration as a special case, given populations."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from eqff.data.external import ExternalCharges
 from eqff.errors import ModelError
 from eqff.heads.charge_equilibration import ChargeEquilibration
 from eqff.heads.populations import Populations
 from eqff.testing.battery import LOCAL_ENERGY, MINIMAL_BACKBONE, PotentialBattery
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import molecule, one_of_each
+from eqff.units import COULOMB_CONSTANT
 
 TARGET = "eqff.heads.populations.Populations"
 
@@ -93,3 +97,23 @@ def test_how_it_went_is_told():
     found = head.equilibrated(graph, fields, head.parameters_of(graph, fields), head.solver.options(graph))
     (told,) = found.convergence
     assert 1 < told.iterations < 30 and float(told.residual.max()) <= 1e-10 and told.each.shape == (7,)
+
+
+def test_fields_and_external_charges_polarise():
+    """Slopes of the energy: the dipole, and the potential that the charges make outside."""
+    potential, atoms = TestConvex().potential(), molecule(1, 6)
+    graph = graph_of([atoms], potential.neighbour_lists, torch.float64)
+    field = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    charge = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
+    place = torch.tensor([[6.0, 1.0, -2.0]], dtype=torch.float64)
+    outside = ExternalCharges(place, charge, torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.int64))
+    energy, fields = potential.energy(replace(graph, electric_field=field, external=outside))
+    by_field, by_charge = torch.autograd.grad(energy.sum(), (field, charge))
+    charges = fields["charges"].detach()
+    torch.testing.assert_close(-by_field[0], charges @ graph.positions, rtol=0, atol=1e-9)
+    widths = fields["gaussian_widths"]
+    r = torch.linalg.vector_norm(graph.positions - place, dim=1)
+    made = COULOMB_CONSTANT * (charges * torch.erf(r / widths) / r).sum()
+    torch.testing.assert_close(by_charge[0], made.detach(), rtol=0, atol=1e-9)
+    alone = potential.energy(graph)[1]["charges"].detach()
+    assert float((charges - alone).abs().max()) > 1e-3
