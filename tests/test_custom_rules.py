@@ -11,7 +11,7 @@ CHECKED = {
     "longrange/bessel.py:_K0": "longrange/test_bessel.py:test_values_and_derivatives",
     "longrange/bessel.py:_K1": "longrange/test_bessel.py:test_values_and_derivatives",
     "longrange/boys.py:_Boys": "longrange/test_boys.py:test_values_and_derivatives",
-    "longrange/centroids/self_consistent.py:_EffectiveField": (
+    "longrange/centroids/implicit.py:EffectiveField": (
         "longrange/centroids/test_self_consistent.py:test_derivatives_against_differences"
     ),
     "longrange/conjugate_gradient.py:_ImplicitSolve": (

@@ -387,9 +387,7 @@ def centroids_of(scf: Any, holders: str | list[str]) -> np.ndarray:
     for number in set(numbers[own]):
         counts = sorted(set(valence[own & (numbers == number)]))
         if len(counts) > 1 or counts[0] < 1:
-            raise LabelError(
-                f"atoms of Z={number} hold {counts} pairs of valence electrons: no one charge fits"
-            )
+            raise LabelError(f"atoms of Z={number} hold {counts} pairs of valence electrons: no one charge fits")
     return moved / np.where(own, valence, 1)[:, None] * Bohr
 
 

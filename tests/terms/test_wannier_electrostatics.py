@@ -74,9 +74,18 @@ class TestResponding(TermBattery):
     backbone = MINIMAL_BACKBONE
     heads = {"centroids": RESPONDING, "alpha": ALPHA}
     term = TERM
+    kinds: tuple[str, ...] = ("molecule", "atom", "crystal")
+
+    def structures(self):
+        return {name: atoms for name, atoms in super().structures().items() if name in self.kinds}
 
     def test_far_fragments_add_up(self):
         pytest.skip("the field of charges reaches any distance; the tail of two waters is looked at below")
+
+
+@pytest.mark.slow
+class TestRespondingOfEveryKind(TestResponding):
+    kinds = ("anion", "wire", "slab", "crystal")
 
 
 def water_model(term, heads, **settings):

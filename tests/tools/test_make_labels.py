@@ -182,6 +182,41 @@ def test_pyscf_labels(labels):
     assert label["forces"][0][2] == pytest.approx(-label["forces"][1][2], abs=0.02)
 
 
+def test_centroids_have_the_dipole_of_the_calculation(labels, tmp_path):
+    """Of a pair, an anion and a cation, with the charges of nuclei and cores at the atoms and -8 e at centroids."""
+    pytest.importorskip("pyscf")
+    settings = labels.Settings("pyscf", {"xc": "hf", "basis": "sto-3g", "wannier": "O"})
+    pair = frame("H2O") + frame("H2O", shift=2.3)
+    pair.info.update(frame().info)
+    hydronium = frame("NH3", 1)
+    hydronium.symbols[0] = "O"
+    for atoms in labels.prepare([pair, frame("OH", -1), hydronium]):
+        label = labels.compute_label(atoms, settings)
+        moved = np.array(label["wannier_displacements"])
+        ions, electrons = np.where(atoms.numbers == 8, 6, 1), np.where(atoms.numbers == 8, -8, 0)
+        dipole = ions @ atoms.positions + electrons @ (atoms.positions + moved)
+        # 1e-9 Hartree of convergence leave some 1e-5 of the density
+        assert np.allclose(dipole, label["dipole"], atol=1e-4)
+        assert not moved[atoms.numbers == 1].any() and (np.linalg.norm(moved[atoms.numbers == 8], axis=1) < 0.15).all()
+    labels.label_frames(labels.prepare([pair]), tmp_path / "a.extxyz", settings, workers=0)
+    (read,) = labels.read_frames(tmp_path / "a.extxyz")
+    assert np.linalg.norm(read.arrays["wannier_displacements"], axis=1)[[0, 3]].min() > 0.01
+
+
+def test_centroids_that_can_not_be_made(labels):
+    pytest.importorskip("pyscf")
+
+    def made(atoms, holders):
+        labels.compute_label(
+            *labels.prepare([atoms]), labels.Settings("pyscf", {"basis": "sto-3g", "wannier": holders})
+        )
+
+    with pytest.raises(labels.LabelError, match="closed shells only"):
+        made(frame("OH", 0, 2), "O")
+    with pytest.raises(labels.LabelError, match="no atom of C, N to hold electrons"):
+        made(frame("H2O"), ["C", "N"])
+
+
 def test_shipped_splits_are_consistent_and_disjoint(labels):
     folder = TOOLS.parent / "eqff" / "datasets" / "ions"
     seen = set()

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.centroids.fields import CentroidFields
+from eqff.longrange.centroids.implicit import WHAT, EffectiveField, Linearised
 from eqff.longrange.convergence import Convergence, Failure, refuse
-from eqff.longrange.induction.implicit import LocalField, StationaryEnergy, partial_derivatives
+from eqff.longrange.induction.implicit import StationaryEnergy
 from eqff.longrange.induction.polarizabilities import respond
-from eqff.longrange.transfer_iterations import TransferIterations
 from eqff.nn.reduce import segment_sum
-
-WHAT = "The response of the Wannier centroids"
-
-_INNER = 1e-3  # relative residual of a Newton step: about what is left after it, the problem being nearly linear
-_MAX_INNER = 200
-_REMEDY = "Centroids would pull each other away without end. Lower the polarizabilities, or raise the width."
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class SelfConsistentCentroids:
         Raises:
             ModelError: There is no stable solution, or (unless the solver goes on) none was found.
         """
-        return _EffectiveField.apply(self, alpha, start, positions, cell, outside)
+        return EffectiveField.apply(self, alpha, start, positions, cell, outside)
 
     def energy_at(self, local: Tensor, outside: Tensor, *others: Tensor) -> Tensor:
         """U in eV, (B,), at the e that `effective_field` gave for these arguments (alpha, start, positions, cell)."""
@@ -142,83 +134,3 @@ class SelfConsistentCentroids:
             f"{float(told.residual[worst]):.1e}; the goal is {self.solver.tolerance:.1e} ({int((~converged).sum())} of "
             f"{len(converged)} structures are above it). Raise max_iterations or the tolerance."
         )
-
-
-@dataclass(frozen=True)
-class Linearised:
-    """e' = E' + T S e' with S = alpha / k_e and T the change of effective fields, around one place.
-
-    Attributes:
-        problem: Of which this is the tangent.
-        alpha: Å³, (N, 3, 3), without derivatives.
-        effective: E at the place, V/Å, (N, 3).
-        change: T mu there, without derivatives.
-    """
-
-    problem: SelfConsistentCentroids
-    alpha: Tensor
-    effective: Tensor
-    change: Callable[[Tensor], Tensor]
-
-    def step(self, residual: Tensor) -> Tensor:
-        """By how much e is off, to a part of it."""
-        return self._solve(residual, _INNER)
-
-    def solve(self, external: Tensor) -> Tensor:
-        """e' of E' (N, 3), as exactly as the whole problem is solved."""
-        return self._solve(external, self.problem.solver.tolerance)
-
-    def field(self, dipoles: Tensor, *place: Tensor) -> Tensor:
-        """T mu at displacements, positions and cell; differentiable."""
-        return self.problem.fields.change(dipoles, *place)
-
-    def _solve(self, external: Tensor, tolerance: float) -> Tensor:
-        graph = self.problem.graph
-        solver = TransferIterations(
-            graph.batch,
-            graph.num_structures,
-            tolerance,
-            _MAX_INNER,
-            WHAT,
-            lambda structure: _REMEDY,
-            self.problem.solver.failed,
-        )
-        found = solver.solve(external, lambda mu: -self.change(mu), lambda e: respond(self.alpha, e))
-        return found.source + found.residual
-
-
-class _EffectiveField(torch.autograd.Function):
-    """e with e = E(d0 + S e / q; x), and its derivatives by the implicit function theorem, S = alpha / k_e.
-
-    From de = (1 - T S)^-1 dE, with dE the change of E at this e, follows g·de = y·dE for y = (1 - S T)^-1 g, which is
-    g + S e' with e' = T g + T S e': the equation of `LocalField`, whose derivatives are known to any order. So the
-    backward pass can be differentiated again.
-    """
-
-    generate_vmap_rule = False
-
-    @staticmethod
-    def forward(problem: SelfConsistentCentroids, *tensors: Tensor) -> Tensor:
-        with torch.no_grad():
-            return problem.solve(*tensors)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.problem, *tensors = inputs
-        ctx.save_for_backward(output, *tensors)
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-        local, *tensors = ctx.saved_tensors
-        if gradient is None:  # first derivatives of a stationary energy
-            return None, *(None for _ in tensors)
-        problem, (alpha, start, positions, cell, outside) = ctx.problem, tensors
-        place = (problem.displacements(local, alpha, start), positions, cell)
-        tangent = problem.linearised(alpha, *place, outside)
-        y = gradient + respond(alpha, LocalField.apply(tangent, tangent.field(gradient, *place), alpha, *place))
-
-        def effective(alpha: Tensor, start: Tensor, *geometry: Tensor) -> Tensor:
-            return problem.fields.at(problem.displacements(local, alpha, start), *geometry)
-
-        return None, *partial_derivatives(effective, tensors, y)
