@@ -152,6 +152,8 @@ def _part(atoms: Atoms, index: np.ndarray, charge: int) -> Atoms:
 
 def _computed(part: Atoms, calculator: Any) -> tuple[float, np.ndarray]:
     """Energy and forces of a part."""
+    if hasattr(calculator, "reset"):
+        calculator.reset()  # one that reads charges elsewhere than in its settings must not keep old results
     told = {setting: part.info[field] for field, setting in state_settings(calculator).items()}
     if told:
         calculator.set(**told)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from eqff.data import fields as table
-from eqff.data.graph import AtomicGraph
+from eqff.data.graph import FRAGMENTS, AtomicGraph
 from eqff.errors import ModelError
 from eqff.interfaces.calculators import NamedCalculator, default_dtype, state_settings
 from eqff.parts import Fields, Term
@@ -197,21 +197,26 @@ def calculator_potential(given: NamedCalculator) -> Potential:
 
 
 def structures(graph: AtomicGraph) -> Iterator[Atoms]:
-    """The structures of a batch for ASE, with their charge and spin state in ``info``."""
+    """The structures of a batch for ASE, with their charge and spin state in ``info``, and fragments where stated."""
     sizes = torch.bincount(graph.batch, minlength=graph.num_structures).tolist()
     numbers = torch.split(graph.numbers.cpu(), sizes)
     positions = torch.split(graph.positions.detach().cpu().double(), sizes)
     cells, periodic = graph.cell.detach().cpu().double().numpy(), graph.pbc.cpu().numpy()
     charges, spins = graph.total_charge.tolist(), graph.multiplicity.tolist()
+    own = {} if graph.fragment is None or bool((graph.fragment < 0).all()) else FRAGMENTS
+    arrays = {name: torch.split(getattr(graph, name).cpu(), sizes) for name in own}
     for index in range(graph.num_structures):
         charge, spin = round(charges[index]), round(spins[index])
-        yield Atoms(
+        atoms = Atoms(
             numbers[index].numpy(),
             positions[index].numpy(),
             cell=cells[index],
             pbc=periodic[index],
             info={"total_charge": charge, "charge": charge, "multiplicity": spin, "spin": spin},
         )
+        for name, parts in arrays.items():
+            atoms.set_array(name, parts[index].numpy())
+        yield atoms
 
 
 def _by_cell(atoms: Atoms, gradient: np.ndarray, stress: np.ndarray) -> np.ndarray:

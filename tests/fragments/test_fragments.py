@@ -128,6 +128,18 @@ def test_more_than_two_fragments_have_the_sum_of_their_pairs():
     assert total == pytest.approx(float(predict(potential, pairs)["energy"].sum()), rel=1e-10)
 
 
+def test_pairs_between_molecules_beside_a_local_energy():
+    """Without fragments apart: features see all atoms, and pairs are told by the molecules that bonds make."""
+    local = {"_target_": "eqff.terms.local.LocalEnergy", "hidden": 8}
+    heads = {"molecules": {"_target_": "eqff.heads.molecules.Molecules"}}
+    whole = {"backbone": MINIMAL_BACKBONE, "heads": heads, "terms": {"local": local, "pairs": PAIRS}}
+    potential = potential_of(whole)
+    found = predict(potential, [pair(2.5), alone(pair(), 1)])
+    assert float(found["energy_pairs"][0]) != 0 == float(found["energy_pairs"][1])
+    apart = predict(potential_of(), [pair(2.5)])["energy_pairs"]
+    assert float((found["energy_pairs"][0] - apart).abs()) > 1e-6
+
+
 def test_bonds_give_the_same_fragments(caplog):
     bonded = potential_of({**MODEL, "fragments": {**STATED, "source": "bonds"}})
     both = pair(3.0)

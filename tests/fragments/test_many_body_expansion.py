@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
@@ -15,7 +16,9 @@ from ase.calculators.lj import LennardJones
 from eqff.errors import ConfigError, DataError
 from eqff.fragments.bonded import bonded_fragments
 from eqff.fragments.many_body import ManyBodyExpansion, many_body_expansion
-from eqff.interfaces.calculators import build_calculator
+from eqff.interfaces.calculator_energy import calculator_potential
+from eqff.interfaces.calculators import NamedCalculator, build_calculator
+from eqff.testing.graphs import graph_of
 
 PLACES = ((0, 0, 0), (3.1, 0.2, 0.4), (0.5, 3.3, -0.3), (1.0, 1.1, 3.4))
 
@@ -125,6 +128,19 @@ def test_it_can_be_named_in_a_config():
     atoms = waters(2)
     alone = [whole(atoms[atoms.arrays["fragment"] == n], LennardJones(rc=20.0))[0] for n in (0, 2)]
     assert named.calculator.get_property("energy", atoms) == pytest.approx(sum(alone), rel=1e-12)
+
+
+def test_fragments_that_structures_state_reach_it_also_as_a_term():
+    atoms, inner = waters(3), LennardJones(rc=20.0)
+    atoms.arrays["fragment"] = np.minimum(atoms.arrays["fragment"], 2)  # two molecules as one fragment
+    atoms.info.update(total_charge=0, multiplicity=1)
+    expected = many_body_expansion(atoms, inner, 1).energy
+    named = NamedCalculator(ManyBodyExpansion(inner, order=1, source="stated"), None, torch.float64)
+    potential = calculator_potential(named)
+    found = potential(graph_of([atoms], potential.neighbour_lists, torch.float64), forces=False)
+    assert float(found["energy"]) == pytest.approx(expected, rel=1e-12)
+    bonded = ManyBodyExpansion(inner, order=1).get_property("energy", atoms)
+    assert abs(bonded - expected) > 1e-3
 
 
 class Asked(LennardJones):
