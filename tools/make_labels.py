@@ -98,6 +98,7 @@ OPTIONS = {
     "ase": {},
 }
 POPULATIONS = ("mulliken", "lowdin", "iao")
+EXTERNAL = ("external_positions", "external_charges", "external_widths")
 GFN2_GUESSES = {"sad": (0,), "eeq": (1,), "lowest": (0, 1)}
 
 
@@ -219,6 +220,9 @@ def frame_key(atoms: Atoms, settings: Settings) -> str:
     for array in (atoms.numbers.astype("<i8"), atoms.positions.astype("<f8"), np.asarray(atoms.cell, "<f8"), atoms.pbc):
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(f"{atoms.info['total_charge']} {atoms.info['multiplicity']}".encode())
+    for name in EXTERNAL:
+        if name in atoms.info:
+            digest.update(name.encode() + np.ascontiguousarray(atoms.info[name], "<f8").tobytes())
     return digest.hexdigest()[:24]
 
 
@@ -287,7 +291,8 @@ def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
     """Label with Kohn-Sham theory from PySCF: restricted for singlets, unrestricted for open shells.
 
     ``population`` names the scheme of charges and spins (:func:`populations`). An SCF that does not converge is
-    repeated with the second-order solver from where it stopped. ``s_squared`` is the expectation value of S².
+    repeated with the second-order solver from where it stopped. ``s_squared`` is the expectation value of S². External
+    point charges that a frame states act on it.
     """
     from pyscf import dft, gto
 
@@ -299,6 +304,7 @@ def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
     molecule = gto.M(atom=geometry, unit="Angstrom", basis=options["basis"], verbose=0, **state)
     scf = (dft.UKS if spin else dft.RKS)(molecule)
     scf.xc, scf.conv_tol, scf.grids.level = options["xc"], options["conv_tol"], options["grid_level"]
+    scf = among_external_charges(scf, atoms.info)
     scf.kernel()
     if not scf.converged:
         scf = scf.newton()
@@ -316,6 +322,18 @@ def label_pyscf(atoms: Atoms, options: dict[str, Any]) -> Label:
         "spin_charges": spins,
         "s_squared": float(scf.spin_square()[0]) if spin else 0.0,
     }
+
+
+def among_external_charges(scf: Any, info: dict[str, Any]) -> Any:
+    """Return the calculation among the point charges that a frame states, whose energy with each other is left out."""
+    if not any(name in info for name in EXTERNAL):
+        return scf
+    from pyscf import qmmm
+
+    if np.any(info.get("external_widths", 0.0)):
+        raise LabelError("external_widths are not supported by the pyscf method: leave them out for points")
+    positions = np.reshape(info["external_positions"], (-1, 3))
+    return qmmm.mm_charge(scf, positions, np.ravel(info["external_charges"]), unit="Angstrom")
 
 
 def populations(scf: Any, scheme: str) -> tuple[np.ndarray, np.ndarray]:
@@ -424,6 +442,8 @@ def load_class(name: str | None) -> Any:
 def compute_label(atoms: Atoms, settings: Settings) -> Label:
     """Label one prepared frame and check the result; raise :class:`LabelError` if it cannot be used."""
     np.random.seed(int(frame_key(atoms, settings)[:8], 16) ^ settings.seed)  # for calculators that draw numbers
+    if settings.method != "pyscf" and any(name in atoms.info for name in EXTERNAL):
+        raise LabelError(f"the method {settings.method} knows no external charges, which this frame states: use pyscf")
     if settings.method == "ase":
         label = label_ase(atoms, settings)
     else:

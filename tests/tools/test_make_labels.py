@@ -182,6 +182,26 @@ def test_pyscf_labels(labels):
     assert label["forces"][0][2] == pytest.approx(-label["forces"][1][2], abs=0.02)
 
 
+def test_external_charges_act(labels):
+    """A far one on a polar anion: k_e q (Q/R + mu·n/R²); two are not counted with each other."""
+    pytest.importorskip("pyscf")
+    settings = labels.Settings("pyscf", {"xc": "hf", "basis": "sto-3g"})
+    alone = frame("OH", -1)
+    around = alone.copy()
+    around.info.update(external_positions=[[0, 0, 50.0], [0, 0, 50.5]], external_charges=[0.6, -0.1])
+    one, other = (labels.compute_label(atoms, settings) for atoms in labels.prepare([alone, around]))
+    places = zip((0.6, -0.1), (50.0, 50.5), strict=True)
+    limit = sum(14.3996454784255 * q * (-1 / r + one["dipole"][2] / r**2) for q, r in places)
+    assert other["energy"] - one["energy"] == pytest.approx(limit, abs=2e-4)  # quadrupole and polarizability
+    assert np.sum(other["forces"], axis=0)[2] == pytest.approx(14.4 * (0.6 / 50**2 - 0.1 / 50.5**2), rel=0.05)
+    assert labels.frame_key(alone, settings) != labels.frame_key(around, settings)
+    with pytest.raises(labels.LabelError, match="knows no external charges"):
+        labels.compute_label(around, labels.Settings("gfn2"))
+    around.info["external_widths"] = [0.1, 0.1]
+    with pytest.raises(labels.LabelError, match="widths are not supported"):
+        labels.compute_label(around, settings)
+
+
 def test_centroids_have_the_dipole_of_the_calculation(labels, tmp_path):
     """Of a pair, an anion and a cation, with the charges of nuclei and cores at the atoms and -8 e at centroids."""
     pytest.importorskip("pyscf")
