@@ -189,6 +189,19 @@ def test_totals_and_equal_potentials(iterative):
     assert float(found.convergence.residual.max()) <= 1e-11
 
 
+def test_sums_on_a_mesh():
+    """Where no matrix can be formed, conjugate gradients are taken without being asked for."""
+    graph = lists([crystal(4, 4), molecule(1, 3)])
+    parameters = draw(graph, 2)
+    exact = energy_of(graph, *parameters)
+    mesh = LatticeInteraction(GaussianKernel(), 5.0, 1e-6, mesh_from=1, include_self=True)
+    other = replace(exact, coulomb=mesh.bind(graph, parameters[2]))
+    assert not other.coulomb.has_matrix
+    found, expected = solved(graph, other, 2), solved(graph, exact, 2)
+    # the mesh's accuracy, times k_e and charges of some e, by hardnesses of some eV/e²
+    torch.testing.assert_close(found.populations, expected.populations, rtol=0, atol=1e-4)
+
+
 def test_a_batch_is_its_structures():
     graph = lists(STRUCTURES)
     parameters = draw(graph, 2)
