@@ -13,6 +13,7 @@ from eqff.data.atoms import from_atoms, to_atoms
 from eqff.data.columns import Columns
 from eqff.data.reading import read_frames
 from eqff.errors import ConfigError, DataError, ModelError
+from eqff.export.split import split
 from eqff.testing.battery import MINIMAL_BACKBONE
 from eqff.testing.graphs import graph_of
 from eqff.units import COULOMB_CONSTANT
@@ -189,6 +190,8 @@ def test_parts_of_whole_structures_are_refused():
         potential_of({**MODEL, "fragments": {**STATED, "source": "bond"}})
     with pytest.raises(ModelError, match="can't be compiled"):
         potential_of().compile_training_step()
+    with pytest.raises(ModelError, match="model.fragments can't be compiled"):
+        split(potential_of())
 
 
 def test_calculators_notice_other_fragments():
