@@ -110,12 +110,13 @@ class DeepPotSE(ElementNetworks):
         count = len(elements)
         self.embed_neighbour = EmbeddingNetworks((count, count) if self.by_pair else (count,), embedding)
         self.register_buffer("divisor", torch.tensor(max(float(mean_neighbours), 1.0)))
-        # its bias is that of `ElementNetworks.embed`
-        self.fit = GroupedLinear((count,), embedding[-1] * axis_columns, channels, bias=False)
+        # Its bias is that of `ElementNetworks.embed`. Muon leaves what is called species to Adam: this would be too
+        # large to orthogonalize at every step.
+        self.species_fit = GroupedLinear((count,), embedding[-1] * axis_columns, channels, bias=False)
 
     def first_layer(self, graph: AtomicGraph, species: Tensor, groups: Groups) -> Tensor:
         """See `ElementNetworks.first_layer`."""
-        return self.fit(self.descriptor(graph.local, species), groups)
+        return self.species_fit(self.descriptor(graph.local, species), groups)
 
     def descriptor(self, edges: Edges, species: Tensor) -> Tensor:
         """D, (N, columns of G · columns of G').

@@ -54,9 +54,14 @@ class SymmetryFunctions(nn.Module):
         num_elements: S.
         radial: Of one distance.
         angular: Of two distances and an angle.
+
+    Attributes:
+        pairs: Number of the pair of each two elements, (S, S).
+        upper: Places of all pairs in such a table, flattened.
     """
 
     pairs: Tensor
+    upper: Tensor
 
     def __init__(self, num_elements: int, radial: RadialFunctions, angular: AngularFunctions):
         super().__init__()
@@ -66,6 +71,7 @@ class SymmetryFunctions(nn.Module):
         pairs = torch.zeros(num_elements, num_elements, dtype=torch.int64)
         pairs[first, second] = pairs[second, first] = torch.arange(self.num_pairs)
         self.register_buffer("pairs", pairs, persistent=False)
+        self.register_buffer("upper", first * num_elements + second, persistent=False)
 
     @property
     def size(self) -> int:
@@ -138,11 +144,12 @@ class SymmetryFunctionNetworks(ElementNetworks):
         self.cutoff, count = radial.cutoff, len(elements)
         self.functions = SymmetryFunctions(count, radial, angular)
         self.register_buffer("scales", torch.tensor(scales, dtype=torch.get_default_dtype()))
-        # an axis for each element that is named: fine-tuning adds rows of new ones along all of them
+        # An axis for each element that is named: fine-tuning adds rows of new ones along all of them. Muon leaves what
+        # is called species to Adam: these would be too many matrices to orthogonalize at every step.
         # a neighbour is seen by the functions of its element, not by all
         bound = 1 / math.sqrt(radial.size + angular.size)
-        self.of_neighbours = nn.Parameter(bound * torch.randn(count, count, radial.size, self.channels))
-        self.of_pairs = nn.Parameter(bound * torch.randn(count, count, count, angular.size, self.channels))
+        self.species_radial = nn.Parameter(bound * torch.randn(count, count, radial.size, self.channels))
+        self.species_angular = nn.Parameter(bound * torch.randn(count, count, count, angular.size, self.channels))
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
@@ -155,8 +162,8 @@ class SymmetryFunctionNetworks(ElementNetworks):
 
     def matrices(self) -> Tensor:
         """The first layer's matrix of each element, (S, size of the vector, channels)."""
-        count = self.functions.num_elements
-        one, two = torch.triu_indices(count, count, device=self.of_pairs.device)
-        both = (self.of_pairs[:, one, two] + self.of_pairs[:, two, one]) / math.sqrt(2)  # pairs have no order
-        radial, angular = self.scales
-        return torch.cat([radial * self.of_neighbours.flatten(1, 2), angular * both.flatten(1, 2)], dim=1)
+        angular = self.species_angular
+        both = (angular + angular.transpose(1, 2)).flatten(1, 2) / math.sqrt(2)  # pairs have no order
+        of_neighbours = self.scales[0] * self.species_radial.flatten(1, 2)
+        of_pairs = self.scales[1] * both.index_select(1, self.functions.upper).flatten(1, 2)
+        return torch.cat([of_neighbours, of_pairs], dim=1)
