@@ -94,6 +94,7 @@ class LogDensity:
         batch = collate(frames).to(self._device)
         graph = graph_from_batch(batch, self.potential.dtype)
         self.potential.field_guard.check(graph)
+        self.potential.external_guard.check(graph)
         moved = placed.to(graph.positions).reshape(-1, 3)
         return self.potential.energy(graph.deformed(moved))[0] / self.kt
 

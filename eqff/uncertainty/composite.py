@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eqff.checkpoints.metadata import ModelMetadata
 from eqff.parts import Part, Term
 from eqff.potential import Potential
+from eqff.response.external_charges import ExternalGuard
 from eqff.response.external_field import FieldGuard
 
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class Composite(nn.Module):
     def field_guard(self) -> FieldGuard:
         """Looks whether the energy answers an external field."""
         return self.members[0].field_guard
+
+    @property
+    def external_guard(self) -> ExternalGuard:
+        """The same for external charges."""
+        return self.members[0].external_guard
 
     def ordered_parts(self) -> dict[str, Part]:
         """All parts of all members, by member and place."""

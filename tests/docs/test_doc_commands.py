@@ -16,7 +16,7 @@ from eqff.training.finetuning.command_line import with_structure
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "experiments").rglob("README.md"))]
 COMMAND = re.compile(r"^(?: {4}|\$ )?python -m eqff\.(\w+) (.*)$", re.M)
-COMPOSED = ("train", "evaluate", "simulate", "spectrum", "uncertainty", "export", "active")
+COMPOSED = ("train", "evaluate", "delta", "simulate", "spectrum", "uncertainty", "export", "active")
 ELSEWHERE = ("--config-dir", "packages=", "finetune.model=runs", "finetune.model=sevenn", "-m", "--help", "NAME")
 """In commands that need a file of the reader's own, or name no setting."""
 
