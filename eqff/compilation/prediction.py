@@ -87,7 +87,10 @@ class CompiledPrediction:
             ModelError: The model can't be compiled or code gives something else than uncompiled parts, and it is
                 required; or a part can't treat the batch.
         """
-        if _uncompiled.get() or self._given_up or graph.external is not None:
+        if _uncompiled.get() or self._given_up:
+            return self._plain(graph, stress)
+        if graph.external is not None:
+            self._tell("Batches with external charges run uncompiled.")
             return self._plain(graph, stress)
         graph = with_members(graph)
         sizes = sizes_of(graph, self._lists)
@@ -101,6 +104,12 @@ class CompiledPrediction:
         for part in parts.values():
             part.check_batch(graph)
         return self._run(code, graph)
+
+    def _tell(self, text: str) -> None:
+        """Logs a line once."""
+        if text not in self._told:
+            log.info(text)
+            self._told.add(text)
 
     @property
     def _trained(self) -> list[bool]:
