@@ -21,6 +21,12 @@ _NEEDED = ("energy", "forces")
 _STATE = {"total_charge": ("charge", "total_charge"), "multiplicity": ("multiplicity", "mult")}
 """Settings by which calculators take the total charge in e and 2S+1."""
 
+_REFUSALS = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError),
+    *(LookupError, OSError, RuntimeError, TypeError, ValueError),
+)
+"""What packages raise on arguments that they can't use."""
+
 _NO_RESULT = ("command", "device", "directory", "label", "logfile", "txt", "verbose", "verbosity")
 """Arguments that don't change what is computed, and so are no part of a method's name."""
 
@@ -120,7 +126,7 @@ def _made(section: Mapping[str, Any], place: str) -> Any:
     arguments = {name: _argument(value, f"{place}.{name}") for name, value in section.items() if name != TARGET}
     try:
         return function(**arguments)
-    except (ArithmeticError, LookupError, OSError, TypeError, ValueError, RuntimeError, ImportError) as error:
+    except _REFUSALS as error:
         raise ConfigError(
             f"{place}: {section[TARGET]} can't be made with {', '.join(arguments) or 'no arguments'}: "
             f"{type(error).__name__}: {error}. HYDRA_FULL_ERROR=1 shows where."

@@ -7,6 +7,8 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule as named_molecule
+from ase.calculators.lj import LennardJones
 from ase.io import read, write
 from foreign_calculators import Springs, lennard_jones
 
@@ -170,6 +172,28 @@ def test_differences_of_differences_are_refused(labelled, tmp_path, capsys):
     assert "differences already" in capsys.readouterr().err
 
 
+def test_bodies_as_a_base(tmp_path):
+    """Energies of pairs are sums over one and two molecules, so nothing is left beyond two."""
+    liquid = named_molecule("H2O")
+    for place in ((3, 0, 0), (0, 3.2, 0.5)):
+        other = named_molecule("H2O")
+        other.positions += place
+        liquid += other
+    liquid.info.update(total_charge=0, multiplicity=1)
+    liquid.calc = lennard_jones(epsilon=0.1)
+    liquid.get_forces()
+    write(tmp_path / "liquid.extxyz", liquid)
+    bodies = "{_target_: eqff.fragments.many_body.ManyBodyExpansion, order: ORDER, calculator: " + OVERRIDE + "}"
+    found = {}
+    for order in (1, 2):
+        run(delta_task, "delta", f"data.path={tmp_path}/liquid.extxyz", f"output={tmp_path}/{order}.extxyz",
+            f"calculator={bodies.replace('ORDER', str(order))}", f"packages=[{HERE}]")  # fmt: skip
+        (found[order],) = read_frames(tmp_path / f"{order}.extxyz")
+    assert abs(float(found[2].energy)) < 1e-7 < abs(float(found[1].energy))
+    assert float(found[2].forces.abs().max()) < 1e-7  # files have eight decimals
+    assert base_of(found[1].level_of_theory).startswith("eqff.fragments.many_body.ManyBodyExpansion(calculator=")
+
+
 @pytest.mark.parametrize("level", ["", "PBE", "wB97X-D3/def2-TZVP"])
 def test_the_level_says_both(level):
     both = difference_level(level, NAME)
@@ -223,15 +247,19 @@ def test_another_base_is_refused_and_an_unnamed_one_told(model, tmp_path, caplog
         DeltaCalculator(plain, BASE, packages=[HERE])
 
 
-def test_every_member_of_an_ensemble_gets_the_base(model, tmp_path):
+def test_every_member_of_an_ensemble_gets_the_base(model, tmp_path, monkeypatch):
     other = model_file(tmp_path / "other", difference_level("PBE", NAME), seed=1)
     ensemble = Ensemble.load([model, other])
     whole = with_base(ensemble, build_calculator(BASE, [HERE])).calculator()
     alone, atoms = ensemble.calculator(difference=True), molecule(1)
     expected = alone.get_property("forces", atoms) + lennard_jones(epsilon=0.1).get_property("forces", atoms)
     np.testing.assert_allclose(whole.get_property("forces", atoms), expected, atol=1e-10)
-    # the base is the same in all members: it adds nothing to their spread
+    # the base is the same in all members: it adds nothing to their spread, and is computed once
     assert whole.results["energy_uncertainty"] == pytest.approx(alone.results["energy_uncertainty"], rel=1e-9)
+    count, calculate = [], LennardJones.calculate
+    monkeypatch.setattr(LennardJones, "calculate", lambda *given: [count.append(1), calculate(*given)])
+    whole.get_property("forces", molecule(2))
+    assert len(count) == 1
 
 
 def test_evaluation_with_the_base_is_evaluation_of_differences(model, labelled, tmp_path):
@@ -280,6 +308,18 @@ def test_a_training_keeps_the_base_in_its_model(labelled, tmp_path):
     assert eqff.load(folder).metadata.model_context().level_of_theory == f"PBE minus {NAME}"
     with pytest.raises(ConfigError, match="a simulation needs the sum"):
         train(simulated)
+
+
+def test_one_thing_is_evaluated(model, labelled, capsys):
+    for more in ((f"model={model}",), (f"base={OVERRIDE}",)):
+        with pytest.raises(SystemExit):
+            run(evaluate_task, "evaluate", f"calculator={OVERRIDE}", f"data.path={labelled}", *more)
+        assert "stands in place of a model" in capsys.readouterr().err
+
+
+def test_help_prints_the_settings(capsys):
+    run_command(lambda cfg: pytest.fail("ran"), "delta", ["--help"], "commands")
+    assert "python -m eqff.delta " in capsys.readouterr().out
 
 
 def test_a_calculator_gives_no_differences(labelled, tmp_path, capsys):
