@@ -215,6 +215,13 @@ def test_energy_is_conserved_in_a_box():
     assert np.ptp(total) < 1e-3 * np.ptp(kinetic) and np.ptp(kinetic) > 0.03
 
 
+def test_the_region_stays_a_molecule():
+    """For barostats and for wrapping, though nothing of the force field holds it together."""
+    mixed, positions = _polarised(None, 8)
+    context = openmm.Context(mixed, openmm.VerletIntegrator(1e-4), openmm.Platform.getPlatformByName("Reference"))
+    assert [list(molecule) for molecule in context.getMolecules()] == [[n, n + 1, n + 2] for n in range(0, 24, 3)]
+
+
 def test_systems_can_be_saved_and_copied():
     mixed, positions = _polarised(None, 8)
     again = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(mixed))

@@ -16,7 +16,7 @@ from eqff.errors import ModelError
 from eqff.interfaces.openmm.package import openmm
 
 if TYPE_CHECKING:
-    from openmm import CustomNonbondedForce, Force, NonbondedForce, System
+    from openmm import CustomNonbondedForce, Force, HarmonicBondForce, NonbondedForce, System
 
 _PARTICLE = re.compile(r"[pab]\d+")  # what OpenMM's files call the particles of bonds, angles, torsions and maps
 _TERMS = ("Bonds/Bond", "Angles/Angle", "Torsions/Torsion")
@@ -55,6 +55,8 @@ def take_out(system: System, region: Sequence[int], *, keep_charges: bool) -> Sy
     for index in reversed(range(mixed.getNumConstraints())):
         if _divided(mixed.getConstraintParameters(index)[:2], inside, "constraint"):
             mixed.removeConstraint(index)
+    connected = [link for link in _links(system) if inside.issuperset(link)]
+    mixed.addForce(_connectivity(connected))
     for force in mixed.getForces():
         _ways(keep_charges).get(type(force).__name__, _leave)(force, inside)
     return mixed
@@ -79,14 +81,28 @@ def particle_charges(system: System) -> np.ndarray:
 
 def molecules_of(system: System) -> np.ndarray:
     """The molecule of each particle, (n,): what bonds, constraints and virtual sites connect."""
-    tree = ElementTree.fromstring(openmm().XmlSerializer.serialize(system))
-    links = [particles for _, term, particles in _bonded(tree) if term.tag == "Bond"]
-    links += [system.getConstraintParameters(index)[:2] for index in range(system.getNumConstraints())]
-    links += [[site, *parents] for site, parents in _sites(system)]
-    pairs = np.array([pair for link in links for pair in combinations(link, 2)], dtype=np.int64).reshape(-1, 2)
+    pairs = np.array(_links(system), dtype=np.int64).reshape(-1, 2)
     count = system.getNumParticles()
     graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return connected_components(graph, directed=False)[1]
+
+
+def _links(system: System) -> list[tuple[int, int]]:
+    """Pairs of particles that bonds, constraints and virtual sites connect."""
+    tree = ElementTree.fromstring(openmm().XmlSerializer.serialize(system))
+    groups = [particles for _, term, particles in _bonded(tree) if term.tag == "Bond"]
+    groups += [system.getConstraintParameters(index)[:2] for index in range(system.getNumConstraints())]
+    groups += [[site, *parents] for site, parents in _sites(system)]
+    return [pair for group in groups for pair in combinations(group, 2)]
+
+
+def _connectivity(links: Sequence[tuple[int, int]]) -> HarmonicBondForce:
+    """Bonds without energy, by which barostats and wrapping go on taking the molecules of a region as wholes."""
+    force = openmm().HarmonicBondForce()
+    force.setName("connectivity of the region")
+    for first, second in links:
+        force.addBond(first, second, 0.0, 0.0)
+    return force
 
 
 def _bonded(tree: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, ElementTree.Element, list[int]]]:
