@@ -34,7 +34,8 @@ class EqffCalculator(Calculator):
 
     Total charge and multiplicity (2S+1) come from ``atoms.info`` (``total_charge`` or ``charge``, ``multiplicity`` or
     ``spin``), or from the arguments here for all structures; nothing is guessed. ASE's initial charges and magnetic
-    moments are not read.
+    moments are not read. External charges around the atoms are stated in ``info`` as well (``external_positions``,
+    ``external_charges``); then ``results`` has ``external_forces`` and ``potential_at_external`` too.
 
     ``implemented_properties`` depends on the model: energy, free_energy (the same), forces and stress; charges, dipole
     and every other field it predicts; spin charges also as ``magmoms``, their name in ASE; and ``energies_per_term``, a
