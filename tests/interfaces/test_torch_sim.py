@@ -10,7 +10,7 @@ import eqff
 from eqff.build import ModelContext, build_potential
 from eqff.data.atoms import to_atoms
 from eqff.data.reading import read_frames
-from eqff.errors import ModelError
+from eqff.errors import DataError, ModelError
 from eqff.interfaces.torch_sim import EqffModel
 from eqff.testing.stack import charged_stack
 from eqff.testing.structures import crystal, molecule
@@ -121,7 +121,7 @@ def test_relaxed_together(dtype):
 
 
 def test_without_a_state_it_is_refused():
-    with pytest.raises(eqff.errors.DataError, match="total charge is nowhere given"):
-        EqffModel(charged_stack(), multiplicity=1)
+    with pytest.raises(DataError, match="total charge is nowhere given"):
+        EqffModel(charged_stack(), multiplicity=1)(state_of([molecule(1)]))
     with pytest.raises(ModelError, match="2 structures were given, but the first batch has 1"):
         EqffModel(charged_stack(), total_charge=[0, 0], multiplicity="lowest")(state_of([molecule(1)]))

@@ -13,11 +13,12 @@ from eqff.data.graph import LOCAL, AtomicGraph, graph_from_tensors
 from eqff.errors import DataError, ModelError
 from eqff.interfaces.batched.lists import BatchLists, Geometry
 from eqff.interfaces.batched.states import BatchStates
+from eqff.interfaces.state import STATE, require_state
 from eqff.interfaces.unseen import UnseenStates
 from eqff.outside import Outside
 from eqff.potential import Potential
 
-_FIXED = ("numbers", "batch", "pbc")
+_REMEDY = "Give total_charge=0, multiplicity=1 for all structures, or lists with one of each"
 
 
 class BatchedModel:
@@ -37,7 +38,8 @@ class BatchedModel:
         self.potential, self.states, self.outside = potential, states, outside
         self.neighbours = BatchLists(potential.neighbour_lists, skin)
         self._unseen = UnseenStates()
-        self._settled: dict[str, Tensor] | None = None
+        self._said: dict[str, Tensor] | None = None
+        self._settled: dict[str, Tensor] = {}
 
     @property
     def device(self) -> torch.device:
@@ -50,7 +52,7 @@ class BatchedModel:
         Args:
             structures: ``numbers`` (N,) int64, ``positions`` (N, 3) in Å, ``cell`` (B, 3, 3) with lattice vectors as
                 rows in Å, ``pbc`` (B, 3) bool, ``batch`` (N,) int64, ascending; of the precision and on the device of
-                the model.
+                the model. ``total_charge`` and ``multiplicity`` (B,) where the batch says them itself.
             forces: Whether to differentiate.
             stress: Whether to give the stress too.
 
@@ -76,12 +78,12 @@ class BatchedModel:
 
     def _fixed(self, structures: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What stays while the batch has the same structures."""
-        known = self._settled
-        if known is None or not all(_equal(known[name], structures[name]) for name in _FIXED):
+        said = {name: structures[name] for name in ("numbers", "batch", "pbc", *STATE) if name in structures}
+        if self._said is None or not _equal(self._said, said):
             self._require_place(structures["positions"])
-            known = {name: structures[name].clone() for name in _FIXED} | self._charges(structures)
-            self._settled = known
-        return known
+            settled = {name: value.clone() for name, value in said.items()}
+            self._settled, self._said = settled | self._charges(structures), settled
+        return self._settled
 
     def _require_place(self, positions: Tensor) -> None:
         if (positions.dtype, positions.device.type) != (self.potential.dtype, self.device.type):
@@ -97,14 +99,19 @@ class BatchedModel:
             raise DataError(f"Structure {sizes.index(0)} of the batch has no atoms.")
         numbers = np.split(structures["numbers"].cpu().numpy(), np.cumsum(sizes)[:-1])
         settled = []
-        for structure, given in zip(numbers, self.states(numbers), strict=True):
+        said = {name: structures[name].tolist() for name in STATE if name in structures}
+        for place, (structure, given) in enumerate(zip(numbers, self.states(numbers), strict=True)):
+            info = {name: values[place] for name, values in said.items()}
+            require_state(info, given.total_charge, given.multiplicity, f"structure {place} of the batch", _REMEDY)
             # elements, charge and spin alone; geometries are looked at in every step
-            data = given.structure(Atoms(structure, np.zeros((len(structure), 3))))
+            data = given.structure(Atoms(structure, np.zeros((len(structure), 3)), info=info))
             self._unseen.check(data, self.potential, self.outside)
             settled.append((float(data.total_charge), float(data.multiplicity)))
         table = torch.tensor(settled, dtype=torch.float64, device=structures["batch"].device)
         return {"total_charge": table[:, 0], "multiplicity": table[:, 1]}
 
 
-def _equal(known: Tensor, now: Tensor) -> bool:
-    return known.shape == now.shape and bool((known == now).all())
+def _equal(known: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:
+    if known.keys() != now.keys() or any(known[name].shape != value.shape for name, value in now.items()):
+        return False
+    return all(bool((known[name] == value).all()) for name, value in now.items())

@@ -13,9 +13,6 @@ from torch import Tensor
 from eqff.data.convert import Multiplicity
 from eqff.errors import ConfigError, ModelError
 from eqff.interfaces.given import Given
-from eqff.interfaces.state import require_state
-
-_REMEDY = "Give total_charge=0, multiplicity=1 for all structures, or a list with one of each"
 
 
 class BatchStates:
@@ -26,15 +23,15 @@ class BatchStates:
     another than the first, structures are recognised by the elements of their atoms, where these leave no doubt.
 
     Args:
-        total_charge: e, of all structures or of each.
-        multiplicity: 2S+1 or "lowest", of all structures or of each.
+        total_charge: e, of all structures or of each; None where batches say it.
+        multiplicity: 2S+1 or "lowest", of all structures or of each; None where batches say it.
         systems: All structures that there will be; their ``info`` may state what is not given here. None for those of
             the first batch.
 
     Raises:
         ConfigError: Lists of different lengths.
-        DataError: Charge or multiplicity are nowhere given, or impossible.
-        ModelError: ``info`` says otherwise than what is given here.
+        DataError: Charge or multiplicity of one of the systems are nowhere given, or impossible.
+        ModelError: Its ``info`` says otherwise than what is given here.
     """
 
     def __init__(
@@ -55,10 +52,7 @@ class BatchStates:
         self._states = [Given(_entry(charges, k), _entry(multiplicities, k), None) for k in places]
         self._order: list[bytes] | None = None
         self._by_atoms: dict[bytes, set[Given]] = {}
-        if systems is None:
-            for state in self._states:
-                require_state((), state.total_charge, state.multiplicity, "the batch", _REMEDY)
-        else:
+        if systems is not None:
             pairs = zip(self._states, systems, strict=True)
             self._states = [_settled(state, atoms) for state, atoms in pairs]
             self._learn([atoms.numbers for atoms in systems])

@@ -52,10 +52,6 @@ def test_all_structures_beforehand():
 
 
 def test_nothing_is_guessed():
-    cases = (None, 1, "total charge"), (0, None, "multiplicity"), ([0, None], 1, "total charge")
-    for charge, multiplicity, missing in cases:
-        with pytest.raises(DataError, match=f"{missing}.* is nowhere given"):
-            BatchStates(charge, multiplicity)
     with pytest.raises(DataError, match="nowhere given"):
         BatchStates(None, 1, [Atoms(WATER)])
     with pytest.raises(ModelError, match="total_charge=1, but atoms.info says 0"):

@@ -68,3 +68,27 @@ def test_what_is_wrong_is_said():
     atoms.positions[0, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):
         batched(potential, [molecule(1)])(tensors([atoms]), forces=True, stress=False)
+
+
+def test_states_that_the_batch_says_itself():
+    potential = charged_stack()
+    structures = [molecule(1), molecule(3, 5, total_charge=-1)]
+    given = batched(potential, structures)(tensors(structures), forces=False, stress=False)["energy"]
+    said = {name: torch.tensor([float(a.info[name]) for a in structures]) for name in ("total_charge", "multiplicity")}
+    model = BatchedModel(potential, BatchStates(None, None), 0.5, "allow")
+    torch.testing.assert_close(model(tensors(structures) | said, forces=False, stress=False)["energy"], given)
+    said["total_charge"][1] += 2.0  # in place
+    other = model(tensors(structures) | said, forces=False, stress=False)["energy"]
+    assert other[0] == given[0] and other[1] != given[1]
+    with pytest.raises(ModelError, match="total_charge=1, but atoms.info says 0"):
+        BatchedModel(potential, BatchStates(1, None), 0.5, "allow")(
+            tensors(structures) | said, forces=True, stress=False
+        )
+
+
+def test_nothing_is_guessed():
+    structures = [molecule(1)]
+    for charge, multiplicity, missing in ((None, 1, "total charge"), (0, None, "multiplicity"), ([None], 1, "charge")):
+        model = BatchedModel(charged_stack(), BatchStates(charge, multiplicity), 0.5, "allow")
+        with pytest.raises(DataError, match=f"{missing}.* is nowhere given for structure 0"):
+            model(tensors(structures), forces=True, stress=False)
