@@ -29,6 +29,9 @@ NAME = "calculator"
 _FIELDS = {"charges": "charges", "dipole": "dipole", "spin_charges": "magmoms"}
 """Fields that ASE's calculators may give beside energy and forces, and their names there."""
 
+_SHAPES = {"energy": lambda atoms: (), "forces": lambda atoms: (atoms, 3), "stress": lambda atoms: (6,)}
+"""Of what calculators give for so many atoms; some wrap one energy into an array."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -116,7 +119,7 @@ class CalculatorEnergy(Term):
         by_cell = np.zeros((3, 3))
         if periodic and stress:
             by_cell = _by_cell(atoms, gradient, voigt_6_to_full_3x3_stress(found["stress"]))
-        return _Answer(float(found["energy"]), gradient, by_cell, others)
+        return _Answer(found["energy"].item(), gradient, by_cell, others)
 
     def _tell_state(self, atoms: Atoms) -> None:
         """Total charge and multiplicity to the calculator; one that reads them elsewhere must not keep old results."""
@@ -138,7 +141,7 @@ class CalculatorEnergy(Term):
                 _place(atoms),
             )
 
-    def _required(self, name: str, atoms: Atoms) -> Any:
+    def _required(self, name: str, atoms: Atoms) -> np.ndarray:
         try:
             value = self.given.calculator.get_property(name, atoms)
         except PropertyNotImplementedError as error:
@@ -151,9 +154,12 @@ class CalculatorEnergy(Term):
                 f"{self.given.title} failed on {_place(atoms)}: {type(error).__name__}: {error}. Leave the structure "
                 "out, or change the calculator's settings."
             ) from error
-        if value is None or not np.isfinite(value).all():
-            raise ModelError(f"{self.given.title} gives {name} that is no finite number for {_place(atoms)}.")
-        return value
+        shape = _SHAPES[name](len(atoms))
+        if value is None or not np.isfinite(value).all() or np.size(value) != np.prod(shape, dtype=int):
+            raise ModelError(
+                f"{self.given.title} gives {name} for {_place(atoms)} that are no finite numbers of shape {shape}."
+            )
+        return np.asarray(value, dtype=np.float64).reshape(shape)
 
     def _optional(self, name: str, atoms: Atoms) -> np.ndarray:
         """A field of one structure, NaN where there is none (as a dipole of a crystal)."""

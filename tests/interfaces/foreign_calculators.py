@@ -60,7 +60,9 @@ class Fails(Calculator):
             raise ZeroDivisionError("SCF not converged")
         if self.left < 0 and self.how == "lacks":
             raise PropertyNotImplementedError(properties[0])
-        self.results = {"energy": np.nan if self.left < 0 else 1.0, "forces": np.zeros((len(atoms), 3))}
+        columns = 4 if self.how == "wide" else 3
+        energy = np.nan if self.how == "nan" and self.left < 0 else 1.0
+        self.results = {"energy": np.array([energy]), "forces": np.zeros((len(atoms), columns))}
 
 
 class NoForces(Calculator):

@@ -119,7 +119,8 @@ def test_evaluation_with_errors_by_element():
     [
         ("raise", "Fails failed on .*ZeroDivisionError: SCF not converged"),
         ("lacks", "Fails gives no forces for"),
-        ("nan", "Fails gives energy that is no finite number"),
+        ("nan", "Fails gives energy for .* that are no finite numbers of shape"),
+        ("wide", r"Fails gives forces for .* of shape \(7, 3\)"),
     ],
 )
 def test_failures_name_the_structure(how, words):
