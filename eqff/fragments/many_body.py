@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from eqff.data.electrons import lowest_multiplicity
 from eqff.errors import ConfigError, DataError
-from eqff.fragments.bonded import bonded_fragments, stated_fragments
+from eqff.fragments.bonded import FRAGMENT, bonded_fragments, stated_fragments
 from eqff.interfaces.calculators import state_settings
 
 CHARGE = "fragment_charge"
@@ -109,6 +109,11 @@ class ManyBodyExpansion(Calculator):
             raise ConfigError(f"source is '{source}'; it can be stated or bonds.")
         self.inner, self.order, self.source, self.stretch, self.alone = calculator, order, source, stretch, alone
 
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation, "fragments" for what ASE does not look at."""
+        changes = list(super().check_state(atoms, tol))
+        return changes if changes or _said(atoms) == _said(self.atoms) else ["fragments"]
+
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -126,6 +131,13 @@ class ManyBodyExpansion(Calculator):
 def _factors(order: int, count: int) -> list[int]:
     """Of S_1 to S_order in E(≤order) of ``count`` fragments."""
     return [1 if k == order else (-1) ** (order - k) * comb(count - k - 1, order - k) for k in range(1, order + 1)]
+
+
+def _said(atoms: Atoms) -> tuple[Any, ...]:
+    """What a structure says about its fragments and its charge."""
+    arrays = (atoms.arrays.get(name) for name in (FRAGMENT, CHARGE))
+    charge = atoms.info.get("total_charge", atoms.info.get("charge"))
+    return (charge, *(None if array is None else array.tobytes() for array in arrays))
 
 
 def _charges(atoms: Atoms, members: Sequence[np.ndarray]) -> list[int]:

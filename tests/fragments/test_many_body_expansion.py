@@ -120,6 +120,16 @@ def test_calculator_finds_fragments_by_bonds_also_across_boundaries():
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-10)
 
 
+def test_calculator_notices_other_fragments():
+    atoms = waters(2)
+    atoms.calc = ManyBodyExpansion(LennardJones(rc=20.0), order=1, source="stated")
+    apart = atoms.get_potential_energy()
+    atoms.arrays["fragment"] = np.zeros(len(atoms), dtype=int)
+    together = atoms.get_potential_energy()
+    assert together == pytest.approx(LennardJones(rc=20.0).get_property("energy", atoms), rel=1e-12)
+    assert abs(together - apart) > 1e-3
+
+
 def test_it_can_be_named_in_a_config():
     inner = {"_target_": "ase.calculators.lj.LennardJones", "rc": 20.0}
     named = build_calculator(
