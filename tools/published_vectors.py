@@ -2,8 +2,9 @@
 
     python tools/published_vectors.py torchani tests/backbones/fixtures/torchani.json
     python tools/published_vectors.py dscribe tests/backbones/fixtures/dscribe.json
+    python tools/published_vectors.py deepmd tests/backbones/fixtures/deepmd.json
 
-Each in an environment that has the package: `pip install torchani` (2.2 or later), `pip install dscribe`.
+Each in an environment that has the package: torchani 2.2 or later, dscribe, deepmd-kit 3 or later.
 """
 
 from __future__ import annotations
@@ -76,12 +77,38 @@ def by_dscribe() -> dict:
     return {"version": version("dscribe"), "g2": G2, "g4": G4, "frames": frames}
 
 
-def _frame(atoms: Atoms, vectors: np.ndarray) -> dict:
+def by_deepmd() -> dict:
+    """DeepPot-SE of H, C, N, O with embedding networks of pairs of elements, and their weights."""
+    from deepmd.dpmodel.descriptor.se_e2_a import DescrptSeA
+    from deepmd.dpmodel.utils.nlist import extend_input_and_build_neighbor_list
+
+    symbols, most = ANI["ani1x"], [30] * 4
+    descriptor = DescrptSeA(4.0, 1.0, most, neuron=[3, 6, 6], axis_neuron=2, type_one_side=False, seed=1)
+    networks = descriptor.serialize()["embeddings"]["networks"]
+    weights = [
+        [_layer(layer["@variables"]) for layer in network["layers"]] for network in networks
+    ]  # centre runs first
+    frames = []
+    for atoms in structures(symbols):
+        kinds = np.array([[symbols.index(symbol) for symbol in atoms.symbols]])
+        box = atoms.cell.array.reshape(1, 9) if atoms.pbc.any() else None
+        extended = extend_input_and_build_neighbor_list(atoms.positions.reshape(1, -1), kinds, 4.0, most, box=box)
+        positions, kinds, mapping, neighbours = extended
+        vectors = descriptor.call(positions.reshape(1, -1), kinds, neighbours, mapping)[0][0]
+        frames.append(_frame(atoms, vectors, decimals=16))  # divided by the square of the most neighbours
+    return {"version": version("deepmd-kit"), "neighbours": sum(most), "weights": weights, "frames": frames}
+
+
+def _layer(variables: dict) -> dict:
+    return {name: np.asarray(variables[name]).tolist() for name in ("w", "b")}
+
+
+def _frame(atoms: Atoms, vectors: np.ndarray, decimals: int = 10) -> dict:
     cell = atoms.cell.array.tolist() if atoms.pbc.any() else None
-    rows = [[round(float(value), 10) or 0 for value in row] for row in vectors]
+    rows = [[round(float(value), decimals) or 0 for value in row] for row in vectors]
     return {"numbers": atoms.numbers.tolist(), "positions": atoms.positions.tolist(), "cell": cell, "vectors": rows}
 
 
 if __name__ == "__main__":
-    made = {"torchani": by_torchani, "dscribe": by_dscribe}[sys.argv[1]]()
+    made = {"torchani": by_torchani, "dscribe": by_dscribe, "deepmd": by_deepmd}[sys.argv[1]]()
     Path(sys.argv[2]).write_text(json.dumps(made, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -90,9 +90,9 @@ class ShellsAndAngles(nn.Module):
 class ANI(SymmetryFunctionNetworks):
     """ANAKIN-ME [Smith, Isayev & Roitberg, Chem. Sci. 8, 3192 (2017)], with the constants of ANI-1x as defaults.
 
-    The vector of an environment is that of the published code, to rounding. It goes into the networks as it is, as
-    there. Layers are of one width for all elements. At the cutoffs, forces are continuous but not their slopes; with
-    "celu", the published nonlinearity, neither are these where a channel changes its sign.
+    The vector of an environment is that of the published code, to rounding. Layers are of one width for all elements.
+    At the cutoffs, forces are continuous but not their slopes; with "celu", the published nonlinearity, neither are
+    these where a channel changes its sign.
 
     Args:
         elements: Atomic numbers covered (offered by the data).
@@ -141,7 +141,6 @@ class ANI(SymmetryFunctionNetworks):
             elements,
             Shells(cutoff, radial_size, radial_eta, radial_start),
             ShellsAndAngles(angular_cutoff, angular_size, angular_eta, angular_start, angles, zeta, cosine_scale),
-            scales=(1.0, 1.0),
             out_degree=out_degree,
             channels=channels,
             num_passes=num_passes,

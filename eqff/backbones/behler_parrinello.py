@@ -19,9 +19,10 @@ from eqff.ranges import Count, NonNegative, Positive
 Envelope = Literal["cosine", "tanh"]
 ENVELOPES: dict[str, Callable[[Tensor, float], Tensor]] = {"cosine": cosine_cutoff, "tanh": tanh_cutoff}
 
-# after Artrith & Behler, Phys. Rev. B 85, 045439 (2012): 0.0009 ... 0.4 and 0.0001, 0.008, 0.025 in 1/bohr²
-RADIAL_ETA = (0.003214, 0.035711, 0.071421, 0.124987, 0.214264, 0.357106, 0.714213, 1.428426)
-ANGULAR_ETA = (0.000357, 0.028569, 0.089277)
+# shells after Imbalzano et al., J. Chem. Phys. 148, 241730 (2018): r_s = cutoff / 8^(m/8), as wide as they are apart
+RADIAL_SHIFTS = (0.75, 0.973, 1.261, 1.636, 2.121, 2.751, 3.568, 4.627)
+RADIAL_ETA = (20.176, 11.997, 7.133, 4.241, 2.522, 1.5, 0.892, 0.53)
+ANGULAR_ETA = (0.01, 0.08, 0.3)
 
 
 class G2(nn.Module):
@@ -101,12 +102,10 @@ class BehlerParrinello(SymmetryFunctionNetworks):
     """High-dimensional neural network potentials [Behler & Parrinello, Phys. Rev. Lett. 98, 146401 (2007)].
 
     With heads for charges or electronegativities it is the network of the third and fourth generations. Each pair of
-    neighbours counts once. Where the papers scale each function by its range in the data, functions of one distance
-    are divided by the expected number of neighbours here, those of angles by the expected number of pairs of them.
+    neighbours counts once.
 
     Args:
         elements: Atomic numbers covered (offered by the data).
-        mean_neighbours: Of an atom within the cutoff (offered by the data).
         out_degree: Highest degree that heads and terms read (offered by them); 0.
         channels: Width of every layer.
         num_passes: Layers.
@@ -130,16 +129,15 @@ class BehlerParrinello(SymmetryFunctionNetworks):
     def __init__(
         self,
         elements: Sequence[int],
-        mean_neighbours: float = 16.0,
         out_degree: int = 0,
         channels: Count = 32,
         num_passes: Count = 2,
         cutoff: Positive = 6.0,
         radial_eta: tuple[NonNegative, ...] = RADIAL_ETA,
-        radial_shifts: tuple[NonNegative, ...] = (0.0,),
+        radial_shifts: tuple[NonNegative, ...] = RADIAL_SHIFTS,
         angular_cutoff: Positive = 4.5,
         angular_eta: tuple[NonNegative, ...] = ANGULAR_ETA,
-        zeta: tuple[Annotated[float, Ge(1)], ...] = (1.0, 2.0, 4.0),
+        zeta: tuple[Annotated[float, Ge(1)], ...] = (1.0, 4.0, 16.0),
         signs: tuple[Literal[1, -1], ...] = (1, -1),
         angular: Literal["G4", "G5"] = "G4",
         envelope: Envelope = "cosine",
@@ -148,13 +146,10 @@ class BehlerParrinello(SymmetryFunctionNetworks):
     ):
         shifts = _shifts(radial_eta, radial_shifts)
         _check(radial_eta=radial_eta, angular_eta=angular_eta, zeta=zeta, signs=signs)
-        neighbours = max(float(mean_neighbours), 1.0)
-        near = max(neighbours * (angular_cutoff / cutoff) ** 3, 2.0)
         super().__init__(
             elements,
             G2(cutoff, radial_eta, shifts, envelope),
             G4(angular_cutoff, angular_eta, zeta, signs, angular == "G4", envelope),
-            scales=(1 / neighbours, 2 / (near * (near - 1))),
             out_degree=out_degree,
             channels=channels,
             num_passes=num_passes,

@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from eqff.backbones.element_networks import ElementNetworks
+from eqff.backbones.uniform_gas import angular_deviation, radial_deviation
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ConfigError
 from eqff.nn.grouped import Groups, grouped_map
 from eqff.nn.reduce import segment_sum
 from eqff.nn.triples import Triples
+
+DENSITY = 0.1
+"""Atoms in Å³, as in water and other molecular matter; for the scale of functions."""
 
 ANGLES = "angles"
 """Name of the neighbour list that triples are found in, shorter than that of pairs."""
@@ -113,26 +117,29 @@ class SymmetryFunctions(nn.Module):
 class SymmetryFunctionNetworks(ElementNetworks):
     """A network for each element on symmetry functions.
 
+    The published networks read functions as they are (ANI) or scaled by their range in the data (Behler-Parrinello).
+    Here each is divided by its standard deviation in a gas that is as dense as water: so those that few neighbours
+    reach are of the same size as others, whatever the data are.
+
     Args:
         elements: Atomic numbers covered (offered by the data).
         radial: Of one distance; its cutoff is that of the backbone.
         angular: Of two distances and an angle.
-        scales: What radial and angular functions are multiplied with on their way into the networks.
 
     Other arguments are those of `ElementNetworks`.
 
     Raises:
-        ConfigError: The angular cutoff is longer than the radial one.
+        ConfigError: The angular cutoff is longer than the radial one, or a function is zero within its cutoff.
     """
 
-    scales: Tensor
+    radial_factors: Tensor
+    angular_factors: Tensor
 
     def __init__(
         self,
         elements: Sequence[int],
         radial: RadialFunctions,
         angular: AngularFunctions,
-        scales: tuple[float, float],
         **settings: Any,
     ):
         super().__init__(elements, **settings)
@@ -143,7 +150,8 @@ class SymmetryFunctionNetworks(ElementNetworks):
             )
         self.cutoff, count = radial.cutoff, len(elements)
         self.functions = SymmetryFunctions(count, radial, angular)
-        self.register_buffer("scales", torch.tensor(scales, dtype=torch.get_default_dtype()))
+        self.register_buffer("radial_factors", _inverse(radial_deviation(radial, DENSITY), "one distance"))
+        self.register_buffer("angular_factors", _inverse(angular_deviation(angular, DENSITY), "angles"))
         # An axis for each element that is named: fine-tuning adds rows of new ones along all of them. Muon leaves what
         # is called species to Adam: these would be too many matrices to orthogonalize at every step.
         # a neighbour is seen by the functions of its element, not by all
@@ -162,8 +170,19 @@ class SymmetryFunctionNetworks(ElementNetworks):
 
     def matrices(self) -> Tensor:
         """The first layer's matrix of each element, (S, size of the vector, channels)."""
-        angular = self.species_angular
+        angular = self.angular_factors * self.species_angular
         both = (angular + angular.transpose(1, 2)).flatten(1, 2) / math.sqrt(2)  # pairs have no order
-        of_neighbours = self.scales[0] * self.species_radial.flatten(1, 2)
-        of_pairs = self.scales[1] * both.index_select(1, self.functions.upper).flatten(1, 2)
+        of_neighbours = (self.radial_factors * self.species_radial).flatten(1, 2)
+        of_pairs = both.index_select(1, self.functions.upper).flatten(1, 2)
         return torch.cat([of_neighbours, of_pairs], dim=1)
+
+
+def _inverse(deviation: Tensor, what: str) -> Tensor:
+    """What functions are multiplied with, (size, 1)."""
+    if not bool((deviation > torch.finfo(deviation.dtype).eps).all()):
+        zero = (deviation <= torch.finfo(deviation.dtype).eps).nonzero()[:, 0].tolist()
+        raise ConfigError(
+            f"Of the functions of {what}, numbers {zero} (from 0) are zero at all distances within the cutoff: choose "
+            "other exponents and shifts."
+        )
+    return 1 / deviation[:, None]

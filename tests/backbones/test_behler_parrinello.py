@@ -38,7 +38,7 @@ class TestBehlerParrinello(BackboneBattery):
 
 def build(elements=ELEMENTS, **settings):
     model = {"backbone": {**SMALL, **settings}, "terms": {"local": LOCAL_ENERGY}}
-    context = ModelContext(elements, dict.fromkeys(elements, 0.0), mean_neighbours=20.0)
+    context = ModelContext(elements, dict.fromkeys(elements, 0.0))
     return build_potential(model, context, torch.float64).backbone
 
 
@@ -93,15 +93,11 @@ def test_functions_are_those_of_the_papers(angular, envelope):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_expected_numbers_of_neighbours_and_pairs_are_divided_by():
-    backbone = build()
-    near = 20 * (3 / 4) ** 3
-    torch.testing.assert_close(backbone.scales, torch.tensor([1 / 20, 2 / (near * (near - 1))], dtype=torch.float64))
-
-
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="radial_shifts has 3 values for the 2 of radial_eta"):
         build(radial_shifts=[0.0, 1.0, 2.0])
+    with pytest.raises(ConfigError, match=r"functions of one distance, numbers .1. .from 0. are zero"):
+        build(radial_eta=[0.1, 20.0], radial_shifts=[0.0, 9.0])
     with pytest.raises(ConfigError, match="zeta must hold at least one value"):
         build(zeta=[])
     with pytest.raises(ConfigError, match="zeta holds 1.5: between 1 and 2"):

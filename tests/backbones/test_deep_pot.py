@@ -1,7 +1,11 @@
 """DeepPot-SE through the battery, and its descriptor against the formulas, atom by atom."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from eqff.backbones.deep_pot import switched_inverse
@@ -20,7 +24,7 @@ SMALL = {
     "axis_columns": 2,
 }
 ELEMENTS = (1, 6, 8)
-CONTEXT = ModelContext(elements=ELEMENTS, reference_energies=dict.fromkeys(ELEMENTS, 0.0), mean_neighbours=20.0)
+PUBLISHED = json.loads((Path(__file__).parent / "fixtures" / "deepmd.json").read_text(encoding="utf-8"))
 
 
 class TestDeepPotSE(BackboneBattery):
@@ -29,10 +33,11 @@ class TestDeepPotSE(BackboneBattery):
     special_radii = (2.0,)
 
 
-def build(**settings):
+def build(elements=ELEMENTS, **settings):
     model = {"backbone": {**SMALL, **settings}, "terms": {"local": LOCAL_ENERGY}}
     torch.manual_seed(4)
-    return build_potential(model, CONTEXT, torch.float64).backbone
+    context = ModelContext(elements, dict.fromkeys(elements, 0.0), mean_neighbours=20.0)
+    return build_potential(model, context, torch.float64).backbone
 
 
 def embedding_of(backbone, inverse, kind):
@@ -76,6 +81,23 @@ def test_descriptor_is_that_of_the_paper(networks):
         found = backbone.descriptor(graph.local, backbone.species(graph.numbers))
         expected = torch.cat([by_the_paper(backbone, atoms) for atoms in structures])
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_descriptor_is_that_of_deepmd_kit():
+    """Made by tools/published_vectors.py, with weights of its own for each centre (which runs first) and neighbour."""
+    backbone = build((1, 6, 7, 8), onset=1.0)
+    with torch.no_grad():
+        for number, layers in enumerate(PUBLISHED["weights"]):
+            neighbour, centre = divmod(number, 4)
+            for mine, theirs in zip(backbone.embed_neighbour.layers, layers, strict=True):
+                mine.weight[centre, neighbour] = torch.tensor(theirs["w"], dtype=torch.float64)
+                mine.bias[centre, neighbour] = torch.tensor(theirs["b"], dtype=torch.float64)
+        frames = PUBLISHED["frames"]
+        structures = [Atoms(f["numbers"], f["positions"], cell=f["cell"], pbc=f["cell"] is not None) for f in frames]
+        graph = graph_of(structures, backbone.neighbour_lists, torch.float64, classical=True)
+        found = backbone.descriptor(graph.local, backbone.species(graph.numbers)) * float(backbone.divisor) ** 2
+    expected = torch.cat([torch.tensor(frame["vectors"], dtype=torch.float64) for frame in frames])
+    torch.testing.assert_close(found, expected * PUBLISHED["neighbours"] ** 2, rtol=1e-10, atol=1e-10)
 
 
 def test_switch_has_two_continuous_derivatives():
