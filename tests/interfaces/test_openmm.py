@@ -238,6 +238,19 @@ def test_a_bond_to_the_rest_is_refused():
             mixed_system(system, topology, atoms, _potential(SHORT), coulomb="force_field", **STATE)
 
 
+def test_models_that_feel_no_external_charges_are_refused():
+    topology, _ = _waters(2)
+    system = _force_field_system(topology)
+    with pytest.raises(ModelError, match="No part of this model feels external charges"):
+        mixed_system(system, topology, [0, 1, 2], _potential(SHORT), coulomb="model", **STATE)
+
+
+def test_errors_of_the_model_are_told_by_openmm():
+    mixed, positions = _polarised(box=BOX, cutoff=0.7)
+    with pytest.raises(Exception, match=r"half of its width, which is 6\.50 Å"):
+        _computed(mixed, positions, BOX)
+
+
 def test_virtual_sites_are_refused_in_the_region_alone():
     """TIP4P-Ew around a region is four charges' worth of three; in it, it is no molecule of atoms."""
     topology, positions = _waters(4)

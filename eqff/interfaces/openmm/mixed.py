@@ -14,6 +14,7 @@ from eqff.interfaces.openmm.package import atomic_numbers, chosen_atoms, lengths
 from eqff.interfaces.openmm.region import molecules_of, particle_charges, take_out
 from eqff.interfaces.openmm.surroundings import Surroundings
 from eqff.potential import Potential
+from eqff.response.external_charges import NO_READER, READ
 
 if TYPE_CHECKING:
     from openmm import System
@@ -60,7 +61,8 @@ def mixed_system(
 
     Raises:
         ConfigError: OpenMM is not installed, or settings that don't go together.
-        ModelError: The region can't be taken out: bonds to the rest, forces that can't be divided, no charges.
+        ModelError: The region can't be taken out: bonds to the rest, forces that can't be divided, no charges. Or the
+            model feels no external charges, which ``coulomb="model"`` asks for.
     """
     package = openmm()
     numbers = atomic_numbers(elements)
@@ -83,6 +85,8 @@ def mixed_system(
         boxed=periodic,
         surroundings=surroundings,
     )
+    if by_model:
+        _require_feeling(computation.calculator.potential)
     force = package.PythonForce(computation)
     force.setName("eqff")
     force.setUsesPeriodicBoundaryConditions(periodic)
@@ -97,6 +101,11 @@ def _by_model(coulomb: str) -> bool:
     if coulomb not in known:
         raise ConfigError(f"coulomb is '{coulomb}', but has to be one of {', '.join(known)}.")
     return known[coulomb]
+
+
+def _require_feeling(potential: Potential) -> None:
+    if not any(READ in part.reads for part in potential.ordered_parts().values()):
+        raise ModelError(f"{NO_READER} Or leave the Coulomb interaction to the force field: coulomb='force_field'.")
 
 
 def _surroundings(system: System, region: Sequence[int], cutoff: Any, fade: Any, width: Any) -> Surroundings:
