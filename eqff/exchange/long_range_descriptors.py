@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Interval
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from eqff.data.graph import AtomicGraph
 from eqff.longrange.multipoles.channels import channel_fields
-from eqff.longrange.multipoles.damping import GaussianDamping
+from eqff.longrange.multipoles.damping import Damping, GaussianDamping
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
 from eqff.longrange.multipoles.moments import traceless, unpack_symmetric
+from eqff.longrange.multipoles.switching import SwitchedDamping
 from eqff.nn.spherical import components, coupling
 from eqff.parts import Exchange
-from eqff.ranges import Count, InnerShare, Positive
+from eqff.ranges import Count, InnerShare, NonNegative, Positive
 
 
 class LongRangeDescriptors(Exchange):
@@ -25,7 +26,8 @@ class LongRangeDescriptors(Exchange):
     Huguenin-Dumittan et al., J. Phys. Chem. Lett. 14, 9612 (2023)]: what is far away enters through the potential that
     it makes here, projected on degrees 0, 1 and 2 about each atom. There densities are those of the elements and radial
     functions project; here each of K densities is read from the scalars, and the potential, its slope and its curvature
-    at the nucleus are taken. Energies and forces are the only labels it needs; it holds no energy of its own.
+    at the nucleus are taken, of the far field or of all. Energies and forces are the only labels it needs; it holds no
+    energy of its own.
 
     A density need not be neutral: a uniform background balances it in crystals, a convention in slabs and wires, and
     fragments see each other at any distance.
@@ -35,14 +37,18 @@ class LongRangeDescriptors(Exchange):
         num_passes: Passes of the backbone; each has weights of its own.
         densities: K.
         degree: Highest degree of the projections, 0 to 2.
-        width: Å; w of the densities exp(-r²/w²).
+        short_range: "switch": only what is farther away than ``switch`` counts, the far field, and the rest is left to
+            messages; "gaussian": near atoms too, smeared.
+        switch: Å; nothing of a density is seen up to the first, all of it from the second on.
+        width: Å; w of smeared densities exp(-r²/w²).
         scale: e; times what is read.
-        cutoff: Of neighbours in periodic structures, Å; the smearing has to end within.
+        cutoff: Of neighbours in periodic structures, Å; smearing or switch have to end within.
         accuracy: Of lattice sums, relative to the force between unit charges at 1 Å.
         mesh_from: Atoms from which on periodic structures are summed on a mesh.
 
     Raises:
-        ModelError: The densities are too wide for the cutoff.
+        ConfigError: The switch does not rise.
+        ModelError: The switch or the densities reach beyond the cutoff.
     """
 
     reads = ("positions",)
@@ -54,6 +60,8 @@ class LongRangeDescriptors(Exchange):
         num_passes: int,
         densities: Count = 8,
         degree: Annotated[int, Interval(ge=0, le=2)] = 1,
+        short_range: Literal["switch", "gaussian"] = "switch",
+        switch: tuple[NonNegative, Positive] = (2.0, 5.0),
         width: Positive = 1.0,
         scale: Positive = 0.1,
         cutoff: Positive = 8.0,
@@ -62,9 +70,9 @@ class LongRangeDescriptors(Exchange):
     ):
         super().__init__()
         self.degree, self.width, self.scale = degree, width, scale
+        self.switch = SwitchedDamping(*switch) if short_range == "switch" else None
         self.interaction = MultipoleInteraction(None, cutoff, accuracy, mesh_from)
-        widest = GaussianDamping(torch.tensor([width], dtype=torch.float64))
-        self.interaction.require_reach(widest.extent(accuracy))
+        self.interaction.require_reach(self._damping(torch.zeros(1)).extent(accuracy))
         self.read = nn.ModuleList(nn.Linear(channels, densities, bias=False) for _ in range(num_passes))
         self.update = nn.ModuleList(FieldUpdate(channels, densities, degree) for _ in range(num_passes))
         basis = coupling(1, 1, 2).permute(2, 0, 1)  # orthonormal, of symmetric traceless matrices
@@ -91,9 +99,9 @@ class LongRangeDescriptors(Exchange):
             graph: The batch.
             densities: e, (N, K).
         """
-        widths = torch.full((graph.num_atoms,), self.width, dtype=torch.float64, device=graph.positions.device)
         # of charges and these fields, whose ranks add up to the degree
-        bound = self.interaction.bind(graph, GaussianDamping(widths), rank=1, field_rank=max(self.degree - 1, 0))
+        ranks = {"rank": 1, "field_rank": max(self.degree - 1, 0)}
+        bound = self.interaction.bind(graph, self._damping(graph.batch), **ranks)
         rows = channel_fields(bound, densities.to(torch.float64), self.degree).to(densities.dtype)
         found = [rows[:, :1]]
         if self.degree >= 1:
@@ -103,6 +111,10 @@ class LongRangeDescriptors(Exchange):
             by_degree = torch.einsum("nab,mab->nm", traceless(gradient), self.basis)
             found.append(by_degree.reshape(len(rows), -1, 5).transpose(1, 2))
         return found
+
+    def _damping(self, atoms: Tensor) -> Damping:
+        """For atoms of which something is given, (N,)."""
+        return self.switch or GaussianDamping(torch.full_like(atoms, self.width, dtype=torch.float64))
 
 
 class FieldUpdate(nn.Module):

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from eqff.errors import ModelError
+from eqff.errors import ConfigError, ModelError
 from eqff.exchange.long_range_descriptors import LongRangeDescriptors
 from eqff.longrange.multipoles.damping import GaussianDamping
 from eqff.longrange.multipoles.moments import Moments, traceless
+from eqff.longrange.multipoles.switching import SwitchedDamping
 from eqff.testing.battery import LOCAL_ENERGY, ExchangeBattery
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import molecule, one_of_each
@@ -14,7 +15,8 @@ from eqff.units import COULOMB_CONSTANT
 
 TARGET = "eqff.exchange.long_range_descriptors.LongRangeDescriptors"
 WIDTH = 0.5
-SETTINGS = {"densities": 3, "width": WIDTH, "cutoff": 8.0, "accuracy": 1e-12}
+SETTINGS = {"densities": 3, "short_range": "gaussian", "width": WIDTH, "cutoff": 8.0, "accuracy": 1e-12}
+FAR = {**SETTINGS, "short_range": "switch", "switch": (1.5, 3.5)}
 
 
 class Descriptors(ExchangeBattery):
@@ -39,8 +41,14 @@ class Descriptors(ExchangeBattery):
         assert rest[1] / rest[0] == pytest.approx(0.5, rel=2e-2)
 
 
-class TestLongRangeDescriptors(Descriptors):
-    pass
+class TestFarField(Descriptors):
+    exchange = {"_target_": TARGET, **FAR}
+    special_radii = (1.5, 3.5)
+
+
+@pytest.mark.slow
+class TestSmeared(Descriptors):
+    exchange = {"_target_": TARGET, **SETTINGS}
 
 
 @pytest.mark.slow
@@ -65,14 +73,15 @@ def exchange(**more):
     return LongRangeDescriptors(4, 2, **{**SETTINGS, **more}).double()
 
 
-def test_projections_are_fields_channel_by_channel():
+@pytest.mark.parametrize("settings", [SETTINGS, FAR], ids=["smeared", "far"])
+def test_projections_are_fields_channel_by_channel(settings):
     """In every periodicity, against the sums of one set of moments."""
-    part = exchange(degree=2)
+    part = exchange(**settings, degree=2)
     graph = graph_of(list(one_of_each().values()), part.neighbour_lists, torch.float64)
     densities = torch.randn(graph.num_atoms, 3, dtype=torch.float64)
     found = part.projections(graph, densities)
-    damping = GaussianDamping(torch.full((graph.num_atoms,), WIDTH, dtype=torch.float64))
-    bound = part.interaction.bind(graph, damping)
+    smeared = GaussianDamping(torch.full((graph.num_atoms,), WIDTH, dtype=torch.float64))
+    bound = part.interaction.bind(graph, smeared if settings is SETTINGS else SwitchedDamping(1.5, 3.5))
     basis = part.basis
     for channel in range(3):
         fields = bound.fields(Moments(densities[:, channel]), 2)
@@ -110,6 +119,16 @@ def test_meshes_give_the_same():
         torch.testing.assert_close(one, other, rtol=0, atol=3e-4)
 
 
+def test_near_atoms_are_left_out_of_the_far_field():
+    part, atoms = exchange(**FAR), molecule(1, 2)
+    for distance, expected in ((1.4, 0.0), (3.6, COULOMB_CONSTANT / 3.6)):
+        atoms.positions[:] = [[0, 0, 0], [distance, 0, 0]]
+        graph = graph_of([atoms], part.neighbour_lists, torch.float64)
+        potential, field = part.projections(graph, torch.ones(2, 3, dtype=torch.float64))
+        assert float(potential[0, 0, 0]) == pytest.approx(expected, rel=1e-12)
+        assert float(field[0, 0, 0]) == pytest.approx(-expected / distance, rel=1e-12)
+
+
 def test_far_atoms_reach_features():
     """An atom beyond all cutoffs changes features by its potential."""
     part, atoms = exchange(), molecule(1, 2)
@@ -125,4 +144,8 @@ def test_far_atoms_reach_features():
 
 def test_densities_too_wide_for_the_cutoff():
     with pytest.raises(ModelError, match="Raise cutoff to"):
-        LongRangeDescriptors(4, 2, width=3.0)
+        LongRangeDescriptors(4, 2, short_range="gaussian", width=3.0)
+    with pytest.raises(ModelError, match="Raise cutoff to"):
+        LongRangeDescriptors(4, 2, switch=(2.0, 9.0))
+    with pytest.raises(ConfigError, match="inner < outer"):
+        LongRangeDescriptors(4, 2, switch=(3.0, 2.0))
