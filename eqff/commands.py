@@ -62,7 +62,8 @@ class EvaluateSettings(ModelSettings):
         clusters: In how many clusters of structures that the model sees as alike errors are shown; None for none.
 
     Raises:
-        ConfigError: Something in ``data`` is unknown or of a wrong type, or nothing can be written at ``output``.
+        ConfigError: Something in ``data`` is unknown or of a wrong type, nothing can be written at ``output``, or
+            clusters are asked for of a calculator.
     """
 
     data: Mapping[str, Any]
@@ -76,6 +77,8 @@ class EvaluateSettings(ModelSettings):
     def __post_init__(self) -> None:
         check_arguments(read_frames, self.data, "data")
         require_writable(self.output)
+        if self.calculator is not None and self.clusters is not None:
+            raise ConfigError("clusters: they are made of features that models learn, which a calculator has not.")
 
 
 def plain_settings(cfg: DictConfig) -> dict[str, Any]:

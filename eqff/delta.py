@@ -63,7 +63,7 @@ class DeltaSettings:
 
 @dataclass(frozen=True)
 class Subtracted:
-    """What `subtract` made.
+    """Structures and what was subtracted from their labels.
 
     Attributes:
         frames: Structures with differences as labels.

@@ -292,6 +292,20 @@ def test_simulation_with_the_base(model, tmp_path, capsys):
     run(simulate_task, "simulate", f"resume={tmp_path}/both", "steps=6", "trust_code=true")
 
 
+@pytest.mark.slow
+def test_a_compiled_model_and_its_base(model, tmp_path):
+    from eqff.export.export import export_model
+
+    export_model(model, tmp_path / "model.pt2")
+    exported = eqff.load(tmp_path / "model.pt2", trust_code=True)
+    with pytest.raises(ModelError, match="labels minus"):
+        exported.calculator()
+    for atoms in (molecule(1), crystal(3)):
+        one, other = (DeltaCalculator(each, BASE, packages=[HERE]) for each in (exported, model))
+        for name in ("energy", "forces", *(["stress"] if atoms.pbc.all() else [])):
+            np.testing.assert_allclose(one.get_property(name, atoms), other.get_property(name, atoms), atol=1e-11)
+
+
 def test_a_training_keeps_the_base_in_its_model(labelled, tmp_path):
     from eqff.train import train
 
@@ -311,10 +325,11 @@ def test_a_training_keeps_the_base_in_its_model(labelled, tmp_path):
 
 
 def test_one_thing_is_evaluated(model, labelled, capsys):
-    for more in ((f"model={model}",), (f"base={OVERRIDE}",)):
+    wrong = {f"model={model}": "stands in place", f"base={OVERRIDE}": "stands in place", "clusters=2": "features"}
+    for more, words in wrong.items():
         with pytest.raises(SystemExit):
-            run(evaluate_task, "evaluate", f"calculator={OVERRIDE}", f"data.path={labelled}", *more)
-        assert "stands in place of a model" in capsys.readouterr().err
+            run(evaluate_task, "evaluate", f"calculator={OVERRIDE}", f"data.path={labelled}", more)
+        assert words in capsys.readouterr().err
 
 
 def test_help_prints_the_settings(capsys):
