@@ -1,5 +1,7 @@
 """torch-sim's own checks of models, and its integrators and optimizers, on a batch beside ASE's calculator."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -109,17 +111,20 @@ def total(state):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_relaxed_together(dtype):
-    """Structures leave the batch as they converge, each keeping its charge."""
+    """Structures leave the batch as they converge and others come, each keeping its charge."""
     potential = eqff.load("eqff-ions")
     structures = ions()
     model = EqffModel(potential, systems=structures, dtype=dtype)
     converged = ts.generate_force_convergence_fn(force_tol=0.1, include_cell_forces=False)
+    sizes = sorted(map(len, structures))
+    few = ts.InFlightAutoBatcher(model=model, memory_scales_with="n_atoms", max_memory_scaler=sum(sizes[1:]) + 0.5)
     final = ts.optimize(
         state_of(structures, dtype),
         model,
         optimizer=ts.Optimizer.fire if hasattr(ts, "Optimizer") else ts.optimizers.fire,
         convergence_fn=converged,
-        max_steps=300,
+        max_steps=900,
+        autobatcher=few,
     )
     again = model(final)
     assert float(torch.linalg.vector_norm(again["forces"], dim=1).max()) < 0.1 + 1e-3
@@ -137,3 +142,17 @@ def test_without_a_state_it_is_refused():
         EqffModel(charged_stack(), multiplicity=1)(state_of([molecule(1)]))
     with pytest.raises(ModelError, match="2 structures were given, but the first batch has 1"):
         EqffModel(charged_stack(), total_charge=[0, 0], multiplicity="lowest")(state_of([molecule(1)]))
+
+
+def test_charges_among_what_states_have():
+    if "system_extras_map" not in inspect.signature(ts.io.atoms_to_state).parameters:
+        pytest.skip("states of this version have no extras")
+    structures, potential = ions(), eqff.load("eqff-ions")
+    names = {name: name for name in ("total_charge", "multiplicity")}
+    state = ts.io.atoms_to_state(structures, torch.device("cpu"), torch.float32, system_extras_map=names)
+    given = EqffModel(potential, systems=structures)
+    torch.testing.assert_close(EqffModel(potential)(state)["energy"], given(state)["energy"])
+    final = ts.integrate(
+        state, EqffModel(potential), integrator=ts.Integrator.nve, n_steps=3, temperature=300, timestep=0.0005
+    )
+    torch.testing.assert_close(final.energy, given(final)["energy"])
