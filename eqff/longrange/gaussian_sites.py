@@ -52,6 +52,11 @@ class GaussianSites:
         self.beta, self.accuracy, self.mesh_from = 1 / (math.sqrt(2) * width), accuracy, mesh_from
         self.splitting = Splitting.of(reach(accuracy) / (FADE * self.beta), accuracy)
 
+    @property
+    def contact(self) -> float:
+        """Energy of two unit charges that lie on each other, eV/e²."""
+        return 2 * COULOMB_CONSTANT * self.beta / math.sqrt(math.pi)
+
     def energy(self, sites: Sites, cell: Tensor, pbc: Tensor) -> Tensor:
         """Energies in eV, (B,).
 

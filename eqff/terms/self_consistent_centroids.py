@@ -36,6 +36,7 @@ class SelfConsistentWannier(WannierElectrostatics):
         max_iterations: Newton steps.
         on_failure: Without convergence, "raise" for an error or "warn" for a line in the log, and what was reached is
             used.
+        polarizability: Whether that of structures is written too, for three more linear systems.
 
     Other arguments are those of `WannierElectrostatics`.
     """
@@ -55,13 +56,18 @@ class SelfConsistentWannier(WannierElectrostatics):
         tolerance: InnerShare = 1e-8,
         max_iterations: Count = 20,
         on_failure: OnFailure = "raise",
+        polarizability: bool = False,
         **settings: Any,
     ):
         super().__init__(**settings)
         self.solver = CentroidSolver(tolerance, max_iterations, failure(on_failure))
+        if polarizability:
+            self.writes = (*self.writes, "polarizability")
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """Energies in eV, (B,), ``wannier_displacements`` in Å, ``effective_fields`` in V/Å, and how the solve went.
+
+        On demand ``polarizability`` in Å³, (B, 3, 3), of fixed ions.
 
         Raises:
             ModelError: Polarizabilities that are none, no stable response or no convergence; a charged periodic
@@ -78,10 +84,13 @@ class SelfConsistentWannier(WannierElectrostatics):
             outside = others[0].new_zeros(graph.num_structures, 3)
         local = problem.effective_field(*others, outside)
         told = problem.convergence[0]
-        return {
+        found = {
             "energy": problem.energy_at(local, outside, *others),
             "wannier_displacements": problem.displacements(local, *others[:2]).to(start.dtype),
             "effective_fields": local.to(start.dtype),
             "centroid_iterations": told.each.to(told.residual.dtype),
             "centroid_residual": told.residual,
         }
+        if "polarizability" in self.writes:
+            found["polarizability"] = problem.polarizability(local, outside, *others).to(start.dtype)
+        return found

@@ -19,8 +19,9 @@ class WannierElectrostatics(Term):
     """E = 1/2 sum_(i≠j) k_e q_i q_j erf(beta r_ij) / r_ij of ions and centroids, and what they have in a uniform field.
 
     All pairs and images, also an ion with its own centroid; beta = 1/(sqrt(2) width). In periodic structures this is
-    DPLR's sum over wave vectors [Zhang et al., J. Chem. Phys. 156, 124107 (2022), eq. 2, with this beta], without the
-    energy of each charge with itself, which is the same everywhere. dE/dF is minus the dipole of ions and centroids.
+    DPLR's sum over wave vectors [Zhang et al., J. Chem. Phys. 156, 124107 (2022)] but for a number for each atom: the
+    energies of its charges with themselves, and with each other while the centroid lies on the ion, are left out, so
+    that an atom by itself has none. dE/dF is minus the dipole of ions and centroids.
 
     Args:
         width: Å, of the charges exp(-r²/width²); 1.77 is beta = 0.4/Å.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
+from ase.data import atomic_numbers
 from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
@@ -17,6 +19,30 @@ from eqff.training.settings import RunSettings
 
 STAND_IN = ModelContext(elements=(1, 6, 7, 8), reference_energies={1: 0.0, 6: 0.0, 7: 0.0, 8: 0.0})
 """What a model takes from data, before there is any."""
+
+
+def stand_in(model: Mapping[str, Any]) -> ModelContext:
+    """`STAND_IN`, of the elements that all tables of a config name, where it has some: {O: 6, H: 1}, for instance.
+
+    Args:
+        model: The config under ``model``.
+    """
+    shared = [set(table) for table in _element_tables(model)]
+    elements = tuple(sorted(set.intersection(*shared))) if shared else ()
+    return (
+        replace(STAND_IN, elements=elements, reference_energies=dict.fromkeys(elements, 0.0)) if elements else STAND_IN
+    )
+
+
+def _element_tables(config: Any) -> Iterator[list[int]]:
+    """Atomic numbers of the keys of each mapping from elements to numbers."""
+    if not isinstance(config, Mapping):
+        return
+    numbers = [int(key) if str(key).isdigit() else atomic_numbers.get(str(key), 0) for key in config]
+    if numbers and all(numbers) and all(isinstance(value, (int, float)) for value in config.values()):
+        yield numbers
+    for value in config.values():
+        yield from _element_tables(value)
 
 
 def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) -> None:
@@ -32,7 +58,7 @@ def rehearse(cfg: Mapping[str, Any], settings: RunSettings, console: Console) ->
             trains, or a part that can't be compiled.
         ModelError: A part reads a field that no part writes.
     """
-    potential, training = build_potential(cfg["model"], STAND_IN, settings.dtype), settings.training
+    potential, training = build_potential(cfg["model"], stand_in(cfg["model"]), settings.dtype), settings.training
     if training.compile:
         potential.compile_training_step(required=training.compile != "auto")
         if not settings.losses.derivatives:

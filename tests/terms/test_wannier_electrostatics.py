@@ -86,6 +86,7 @@ class TestResponding(TermBattery):
 @pytest.mark.slow
 class TestRespondingOfEveryKind(TestResponding):
     kinds = ("anion", "wire", "slab", "crystal")
+    term = {**TERM, "polarizability": True}
 
 
 def water_model(term, heads, **settings):
@@ -102,7 +103,7 @@ def water_model(term, heads, **settings):
 
 
 RIGID = (RIGID_TERM, {"centroids": CENTROIDS})
-FOLLOWING = (TERM, {"centroids": RESPONDING, "alpha": ALPHA | {"start": {1: 0.1, 8: 1.4}}})
+FOLLOWING = ({**TERM, "polarizability": True}, {"centroids": RESPONDING, "alpha": ALPHA | {"start": {1: 0.1, 8: 1.4}}})
 BOTH = pytest.mark.parametrize("model", [RIGID, FOLLOWING], ids=["rigid", "responding"])
 
 
@@ -177,6 +178,8 @@ def test_a_uniform_field(model):
             ends.append(potential(in_fields(potential, structures, moved))["dipole"])
         slope = COULOMB_CONSTANT * (ends[0] - ends[1]) / 2e-3
         torch.testing.assert_close(found.polarizability[:, :, axis], slope, rtol=1e-5, atol=1e-6)
+    written = prediction.get("polarizability", torch.zeros(2, 3, 3, dtype=torch.float64))  # none of rigid centroids
+    torch.testing.assert_close(written, found.polarizability, rtol=1e-8, atol=1e-8)
 
 
 def test_polarizabilities_are_those_of_the_centroids():

@@ -11,7 +11,7 @@ from eqff.errors import ConfigError
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import molecule
 from eqff.train import train
-from eqff.training.rehearsal import STAND_IN, require_trained, unreached
+from eqff.training.rehearsal import STAND_IN, require_trained, stand_in, unreached
 
 LOCAL = {"_target_": "eqff.terms.local.LocalEnergy", "hidden": 4}
 BACKBONE = {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 4, "num_passes": 1}
@@ -21,6 +21,16 @@ DIPOLE = {"_target_": "eqff.heads.dipole.Dipole"}
 
 def model(**heads):
     return build_potential({"backbone": BACKBONE, "heads": heads, "terms": {"local": LOCAL}}, STAND_IN)
+
+
+def test_tables_by_element_say_for_which_elements_a_model_can_be_built():
+    """Fixed charges of sodium chloride, and centroids of oxygen alone in water; others don't matter."""
+    salt = {"_target_": "eqff.heads.formal_charges.FormalCharges", "charges": {"Na": 1, "Cl": -1}}
+    config = {"backbone": BACKBONE, "heads": {"charges": salt}, "terms": {"local": LOCAL}}
+    assert build_potential(config, stand_in(config)).elements == (11, 17)
+    water = {"ions": {"H": 1, "O": 6}, "centroids": {8: -8}, "sizes": {"H": 0.5, "C": 1, "O": 0.8}, "switch": {"a": 1}}
+    assert stand_in({"heads": {"head": water}}).elements == (8,)
+    assert stand_in({"heads": {"head": {"charges": {}}}}) is STAND_IN
 
 
 @pytest.mark.parametrize(

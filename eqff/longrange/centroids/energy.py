@@ -20,12 +20,16 @@ declare(Field("centroid_charges", "atom", (), "0e", "e", "charge of the atom's W
 class CentroidEnergy:
     """What ions and centroids of a batch have by each other and in a uniform field, wherever the centroids are.
 
+    An atom by itself whose centroid lies on it has no energy: what the two have then, some hundred eV for oxygen and
+    always the same, is taken off, as what each charge has with itself.
+
     Attributes:
         interaction: Of the charges.
         charges: Of the sites, e, (S,) float64.
         atoms: That they belong to, (S,).
         electronic: Whether a site is a centroid, (S,) bool.
         batch: Structure of each site, (S,), ascending.
+        apart: What is taken off, eV, (B,).
         pbc: (B, 3) bool.
     """
 
@@ -34,6 +38,7 @@ class CentroidEnergy:
     atoms: Tensor
     electronic: Tensor
     batch: Tensor
+    apart: Tensor
     pbc: Tensor
 
     @classmethod
@@ -54,7 +59,9 @@ class CentroidEnergy:
         electronic = torch.arange(len(atoms), device=atoms.device) >= len(ions)
         charges = torch.cat([ion_charges[ions], centroid_charges[centroids]]).to(torch.float64)
         atoms = atoms[order]
-        return cls(interaction, charges[order], atoms, electronic[order], graph.batch[atoms], graph.pbc)
+        own = interaction.contact * ion_charges.to(torch.float64) * centroid_charges.to(torch.float64)
+        apart = segment_sum(own, graph.batch, graph.num_structures)
+        return cls(interaction, charges[order], atoms, electronic[order], graph.batch[atoms], apart, graph.pbc)
 
     def sites(self, displacements: Tensor, positions: Tensor) -> Sites:
         """The charges, for ``displacements`` of centroids from their atoms and positions of these, Å, (N, 3)."""
@@ -71,7 +78,7 @@ class CentroidEnergy:
             field: Uniform, V/Å, (B, 3); None for none.
         """
         sites = self.sites(displacements, positions)
-        energy = self.interaction.energy(sites, cell, self.pbc)
+        energy = self.interaction.energy(sites, cell, self.pbc) - self.apart
         if field is None:
             return energy
         outside = -self.charges * (field[self.batch] * sites.positions).sum(dim=1)

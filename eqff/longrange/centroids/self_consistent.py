@@ -11,9 +11,10 @@ from eqff.data.graph import AtomicGraph
 from eqff.longrange.centroids.fields import CentroidFields
 from eqff.longrange.centroids.implicit import WHAT, EffectiveField, Linearised
 from eqff.longrange.convergence import Convergence, Failure, refuse
-from eqff.longrange.induction.implicit import StationaryEnergy
+from eqff.longrange.induction.implicit import LocalField, StationaryEnergy
 from eqff.longrange.induction.polarizabilities import respond
 from eqff.nn.reduce import segment_sum
+from eqff.units import COULOMB_CONSTANT
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,21 @@ class SelfConsistentCentroids:
         """The problem around some displacements."""
         effective, change = self.fields.tangent(displacements, positions, cell, outside)
         return Linearised(self, alpha.detach(), effective, change)
+
+    def polarizability(self, local: Tensor, outside: Tensor, *others: Tensor) -> Tensor:
+        """k_e d mu_a / d F_b of each structure, Å³, (B, 3, 3), where ions don't move; differentiable to any order.
+
+        Arguments are those of `energy_at`.
+        """
+        alpha, start, *geometry = others
+        place = (self.displacements(local, alpha, start), *geometry)
+        tangent = self.linearised(alpha, *place, outside)
+        held = (self.fields.inverse != 0).to(local.dtype)
+        columns = []
+        for direction in COULOMB_CONSTANT * torch.eye(3, dtype=local.dtype, device=local.device):
+            columns.append(respond(alpha, LocalField.apply(tangent, held * direction, alpha, *place)))
+        total = segment_sum(torch.stack(columns, dim=2), self.graph.batch, self.graph.num_structures)
+        return 0.5 * (total + total.transpose(1, 2))  # symmetric but for what the solution leaves
 
     def solve(self, alpha: Tensor, start: Tensor, positions: Tensor, cell: Tensor, outside: Tensor) -> Tensor:
         """e without derivatives, and how it was found."""

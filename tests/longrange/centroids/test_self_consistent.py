@@ -76,6 +76,8 @@ def test_the_energy_is_the_least_of_a_plain_sum():
         charges = np.concatenate([ions.numpy(), electrons.numpy()[holders]])
         places = np.concatenate([positions, positions[holders] + moved])
         total = -(charges * (places @ outside[0])).sum()
+        own = ions.numpy()[holders] * electrons.numpy()[holders]  # of ions with centroids on them
+        total -= COULOMB_CONSTANT * own.sum() * 2 / math.sqrt(2 * math.pi) / WIDTH
         total += 0.5 * COULOMB_CONSTANT * 1.8**2 * np.einsum("na,nab,nb->", away, stiff, away)
         for i in range(len(charges)):
             for j in range(i):
