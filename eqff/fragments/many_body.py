@@ -14,9 +14,11 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from eqff.data.electrons import lowest_multiplicity
 from eqff.errors import ConfigError, DataError
-from eqff.fragments.bonded import FRAGMENT, bonded_fragments, stated_fragments
+from eqff.fragments.bonded import bonded_fragments, stated_fragments
 from eqff.interfaces.calculators import state_settings
+from eqff.interfaces.given import Given, fragments_said
 
+_WHOLE = 1e-3  # e, as of `eqff.fragments.states`
 CHARGE = "fragment_charge"
 """The array of a structure that states the charge of each atom's fragment."""
 
@@ -59,13 +61,14 @@ def many_body_expansion(atoms: Atoms, calculator: Any, order: int, fragments: np
 
     Raises:
         ConfigError: An order below 1.
-        DataError: No fragments, or charges of them that don't add up to that of the structure.
+        DataError: No fragments, charges of them that don't add up to that of the structure, or a higher spin state.
     """
     if order < 1:
         raise ConfigError(f"order is {order}, but a sum over fragments begins with 1, the fragments themselves.")
     number = stated_fragments(atoms) if fragments is None else np.asarray(fragments)
     members = [np.flatnonzero(number == value) for value in np.unique(number)]
     charges = _charges(atoms, members)
+    _require_lowest(atoms, sum(charges))
     energies, forces = [], []
     for size in range(1, min(order, len(members)) + 1):
         energy, force = 0.0, np.zeros((len(atoms), 3))
@@ -108,11 +111,12 @@ class ManyBodyExpansion(Calculator):
         if source not in ("stated", "bonds"):
             raise ConfigError(f"source is '{source}'; it can be stated or bonds.")
         self.inner, self.order, self.source, self.stretch, self.alone = calculator, order, source, stretch, alone
+        self._computed: tuple[Any, ...] | None = None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation, "fragments" for what ASE does not look at."""
         changes = list(super().check_state(atoms, tol))
-        return changes if changes or _said(atoms) == _said(self.atoms) else ["fragments"]
+        return changes if changes or _said(atoms) == self._computed else ["fragments"]
 
     def calculate(
         self,
@@ -126,6 +130,7 @@ class ManyBodyExpansion(Calculator):
         number = bonded_fragments(self.atoms, self.stretch, self.alone) if bonded else stated_fragments(self.atoms)
         found = many_body_expansion(self.atoms, self.inner, self.order, number)
         self.results = {"energy": found.energy, "free_energy": found.energy, "forces": found.forces}
+        self._computed = _said(self.atoms)
 
 
 def _factors(order: int, count: int) -> list[int]:
@@ -134,16 +139,20 @@ def _factors(order: int, count: int) -> list[int]:
 
 
 def _said(atoms: Atoms) -> tuple[Any, ...]:
-    """What a structure says about its fragments and its charge."""
-    arrays = (atoms.arrays.get(name) for name in (FRAGMENT, CHARGE))
-    charge = atoms.info.get("total_charge", atoms.info.get("charge"))
-    return (charge, *(None if array is None else array.tobytes() for array in arrays))
+    """What a structure says about its fragments, its charge and spin, and what it is surrounded by."""
+    return (*Given(None, None, None).said(atoms.info), *fragments_said(atoms.arrays).items())
 
 
 def _charges(atoms: Atoms, members: Sequence[np.ndarray]) -> list[int]:
     """Of each fragment in e; those of a structure that states its own have to add up to it."""
     stated = atoms.arrays.get(CHARGE, np.zeros(len(atoms)))
-    charges = [round(float(stated[index[0]])) for index in members]
+    charges = [round(float(np.mean(stated[index]))) for index in members]
+    differ = [np.abs(stated[index] - charge).max() > _WHOLE for index, charge in zip(members, charges, strict=True)]
+    if any(differ):
+        raise DataError(
+            f"{atoms.get_chemical_formula()}: atoms of a fragment have {stated[members[differ.index(True)]].tolist()} "
+            f"in atoms.arrays['{CHARGE}'], but it is the charge of the fragment: one whole number for all of its atoms."
+        )
     total = atoms.info.get("total_charge", atoms.info.get("charge", sum(charges)))
     if round(float(total)) != sum(charges):
         raise DataError(
@@ -151,6 +160,17 @@ def _charges(atoms: Atoms, members: Sequence[np.ndarray]) -> list[int]:
             f"charge, {float(total):g}. State them on all atoms: atoms.arrays['{CHARGE}']."
         )
     return charges
+
+
+def _require_lowest(atoms: Atoms, charge: int) -> None:
+    """Raises DataError where a structure is in another spin state than all fragments together are computed in."""
+    stated, formula = atoms.info.get("multiplicity", atoms.info.get("spin")), atoms.get_chemical_formula()
+    lowest = lowest_multiplicity(atoms.numbers, charge, formula)
+    if stated is not None and round(float(stated)) != lowest:
+        raise DataError(
+            f"{formula}: its multiplicity is {float(stated):g}, but sets of fragments are computed in their lowest "
+            f"spin states, all of them together with {lowest}. Higher spin states are not treated."
+        )
 
 
 def _part(atoms: Atoms, index: np.ndarray, charge: int) -> Atoms:

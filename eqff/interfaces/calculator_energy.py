@@ -82,8 +82,10 @@ class CalculatorEnergy(Term):
         """Energies in eV, (B,), float64.
 
         Raises:
-            ModelError: The calculator fails, or lacks a property that is needed; or the model is being trained.
+            ModelError: The calculator fails, or lacks a property that is needed; the model is being trained; or a
+                structure is in an electric field or among external charges.
         """
+        self._require_alone(graph)
         if self.training:
             raise ModelError(
                 f"{self.given.title} can't be trained with, as it has no second derivatives: train on what it leaves, "
@@ -98,6 +100,14 @@ class CalculatorEnergy(Term):
         if forces or stress:
             energy = _Known.apply(graph.positions, graph.cell, energy, by_positions, by_cell, graph.batch)
         return {"energy": energy} | {name: self._column(name, answers, like) for name in self.writes}
+
+    def _require_alone(self, graph: AtomicGraph) -> None:
+        """Raises ModelError in surroundings that calculators are not told of; beside a model, that model may be."""
+        if graph.external is not None or bool(graph.electric_field.any()):
+            raise ModelError(
+                f"{self.given.title} is not told of electric fields and external charges, so its share of the energy "
+                "would be that without them. Leave them out, or take a model that is whole without it."
+            )
 
     def _column(self, name: str, answers: list[_Answer], like: Tensor) -> Tensor:
         values = [answer.fields[name] for answer in answers]
@@ -209,8 +219,9 @@ def structures(graph: AtomicGraph) -> Iterator[Atoms]:
     positions = torch.split(graph.positions.detach().cpu().double(), sizes)
     cells, periodic = graph.cell.detach().cpu().double().numpy(), graph.pbc.cpu().numpy()
     charges, spins = graph.total_charge.tolist(), graph.multiplicity.tolist()
-    own = {} if graph.fragment is None or bool((graph.fragment < 0).all()) else FRAGMENTS
-    arrays = {name: torch.split(getattr(graph, name).cpu(), sizes) for name in own}
+    own = {name: value for name in FRAGMENTS if (value := getattr(graph, name)) is not None}
+    stated = {name: value for name, value in own.items() if bool((value != table.field(name).default).any())}
+    arrays = {name: torch.split(value.cpu(), sizes) for name, value in stated.items()}
     for index in range(graph.num_structures):
         charge, spin = round(charges[index]), round(spins[index])
         atoms = Atoms(

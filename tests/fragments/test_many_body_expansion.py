@@ -180,8 +180,38 @@ def test_what_can_not_be_expanded():
         many_body_expansion(atoms, EMT(), 0)
     with pytest.raises(ConfigError, match="source is 'bond'"):
         ManyBodyExpansion(EMT(), source="bond")
+    triplet = atoms.copy()
+    triplet.info.update(total_charge=0, multiplicity=3)
+    with pytest.raises(DataError, match="its multiplicity is 3, but"):
+        many_body_expansion(triplet, EMT(), 1)
+    uneven = atoms.copy()
+    uneven.arrays["fragment_charge"] = np.arange(6.0)
+    with pytest.raises(DataError, match="one whole number"):
+        many_body_expansion(uneven, EMT(), 1)
     atoms.info["total_charge"] = 1
     with pytest.raises(DataError, match="don't add up to its total charge"):
         many_body_expansion(atoms, EMT(), 1)
     with pytest.raises(DataError, match="states no fragments"):
         many_body_expansion(molecule("H2O"), EMT(), 1)
+
+
+def test_calculator_notices_charges_that_are_edited_in_place():
+    atoms = Atoms("NaOH", [[0, 0, 0], [2.5, 0, 0], [3.4, 0, 0]], info={"total_charge": 0, "multiplicity": 1})
+    atoms.arrays["fragment"] = np.array([0, 1, 1])
+    atoms.arrays["fragment_charge"] = np.array([1.0, -1.0, -1.0])
+    asked = Asked()
+    atoms.calc = ManyBodyExpansion(asked, order=1, source="stated")
+    first = atoms.get_potential_energy()
+    assert atoms.get_potential_energy() == first and len(asked.told) == 2  # nothing is computed twice
+    atoms.arrays["fragment_charge"] *= -1
+    atoms.get_potential_energy()
+    assert set(asked.told[2:]) == {("Na", -1, 1), ("OH", 1, 1)}
+
+
+def test_charges_of_fragments_that_follow_from_bonds_reach_it_as_a_term():
+    atoms = Atoms("NaOH", [[0, 0, 0], [4.5, 0, 0], [5.4, 0, 0]], info={"total_charge": 0, "multiplicity": 1})
+    atoms.arrays["fragment_charge"] = np.array([1.0, -1.0, -1.0])  # and no numbers
+    asked = Asked()
+    potential = calculator_potential(NamedCalculator(ManyBodyExpansion(asked, order=1), None, torch.float64))
+    potential(graph_of([atoms], potential.neighbour_lists, torch.float64), forces=False)
+    assert set(asked.told) == {("Na", 1, 1), ("OH", -1, 1)}
