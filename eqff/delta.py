@@ -12,6 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from eqff.data.differences import FIELDS, difference
+from eqff.data.external import NAMES
 from eqff.errors import ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
@@ -162,15 +163,23 @@ def subtract_labels(frames: Sequence[AtomicData], base: Sequence[AtomicData], me
 
 
 def _require_same(frame: AtomicData, other: AtomicData) -> None:
-    """Raises DataError unless two structures have the same atoms at the same places in the same state."""
+    """Raises DataError unless two structures have the same atoms at the same places, in the same state and field."""
     same = frame.num_nodes == other.num_nodes and bool((frame.numbers == other.numbers).all())
     same = same and float((frame.positions - other.positions).abs().max()) < _SAME
     same = same and all(float(frame[name]) == float(other[name]) for name in ("total_charge", "multiplicity"))
+    same = same and bool((frame.pbc == other.pbc).all()) and float((frame.cell - other.cell).abs().max()) < _SAME
+    same = same and all(_same_around(frame, other, name) for name in ("electric_field", *NAMES))
     if not same:
         raise DataError(
-            f"{frame.place} and {other.place} are not the same structure: elements, charge and multiplicity must "
-            f"agree, and positions to {_SAME:g} Å."
+            f"{frame.place} and {other.place} are not the same structure: elements, charge, multiplicity, "
+            f"electric field and external charges must agree, positions and cell to {_SAME:g} Å."
         )
+
+
+def _same_around(frame: AtomicData, other: AtomicData, name: str) -> bool:
+    if name not in frame or name not in other:
+        return (name in frame) == (name in other)
+    return frame[name].shape == other[name].shape and bool(((frame[name] - other[name]).abs() < _SAME).all())
 
 
 def write_differences(path: Path, found: Subtracted) -> None:

@@ -17,14 +17,17 @@ from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import MODEL_FILE, save_model
 from eqff.cli import run_command
 from eqff.config import config_directory
+from eqff.corrections import with_terms
 from eqff.data.atoms import from_atoms
 from eqff.data.differences import base_of, difference_level, require_one_base, whole_level
 from eqff.data.levels import LevelCounts, choose_level
 from eqff.data.reading import read_frames
 from eqff.delta import _from_command_line as delta_task
+from eqff.delta import subtract_labels
 from eqff.errors import ConfigError, DataError, ModelError
 from eqff.evaluate import _from_command_line as evaluate_task
 from eqff.evaluation import evaluate_potential
+from eqff.interfaces.calculator_energy import CalculatorEnergy
 from eqff.interfaces.calculators import build_calculator, named_calculator
 from eqff.interfaces.delta import DeltaCalculator, with_base
 from eqff.simulate import _from_command_line as simulate_task
@@ -39,6 +42,8 @@ CONFIG = {
     "backbone": {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 4, "num_passes": 1},
     "terms": {"local": {"_target_": "eqff.terms.local.LocalEnergy", "hidden": 4}},
 }
+EQUILIBRATION = {"_target_": "eqff.heads.charge_equilibration.ChargeEquilibration", "hidden": 4}
+CHARGE_AROUND = {"external_positions": [[9.0, 0.0, 0.0]], "external_charges": [0.5]}
 ENERGIES = {1: -13.6, 6: -1030.0, 7: -1486.0, 8: -2042.0}
 
 
@@ -344,3 +349,30 @@ def test_a_calculator_gives_no_differences(labelled, tmp_path, capsys):
             f"output={tmp_path}/x")  # fmt: skip
     assert "not the same quantity" in capsys.readouterr().err
     assert named_calculator(Springs()).name is None
+
+
+@pytest.mark.parametrize("info", [{"electric_field": [0, 0, 0.1]}, CHARGE_AROUND])
+def test_a_base_is_not_asked_among_what_it_is_not_told_of(info):
+    """The model itself answers both; the base would go on as if there were nothing."""
+    config = {**CONFIG, "heads": {"charges": EQUILIBRATION}}
+    config["terms"] = {**CONFIG["terms"], "equilibration": {"_target_": "eqff.terms.field_energy.FieldEnergy"}}
+    potential = build_potential(config, ModelContext((1, 6, 7, 8), ENERGIES), torch.float64).eval()
+    atoms = molecule(1)
+    atoms.info |= info
+    atoms.calc = potential.calculator()
+    atoms.get_potential_energy()
+    atoms.calc = with_terms(potential, {"base": CalculatorEnergy(named_calculator(lennard_jones()))}).calculator()
+    with pytest.raises(ModelError, match="LennardJones is not told of electric fields and external charges"):
+        atoms.get_potential_energy()
+
+
+def test_a_base_of_other_structures_is_refused():
+    """Of the same atoms in another cell, or without the charges around them."""
+    first = crystal(3)
+    second = first.copy()
+    second.set_cell(first.cell.array * 1.01)
+    around = molecule(1)
+    around.info |= CHARGE_AROUND
+    for one, other in ((first, second), (around, molecule(1))):
+        with pytest.raises(DataError, match="are not the same structure"):
+            subtract_labels([from_atoms(one)], [from_atoms(other)], "X")
