@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from eqff.data.atomic_data import AtomicData
+from eqff.data.external import NAMES
 from eqff.evaluation.features import learned_features, standardised
 from eqff.evaluation.predictions import Progress, predict
 from eqff.potential import Potential
@@ -81,9 +82,11 @@ _SHIFT = 0.178346  # of a step: numbers with up to eight decimals are on no edge
 
 
 def identity(frame: AtomicData) -> str:
-    """The same for the same structure in any file: elements, positions to 1e-4 Å, cell, charge and multiplicity."""
+    """The same for the same structure in any file: elements, positions to 1e-4 Å, cell, charge and multiplicity, and an
+    electric field or external charges where there are some."""
     digest = hashlib.sha256(frame.numbers.numpy().astype("<i8").tobytes())
-    for name in ("positions", "cell"):
+    around = [name for name in ("electric_field", *NAMES) if name in frame and bool(frame[name].any())]
+    for name in ("positions", "cell", *around):
         written = np.round(frame[name].numpy().astype(float), _WRITTEN)
         digest.update(np.floor(written / _STEP + _SHIFT).astype("<i8").tobytes())
     digest.update(frame.pbc.numpy().tobytes())

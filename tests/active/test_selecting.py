@@ -10,11 +10,12 @@ from ase.io import read
 from eqff.active import select
 from eqff.active.candidates import identity, without
 from eqff.active.selecting import write_selection
+from eqff.data.atoms import from_atoms
 from eqff.data.reading import read_frames
 from eqff.errors import ConfigError, DataError
 from eqff.evaluation.features import learned_features
 from eqff.evaluation.predictions import predict
-from eqff.testing.structures import crystal, one_of_each
+from eqff.testing.structures import among_charges, crystal, molecule, one_of_each
 from eqff.uncertainty import Ensemble
 from eqff.units import BOHR
 
@@ -49,6 +50,14 @@ def test_neither_what_is_known_nor_copies_are_chosen(ensemble, pool):
     known = pool[:10]
     chosen = select([*pool, *pool], 100, potential=ensemble, known=known)
     assert sorted(chosen.indices) == list(range(10, 24)) and chosen.left == 0
+
+
+def test_the_same_atoms_in_other_surroundings_are_other_structures():
+    field = from_atoms(molecule(1))
+    field.electric_field = field.electric_field + 0.1
+    frames = [from_atoms(molecule(1)), from_atoms(among_charges(molecule(1), 1)), field]
+    frames += [from_atoms(among_charges(molecule(1), 2)), from_atoms(among_charges(molecule(1), 1))]
+    assert without(frames, []) == [0, 1, 2, 3]
 
 
 def test_identity_is_that_of_the_structure(pool, tmp_path):
