@@ -15,6 +15,7 @@ from eqff.data.electrons import check_state, lowest_multiplicity
 from eqff.data.graph import STATED
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.predictions import Progress, predict
+from eqff.interfaces.whole import require_whole
 from eqff.potential import Potential
 
 STEPS = (-1, 0, 1)
@@ -109,8 +110,10 @@ def reactivity(
 
     Raises:
         DataError: A multiplicity that the electron count does not allow, or no electron left to remove.
-        ModelError: No part of the model reads the total charge, so all states would be the same.
+        ModelError: No part of the model reads the total charge, so all states would be the same; or the model gives
+            differences to a base.
     """
+    require_whole(potential)
     read = {name for part in potential.ordered_parts().values() for name in part.reads}
     if "total_charge" not in read:
         raise ModelError(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from eqff.build import ModelContext, build_potential
+from eqff.checkpoints import load_model, save_model
 from eqff.data.atoms import from_atoms
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.predictions import predict
@@ -149,3 +150,11 @@ def test_long_range_terms_answer_the_charge(parts):
     for fukui in (found.fukui_plus, found.fukui_minus, found.fukui_zero):
         assert fukui.sum() == pytest.approx(1.0, abs=1e-9)
     assert np.isfinite(found.hardness) and np.ptp(found.charges, axis=0).min() > 0
+
+
+def test_differences_to_a_base_are_refused(tmp_path):
+    config = {"backbone": BACKBONE, "terms": LOCAL, "exchanges": NSE}
+    context = ModelContext(ELEMENTS, dict.fromkeys(ELEMENTS, -10.0), level_of_theory="PBE minus X")
+    file = save_model(tmp_path / "m.safetensors", potential(exchanges=NSE), model_config=config, context=context)
+    with pytest.raises(ModelError, match="labels minus X"):
+        reactivity(load_model(file), [frame()], multiplicities=(2, 2))
