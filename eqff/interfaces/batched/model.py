@@ -66,11 +66,13 @@ class BatchedModel:
     def _graph(self, structures: Mapping[str, Tensor]) -> AtomicGraph:
         fixed = self._fixed(structures)
         positions = structures["positions"].detach()
-        cell = torch.where(fixed["pbc"][:, :, None], structures["cell"].detach(), 0.0)
-        if not bool(torch.isfinite(positions).all() & torch.isfinite(cell).all()):
+        # a slab's vacuum counts for its stress, as everywhere; the box around a molecule means nothing
+        whole = torch.where(fixed["pbc"].any(dim=1)[:, None, None], structures["cell"].detach(), 0.0)
+        cell = torch.where(fixed["pbc"][:, :, None], whole, 0.0)
+        if not bool(torch.isfinite(positions).all() & torch.isfinite(whole).all()):
             raise DataError("Some positions or cells are not finite numbers. What moved the atoms went wrong before.")
         positions, lists = self.neighbours(Geometry(positions, cell, fixed["pbc"], fixed["batch"]))
-        tensors = {**fixed, "positions": positions, "cell": cell}
+        tensors = {**fixed, "positions": positions, "cell": whole}
         for name, pairs in lists.items():
             suffix = "" if name == LOCAL else f"_{name}"
             tensors |= {f"edge_index{suffix}": pairs.index, f"edge_shift{suffix}": pairs.shift}

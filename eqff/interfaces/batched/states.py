@@ -13,6 +13,7 @@ from torch import Tensor
 from eqff.data.convert import Multiplicity
 from eqff.errors import ConfigError, ModelError
 from eqff.interfaces.given import Given
+from eqff.interfaces.state import surroundings
 
 
 class BatchStates:
@@ -106,6 +107,11 @@ def _entry(values: Any, place: int) -> Any:
 
 
 def _settled(given: Given, atoms: Atoms) -> Given:
+    if lost := [key for key, value in surroundings(atoms.info).items() if np.any(value)]:
+        raise ModelError(
+            f"{atoms.get_chemical_formula()} states {', '.join(lost)}, which batches that move don't hand on. Take it "
+            "away, or run the structure with the ASE calculator."
+        )
     data = given.structure(atoms)
     return Given(float(data.total_charge), float(data.multiplicity), None)
 

@@ -7,6 +7,7 @@ from ase import Atoms
 
 from eqff.errors import ConfigError, DataError, ModelError
 from eqff.interfaces.batched.states import BatchStates
+from eqff.testing.structures import molecule
 
 WATER, AMMONIA, HYDROXYL = (np.array(numbers) for numbers in ([8, 1, 1], [7, 1, 1, 1], [8, 1]))
 
@@ -63,3 +64,12 @@ def test_lengths_have_to_fit():
         BatchStates([0, 1], [1, 1, 1])
     with pytest.raises(ModelError, match="2 structures were given, but the first batch has 3"):
         BatchStates([0, 1], 1)([WATER] * 3)
+
+
+def test_surroundings_that_batches_do_not_hand_on_are_refused():
+    atoms = molecule(1)
+    atoms.info["electric_field"] = [0.0, 0.0, 0.1]
+    with pytest.raises(ModelError, match="states electric_field, which batches"):
+        BatchStates(None, None, [atoms])
+    atoms.info["electric_field"] = [0.0, 0.0, 0.0]
+    BatchStates(None, None, [atoms])

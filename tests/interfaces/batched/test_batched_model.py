@@ -28,6 +28,8 @@ def batched(potential, structures, **settings):
 def test_every_structure_as_alone_while_all_move():
     potential = charged_stack()
     structures = [molecule(1), crystal(2), molecule(3, 5, total_charge=-1), slab(4), molecule(5, 1, total_charge=1)]
+    structures.append(slab(4))
+    structures[-1].center(vacuum=6.0, axis=int(np.flatnonzero(~slab(4).pbc)[0]))  # has a stress
     model, calculator, rng = batched(potential, structures), potential.calculator(), np.random.default_rng(0)
     for _ in range(4):
         found = model(tensors(structures), forces=True, stress=True)
