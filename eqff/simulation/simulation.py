@@ -16,6 +16,7 @@ from ase.optimize import LBFGS
 
 from eqff.checkpoints.metadata import eqff_version
 from eqff.config import settings as checked_settings
+from eqff.data.graph import FRAGMENTS
 from eqff.errors import ConfigError, EqffError, ModelError
 from eqff.potential import Potential
 from eqff.simulation import doubts
@@ -189,6 +190,9 @@ def _restored(
 ) -> tuple[Atoms, Stepper, np.random.Generator]:
     """Atoms, stepper and noise as they were in a saved state."""
     atoms = cast(Atoms, read(folder / START_FILE))
+    for name in FRAGMENTS:
+        if name in atoms.info:
+            atoms.set_array(name, atoms.info.pop(name))
     attach_calculator(atoms, potential, settings)
     hold(atoms, settings)
     saved.place(atoms)
@@ -225,6 +229,8 @@ def _begin(atoms: Atoms, settings: SimulationSettings, limits: Limits, rng: np.r
         give_velocities(atoms, settings.temperature, rng, keeps_rotation=keeps_rotation)
     bare = atoms.copy()
     bare.set_constraint()
+    # ASE's trajectories hold no arrays of other names than its own
+    bare.info |= {name: bare.arrays[name] for name in FRAGMENTS if name in bare.arrays}
     write(folder / START_FILE, bare)
     return f"Stopped at the start: {trouble}" if trouble else ""
 

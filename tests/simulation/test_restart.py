@@ -9,12 +9,14 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from ase.io import read
 
+from eqff.build import ModelContext, build_potential
 from eqff.errors import ConfigError, ModelError
 from eqff.simulation import SimulationSettings, resume_simulation, run_simulation
 from eqff.simulation.state import STATE_FILE
-from eqff.testing.structures import molecule
+from eqff.testing.structures import divided, molecule
 
 STEPS = 10
 RUNS = {
@@ -104,6 +106,20 @@ def test_killed_several_times(potential, relaxed, tmp_path):
             resume_simulation(potential, tmp_path / "cut", progress=killed_at(step))
     resume_simulation(potential, tmp_path / "cut")
     assert_same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_fragments_stay_what_they_were(tmp_path):
+    pairs = {"_target_": "eqff.terms.fragment_pairs.FragmentPairs", "cutoff": 5.0, "degree": 0, "hidden": 4}
+    config = {"fragments": {"_target_": "eqff.fragments.fragments.Fragments"}, "terms": {"pairs": pairs}}
+    config["backbone"] = {"_target_": "eqff.testing.minimal.MinimalBackbone", "channels": 4, "num_passes": 1}
+    torch.manual_seed(0)
+    potential = build_potential(config, ModelContext((1, 6, 7, 8), dict.fromkeys((1, 6, 7, 8), 0.0)), torch.float64)
+    atoms = divided(molecule(1, 6, total_charge=1))
+    run_simulation(potential, atoms, chosen("nve", steps=STEPS), tmp_path / "whole")
+    with pytest.raises(Killed):
+        run_simulation(potential, atoms, chosen("nve"), tmp_path / "killed", progress=killed_at(5))
+    resume_simulation(potential, tmp_path / "killed")
+    assert_same(tmp_path / "killed", tmp_path / "whole")
 
 
 def test_more_steps_go_on_where_it_ended(potential, relaxed, tmp_path):
