@@ -62,6 +62,21 @@ def moments_without(
     return tuple(name for name in read if contribution(name) not in held)
 
 
+def reaches_energy(field: str, heads: Mapping[str, Head], terms: Mapping[str, Term]) -> bool:
+    """Whether some term reads a field, or what heads before it made of that.
+
+    Args:
+        field: Its name.
+        heads: By name, in the order in which they run.
+        terms: By name.
+    """
+    reached = {field}
+    for head in heads.values():
+        if not head.after_terms and not reached.isdisjoint(head.reads):
+            reached.update(head.writes)
+    return any(not reached.isdisjoint(term.reads) for term in terms.values())
+
+
 def _is_moment(name: str) -> bool:
     row = table.FIELDS.get(name)
     return row is not None and row.level == "atom" and row.unit in MOMENT_UNITS

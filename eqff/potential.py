@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from eqff.bounds import tell_bounds
 from eqff.compilation.plain_parts import called
 from eqff.compilation.prediction import CompiledPrediction
-from eqff.contributions import check_contributions, external_energy, field_energy, moments_without
+from eqff.contributions import (
+    check_contributions,
+    external_energy,
+    field_energy,
+    moments_without,
+    reaches_energy,
+)
 from eqff.data import fields as table
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
@@ -87,7 +93,7 @@ class Potential(nn.Module):
         check_contributions(self.heads, self.terms)
         tell_bounds(self.ordered_parts().values())
         self.field_guard = FieldGuard(self.reads_field, moments_without(field_energy, self.heads, self.terms))
-        felt = any(READ in part.reads for part in self.ordered_parts().values())
+        felt = reaches_energy(READ, self.heads, self.terms)
         self.external_guard = ExternalGuard(felt, moments_without(external_energy, self.heads, self.terms))
 
     def ordered_parts(self) -> dict[str, Part]:

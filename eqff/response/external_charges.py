@@ -14,18 +14,19 @@ READ = "external_charges"
 """What parts that feel external charges name among the fields they read."""
 
 NO_READER = (
-    "No part of this model feels external charges, so they would act on nothing. Add one that does: "
+    "No part of this model feels external charges in its energy, so they would exert no forces. Add one that does: "
     "+term@model.terms.external=external_charges for charges and dipoles that they leave as they are, charge "
-    "equilibration, or induced dipoles."
+    "equilibration with the energy that it minimises (+term@model.terms.equilibration=equilibration), or induced "
+    "dipoles."
 )
-"""Message for a structure among external charges that no part of the model feels."""
+"""Message for a structure among external charges that no energy of the model follows from."""
 
 
 class ExternalGuard:
     """Looks whether a model's energy answers external charges as a whole.
 
     Args:
-        read: Whether some part feels them.
+        read: Whether some energy follows from them.
         left_out: Names of fields of charges and dipoles whose energy among them no part holds.
     """
 
@@ -33,7 +34,7 @@ class ExternalGuard:
         self._read, self._left_out, self._told = read, left_out, False
 
     def check(self, graph: AtomicGraph) -> None:
-        """Raises ModelError if there are external charges that no part feels; logs once what has no energy by them."""
+        """Raises ModelError if no energy feels external charges; logs once which moments have none by them."""
         if graph.external is None:
             return
         if not self._read:

@@ -260,6 +260,13 @@ def test_models_that_feel_nothing_refuse_external_charges():
         potential(_graph(potential, [_around()["points"]]))
 
 
+def test_charges_that_move_without_an_energy_are_refused():
+    """Equilibrated for a dipole alone: there would be no force on the external charges."""
+    potential = _potential({**EQUILIBRATED, "terms": {"local": LOCAL_ENERGY}})
+    with pytest.raises(ModelError, match="No part of this model feels external charges"):
+        potential(_graph(potential, [_around()["points"]]))
+
+
 def test_moments_left_out_are_told_once(caplog):
     coulomb = {"_target_": "eqff.terms.coulomb.Coulomb"}
     model = {**PERMANENT, "heads": {"charges": CHARGES, "alpha": ALPHA}, "terms": {"a": coulomb, "b": INDUCTION}}
