@@ -85,7 +85,7 @@ class ExportedPotential(Potential):
         self._require_own_kind(graph.positions)
         if not self._takes(graph):
             return super().forward(graph, forces=forces, stress=stress, create_graph=False)
-        prediction = self._whole(graph) if self._parts.whole else self._beside(graph)
+        prediction = self._whole(graph) if self._parts.whole else self._beside(graph, stress)
         return _with_stress(prediction, graph) if stress else prediction
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExportedPotential:
@@ -137,7 +137,7 @@ class ExportedPotential(Potential):
         forces, virial, *values = self.derivatives(pack(graph, self.names.lists))
         return named(values, self.names) | {"forces": forces, "virial": virial}
 
-    def _beside(self, graph: AtomicGraph) -> dict[str, Tensor]:
+    def _beside(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
         tensors = pack(graph, self.names.lists)
         if self.compiled_energy is None:  # nothing is handed on: what runs beside reads the geometry alone
             fields = self._whole(graph)
@@ -145,25 +145,25 @@ class ExportedPotential(Potential):
             fields = named(self.compiled_energy(list(tensors)), self.names)
         handed = {name: fields[name].detach().requires_grad_() for name in self.names.handed}
         cotangents = no_cotangents(fields, self.names)
-        positions = graph.positions.detach().requires_grad_()
-        strain = torch.zeros_like(graph.cell).requires_grad_()
-        inputs = [positions, strain, *handed.values()]
+        leaves = {"forces": graph.positions.detach().requires_grad_()}
+        if stress:  # not for others: what runs beside may have none, as some calculators
+            leaves["virial"] = torch.zeros_like(graph.cell).requires_grad_()
+        inputs = [*leaves.values(), *handed.values()]
         with torch.enable_grad():
-            energy, more = self._parts.rest(graph.deformed(positions, strain), handed)
+            energy, more = self._parts.rest(graph.deformed(*leaves.values()), handed)
             gradients = [None] * len(inputs)
             if energy.requires_grad:
                 gradients = torch.autograd.grad(energy.sum(), inputs, allow_unused=True)
-        cotangents = [zero if g is None else g for g, zero in zip(gradients[2:], cotangents, strict=True)]
+        cotangents = [zero if g is None else g for g, zero in zip(gradients[len(leaves) :], cotangents, strict=True)]
         if self.compiled_energy is None:
-            forces, virial = fields["forces"], fields["virial"]
+            derivatives = fields["forces"], fields["virial"]
         else:
-            forces, virial = self.derivatives([*tensors, *cotangents])
-        by_positions, by_strain = (
-            torch.zeros_like(v) if g is None else g for g, v in zip(gradients[:2], inputs[:2], strict=True)
-        )
+            derivatives = self.derivatives([*tensors, *cotangents])
+        slopes = zip(leaves, derivatives, gradients, strict=False)
+        derived = {name: value if slope is None else value - slope for name, value, slope in slopes}
         detached = {name: value.detach() for name, value in more.items()}
-        total = {"energy": fields["energy"] + energy.detach()}
-        return fields | detached | total | {"forces": forces - by_positions, "virial": virial - by_strain}
+        fields = {name: value for name, value in fields.items() if name != "virial"}
+        return fields | detached | {"energy": fields["energy"] + energy.detach()} | derived
 
 
 @corrected.register

@@ -71,6 +71,7 @@ def split(potential: Potential, beside: Mapping[str, Term] | None = None) -> Spl
     terms |= dict(beside or {})
     written = {name for part in compiled.ordered_parts().values() for name in part.writes}
     written |= {f"pass_{name}" for exchange in potential.exchanges.values() for name in exchange.writes}
+    written |= {f"energy_{name}" for name in kept_terms}
     read = {name for part in (*heads.values(), *terms.values()) for name in part.reads}
     return Split(compiled.eval(), heads, terms, tuple(sorted(read & written)))
 
@@ -95,4 +96,5 @@ def _uncompiled(potential: Potential) -> tuple[dict[str, Head], dict[str, Term]]
             heads[name] = potential.heads[name]
         else:
             terms[name] = potential.terms[name]
+            written.add(f"energy_{name}")
     return heads, terms

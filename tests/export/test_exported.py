@@ -12,6 +12,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from ase.calculators.calculator import Calculator
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -31,6 +32,8 @@ from eqff.export.package import FORMAT, About, processor, read_package
 from eqff.export.program import DerivativeFunction, EnergyFunction, signature
 from eqff.export.samples import sample
 from eqff.export.split import split
+from eqff.interfaces.calculator_energy import CalculatorEnergy
+from eqff.interfaces.calculators import named_calculator
 from eqff.kernels.choice import kernels
 
 SMALL = ("model.backbone.channels=4", "model.backbone.radial_hidden=4", "model.terms.local.hidden=4")
@@ -153,6 +156,19 @@ def test_added_terms_run_beside():
     assert doubled.beside == ("terms.again",)
 
 
+def test_sums_of_energies_follow_what_they_are_sums_of():
+    """Of a term that runs beside and of one that is compiled; of compiled ones alone, compiled too."""
+    head = "+head@model.heads.{0}=energy_components", "~model.heads.{0}.sums", "+model.heads.{0}.sums={{{1}}}"
+    lines = [line.format("sums", "sapt_elst:[coulomb,local]") for line in head]
+    potential = built("model=flagship", *SMALL, *lines)
+    exported = not_compiled(potential)
+    assert set(exported.beside) == {"terms.coulomb", "heads.sums"}
+    require_equal(results(exported, "molecule"), results(potential, "molecule"), 1e-11)
+    assert results(exported, "molecule")["sapt_elst"] != 0
+    lines = [line.format("sums", "sapt_elst:[zbl,local]") for line in head]
+    assert not_compiled(built("model=flagship", *SMALL, *lines)).beside == ("terms.coulomb",)
+
+
 GEOMETRY_ALONE = ("+term@{place}.d3=d3_bj", "{place}.d3.functional=pbe", "{place}.d3.cutoff=9.0")
 
 
@@ -169,6 +185,23 @@ def test_what_runs_beside_may_read_the_geometry_alone(place, name, tmp_path):
     assert set(found["energies_per_term"]) == {"local", "zbl", "d3"}
     require_equal(found, results(potential, name), 1e-11)
     require_equal(results(corrected(corrected(exported)), name), found, 1e-11)
+
+
+def test_what_runs_beside_is_asked_for_stress_only_where_it_is_wanted():
+    class WithoutStress(Calculator):
+        implemented_properties = ["energy", "forces"]
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            super().calculate(atoms, properties, system_changes)
+            self.results = {"energy": 1.5, "forces": np.ones((len(atoms), 3))}
+
+    exported = not_compiled(built("model=short_range", *SMALL))
+    whole = exported.added({"base": CalculatorEnergy(named_calculator(WithoutStress()))})
+    atoms = water()
+    atoms.calc = whole.calculator(total_charge=0, multiplicity=1)
+    atoms.get_forces()
+    with pytest.raises(ModelError, match="gives no stress"):
+        atoms.get_stress()
 
 
 def test_predictions_one_by_one_have_what_batches_have():
