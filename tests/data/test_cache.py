@@ -249,3 +249,18 @@ def test_auto_takes_a_cache_for_large_files_only(path, tmp_path, monkeypatch):
     large = AtomicDataModule(path, cache="auto", cache_workers=1)
     large.read()
     assert large.data_hash == small.data_hash and len(folders(tmp_path / "home" / "eqff")) == 1
+
+
+def test_inputs_that_few_structures_state_are_written_from_there_on(tmp_path, monkeypatch):
+    """Nothing is written where nothing is stated; what comes later is not lost, nor moved to other structures."""
+    frames = waters(6)
+    plain = cached_set(write_extxyz(tmp_path / "plain.extxyz", frames), Reading(), tmp_path / "plain", 1).frames
+    assert not [file for file in (tmp_path / "plain").rglob("*.npy") if file.stem in ("fragment", "electric_field")]
+    assert plain[0].fragment.tolist() == [-1] * len(frames[0])
+    monkeypatch.setattr("eqff.data.cache.build._BUFFER", 1)
+    monkeypatch.setattr("eqff.data.cache.build.PIECE", 2)
+    frames[3].arrays["fragment"], frames[4].info["electric_field"] = np.arange(len(frames[3])), [0.0, 0.1, 0.0]
+    path = write_extxyz(tmp_path / "some.extxyz", frames)
+    memory, cached = both(path, tmp_path / "some")
+    assert_same(memory.batch(range(6)), cached.batch(range(6)))
+    np.testing.assert_array_equal(memory.fingerprints(), cached.fingerprints())

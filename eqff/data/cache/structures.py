@@ -51,7 +51,7 @@ class StructureWriter:
             values = unknown(name, int(columns.ends[-1]), len(columns)) if missing else columns.values[name]
             self._append(f"label.{name}", values)
         for name in INPUTS:
-            if name not in EXTERNAL_NAMES:
+            if name not in EXTERNAL_NAMES and self._needs(name, columns):
                 self._append(name, columns.values[name])
         self._add_external(columns)
         for name, codes in self._codes.items():
@@ -69,6 +69,15 @@ class StructureWriter:
         texts = {name: list(codes) for name, codes in self._codes.items()}
         numbers = {"frames": self.frames, "atoms": self.atoms}
         write_manifest(self.folder, {**about, **numbers, "files": files, "texts": texts})
+
+    def _needs(self, name: str, columns: Columns) -> bool:
+        """Whether an input is written: an optional one is not before a structure states it, and then for all."""
+        if name not in table.optional_inputs() or name in self._files:
+            return True
+        if not columns.stated(name).any():
+            return False
+        self._append(name, unknown(name, self.atoms, self.frames))
+        return True
 
     def _add_external(self, columns: Columns) -> None:
         """External charges; in folders without any there are no files of them."""
