@@ -84,7 +84,8 @@ def _searched(
         if bool(falls.all()):
             break
         length = torch.where(falls, length, 0.5 * length)
-    return trial, new_value, new_slope
+    moved = falls[energy.batch][:, None]  # what does not fall at all stays, and will be told
+    return torch.where(moved, trial, x), torch.where(falls, new_value, value), torch.where(moved, new_slope, slope)
 
 
 def _largest(slope: Tensor, energy: PopulationEnergy) -> Tensor:

@@ -60,12 +60,14 @@ class DenseSteps(Steps):
         """See `Steps.downhill`; where the energy bends downwards, by absolute second derivatives."""
         matrix, scale = self._projected(x)
         factor, failed = torch.linalg.cholesky_ex(matrix)
+        step = self._solved(factor, -slope)
         if bool(failed.any()):
             bends, ways = torch.linalg.eigh(matrix)
             bends = torch.maximum(bends.abs(), FLAT * scale[:, None])
             right = self.padding.gather(-slope).flatten(1)[:, :, None]
-            return self._scattered(ways @ ((ways.transpose(1, 2) @ right) / bends[:, :, None]), x)
-        return self._solved(factor, -slope)
+            other = self._scattered(ways @ ((ways.transpose(1, 2) @ right) / bends[:, :, None]), x)
+            step = torch.where((failed > 0)[self.energy.batch][:, None], other, step)
+        return step
 
     def inverse(self, x: Tensor) -> Inverse:
         """See `Steps.inverse`."""
