@@ -9,6 +9,7 @@ import numpy as np
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.columns import Columns
+from eqff.data.external import CHARGES
 from eqff.data.frame_sequence import as_frames
 from eqff.errors import DataError
 
@@ -90,6 +91,12 @@ def _never(columns: Columns) -> np.ndarray:
     return np.zeros(len(columns), dtype=bool)
 
 
+def _whole_force(columns: Columns) -> np.ndarray:
+    """On a structure in eV/Å, (F, 3): what a uniform field does to an ion; NaN, so unknown, among external charges."""
+    force = columns.values["total_charge"][:, None] * columns.values["electric_field"]
+    return np.where(columns.stated(CHARGES)[:, None], np.nan, force)
+
+
 _ZERO_IS_RIGHT: dict[str, Callable[[Columns], np.ndarray]] = {
     "forces": _one_atom,
     "dipole": _one_atom,
@@ -137,7 +144,7 @@ class _Zeros:
 
 @dataclass(frozen=True)
 class _Sum:
-    """What the sum of a label over atoms should be; no limit of its own: that of charges."""
+    """What the sum of a label over atoms should be, NaN where nobody knows; no limit of its own: that of charges."""
 
     text: str
     unit: str
@@ -150,7 +157,7 @@ _SUMS = {
     "spin_charges": _Sum(
         "spin charges don't sum to the number of unpaired electrons", "", lambda c: c.values["multiplicity"] - 1
     ),
-    "forces": _Sum("forces don't sum to zero", "eV/Å", limit=0.05),
+    "forces": _Sum("forces don't sum to zero", "eV/Å", _whole_force, limit=0.05),
 }
 
 

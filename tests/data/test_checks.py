@@ -104,6 +104,18 @@ def test_sums_that_do_not_add_up_are_told():
     assert any("forces don't sum to zero in 1 frames, by up to 1 eV/Å" in note for note in notes)
 
 
+def test_forces_need_not_sum_to_zero_in_surroundings():
+    """External charges pull at a structure; a uniform field at an ion, by Q F."""
+    around, ion, wrong = waters(3)
+    around.info.update(external_positions=[[9.0, 0.0, 0.0]], external_charges=[1.0])
+    around.calc.results["forces"][0] += 0.3
+    for atoms in (ion, wrong):
+        atoms.info.update(total_charge=1, multiplicity=2, electric_field=[0.0, 0.0, 0.2])
+    ion.calc.results["forces"][0, 2] += 0.2
+    (note,) = check_set(structures([around, ion, wrong]))
+    assert "forces don't sum to zero in 1 frames, by up to 0.2 eV/Å" in note
+
+
 def test_sums_of_charges_are_told_structure_by_structure():
     """The five worst by name; how far is too far can be set."""
     frames = structures(waters(8))
