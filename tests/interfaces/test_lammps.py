@@ -176,11 +176,14 @@ def test_energy_is_conserved(start):
     assert forces.calculator.neighbours.searches == 1
 
 
-def test_the_barostat_sees_the_pressure(start):
-    """A box that is relaxed by LAMMPS ends where ASE finds no pressure; images and corners move on the way."""
+def test_the_barostat_sees_the_pressure(start, monkeypatch):
+    """At every step; atoms and the corners of the box move on the way. Without barostat, where it is printed."""
     potential, atoms = charged_stack(), crystal(1, 4)
     lmp, symbols, *_ = start(atoms)
-    forces = attach(lmp, potential.calculator(**state(atoms)), symbols)
+    calculator, asked = potential.calculator(**state(atoms)), []
+    compute = calculator.calculate
+    monkeypatch.setattr(calculator, "calculate", lambda *given: asked.append(given[1]) or compute(*given))
+    forces = attach(lmp, calculator, symbols)
     do(lmp, "velocity all create 300 1; fix move all npt temp 300 300 0.1 tri 1000 1000 0.5; timestep 0.0005; run 30")
     low, high, xy, yz, xz, *_ = lmp.extract_box()
     cell = np.array([[high[0] - low[0], 0, 0], [xy, high[1] - low[1], 0], [xz, yz, high[2] - low[2]]])
@@ -190,6 +193,10 @@ def test_the_barostat_sees_the_pressure(start):
     np.testing.assert_allclose(per_atom(lmp, "f"), atoms.get_forces(), atol=ROUNDING)
     assert lmp.get_thermo("pe") == pytest.approx(atoms.get_potential_energy(), abs=ROUNDING)
     assert 1 <= forces.calculator.neighbours.searches < 31
+    assert len(asked) == 31 and all("stress" in names for names in asked)
+    asked.clear()
+    do(lmp, "unfix move; fix move all nve; thermo 5; run 10")
+    assert ["stress" in names for names in asked] == [step % 5 == 0 for step in range(30, 41)]
 
 
 def test_charges_are_written_and_single_atoms_have_no_energies(start):

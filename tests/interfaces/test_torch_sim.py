@@ -156,3 +156,15 @@ def test_charges_among_what_states_have():
         state, EqffModel(potential), integrator=ts.Integrator.nve, n_steps=3, temperature=300, timestep=0.0005
     )
     torch.testing.assert_close(final.energy, given(final)["energy"])
+
+
+def test_ensembles_say_how_far_they_agree():
+    names, structures = ["eqff-ions", "eqff-ions-short"], ions()
+    found = EqffModel(names, systems=structures)(state_of(structures, torch.float32))
+    calculator = eqff.load(names).calculator()
+    for number, atoms in enumerate(structures):
+        atoms.calc = calculator
+        assert float(found["energy"][number]) == pytest.approx(atoms.get_potential_energy(), abs=1e-4)  # float32
+        assert float(found["energy_uncertainty"][number]) == pytest.approx(
+            calculator.results["energy_uncertainty"], rel=0.01
+        )

@@ -89,10 +89,8 @@ class _Search:
         Returns:
             How many.
         """
-        positions, cells, pbc = (
-            tensor.detach().to("cpu", torch.float64 if tensor.is_floating_point() else None).numpy()
-            for tensor in (geometry.positions, geometry.cell, geometry.pbc)
-        )
+        positions, cells = (tensor.detach().double().cpu().numpy() for tensor in (geometry.positions, geometry.cell))
+        pbc = geometry.pbc.cpu().numpy()
         complete, chosen = self.complete.tolist(), which.nonzero()[:, 0].tolist()
         for number in chosen:
             check_cell(cells[number], pbc[number], f"structure {number} of the batch")

@@ -23,8 +23,7 @@ from eqff.interfaces.lammps.units import units_of
 _log = logging.getLogger(__name__)
 
 _OTHER_MASS = 0.1
-"""Relative to the mass of an element; isotopes of all but hydrogen are nearer, neighbours in the periodic table are
-not, up to titanium or so."""
+"""Relative to an element's own, which more than isotopes of all but hydrogen are off."""
 
 
 def attach(
