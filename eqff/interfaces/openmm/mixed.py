@@ -74,10 +74,8 @@ def mixed_system(
         raise ConfigError("cutoff belongs to coulomb=model: with coulomb=force_field there are no external charges.")
     surroundings = _surroundings(system, region, cutoff, fade, width) if by_model else None
     mixed = take_out(system, region, keep_charges=not by_model)
-    state, periodic = (
-        {"total_charge": total_charge, "multiplicity": multiplicity},
-        system.usesPeriodicBoundaryConditions(),
-    )
+    state = {"total_charge": total_charge, "multiplicity": multiplicity}
+    periodic = system.usesPeriodicBoundaryConditions()
     computation = ModelComputation(
         {"potential": potential, **state, **settings},
         [numbers[index] for index in region],
