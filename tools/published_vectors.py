@@ -85,9 +85,8 @@ def by_deepmd() -> dict:
     symbols, most = ANI["ani1x"], [30] * 4
     descriptor = DescrptSeA(4.0, 1.0, most, neuron=[3, 6, 6], axis_neuron=2, type_one_side=False, seed=1)
     networks = descriptor.serialize()["embeddings"]["networks"]
-    weights = [
-        [_layer(layer["@variables"]) for layer in network["layers"]] for network in networks
-    ]  # centre runs first
+    # by element of centre and of neighbour, the former runs first
+    weights = [[_layer(layer["@variables"]) for layer in network["layers"]] for network in networks]
     frames = []
     for atoms in structures(symbols):
         kinds = np.array([[symbols.index(symbol) for symbol in atoms.symbols]])

@@ -52,14 +52,13 @@ def every_two_edges(edges: Edges, cutoff: float) -> Triples:
 
 
 def every_two_places(edges: Edges) -> Triples:
-    """Every two places of `Edges.slots`, empty ones included: K (K - 1) / 2 for each atom, or K / 2 more."""
+    """Every two places of `Edges.slots`, empty ones included: K² for each atom, of which one order of each two counts.
+
+    Half as many would do, but sizes such as K / 2 make compilers ask whether K is even.
+    """
     num_edges, (num_atoms, num_places) = edges.sender.shape[0], edges.slots.shape
     places = torch.arange(num_places, device=edges.slots.device)
-    steps = torch.arange(1, num_places // 2 + 1, device=edges.slots.device)[:, None]
-    others = (places + steps) % num_places
-    # half way round, both of a pair meet the other: one of them is enough
-    again = (2 * steps == num_places) & (others < places)
-    first = edges.slots[:, None, :].expand(-1, steps.shape[0], -1)
-    second = torch.where(again, num_edges, edges.slots[:, others])
+    first = edges.slots[:, :, None].expand(-1, -1, num_places)
+    second = torch.where(places > places[:, None], edges.slots[:, None, :], num_edges)
     atom = torch.arange(num_atoms, device=edges.slots.device)[:, None, None].expand_as(second)
     return Triples(atom.flatten(), first.flatten(), second.flatten())
