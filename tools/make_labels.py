@@ -5,8 +5,9 @@
     python tools/make_labels.py structures.extxyz labelled.extxyz --method ase --calculator ase.calculators.emt:EMT
 
 Every frame needs its total charge and multiplicity (2S+1): info keys ``total_charge`` and ``multiplicity``,
-or ``--total-charge`` and ``--multiplicity`` for frames that have none. Nothing is guessed. External point charges that frames
-state (``external_positions`` in Å, ``external_charges`` in e) act with ``--method pyscf``; other methods refuse them.
+or ``--total-charge`` and ``--multiplicity`` for frames that have none. Nothing is guessed. External
+point charges that frames state (``external_positions`` in Å, ``external_charges`` in e) act with ``--method pyscf``;
+other methods refuse such frames.
 
 Written keys and units, one convention for all methods:
 
