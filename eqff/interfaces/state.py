@@ -34,6 +34,11 @@ def stated_field(info: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in info.items() if _target(key) == "electric_field"}
 
 
+def stated_charges(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries among them that state external charges, without their places."""
+    return {key: value for key, value in info.items() if _target(key) == "external_charges"}
+
+
 def require_state(keys: Iterable[str], total_charge: object, multiplicity: object, place: str, remedy: str) -> None:
     """Checks that charge and multiplicity are given, by the structure or beside it.
 

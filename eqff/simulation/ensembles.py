@@ -16,6 +16,7 @@ from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
 from eqff.simulation.settings import SimulationSettings
+from eqff.simulation.velocities import pulled
 
 Conserved = Callable[[Any, Atoms], float]
 """From ASE's dynamics and the atoms to an energy in eV."""
@@ -29,8 +30,9 @@ def velocity_verlet(
 
 
 def langevin(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator) -> MolecularDynamics:
-    """Langevin dynamics [Vanden-Eijnden & Ciccotti, Chem. Phys. Lett. 429, 310 (2006)], the centre of mass at rest."""
-    if len(atoms) > 1 and not atoms.constraints:
+    """Langevin dynamics [Vanden-Eijnden & Ciccotti, Chem. Phys. Lett. 429, 310 (2006)], the centre of mass at rest,
+    but for structures that external charges pull at."""
+    if len(atoms) > 1 and not atoms.constraints and not pulled(atoms):
         atoms.set_constraint(FixCom())
     return Langevin(
         atoms,

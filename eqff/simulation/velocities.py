@@ -7,6 +7,8 @@ from ase import Atoms, units
 from ase.constraints import FixCom
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 
+from eqff.interfaces.state import stated_charges, stated_field
+
 
 def degrees_of_freedom(atoms: Atoms, *, keeps_rotation: bool) -> int:
     """How many degrees of freedom take part in the thermal motion; the rest is at rest.
@@ -18,13 +20,24 @@ def degrees_of_freedom(atoms: Atoms, *, keeps_rotation: bool) -> int:
     held = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixCom)]
     if held:
         return 3 * len(atoms) - sum(constraint.get_removed_dof(atoms) for constraint in held)
-    if len(atoms) == 1:
-        return 3
+    if len(atoms) == 1 or pulled(atoms):
+        return 3 * len(atoms)
     rotations = 0
-    if keeps_rotation and not atoms.pbc.any() and not _rotates(atoms):
+    if keeps_rotation and not _turned(atoms) and not atoms.pbc.any() and not _rotates(atoms):
         arms = atoms.positions - atoms.get_center_of_mass()
         rotations = {0: 0, 1: 2}.get(np.linalg.matrix_rank(arms, tol=1e-3), 3)  # linear molecules have two
     return 3 * len(atoms) - 3 - rotations
+
+
+def pulled(atoms: Atoms) -> bool:
+    """Whether external charges, which stay where they are, move a structure as a whole: then nothing is at rest."""
+    return any(np.size(value) for value in stated_charges(atoms.info).values())
+
+
+def _turned(atoms: Atoms) -> bool:
+    """Whether a uniform field turns a structure."""
+    given = (*stated_field(atoms.info).values(), getattr(atoms.calc, "electric_field", None))
+    return any(value is not None and np.any(value) for value in given)
 
 
 def _rotates(atoms: Atoms) -> bool:
@@ -40,7 +53,7 @@ def kinetic_temperature(atoms: Atoms, degrees: int) -> float:
 
 
 def give_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, *, keeps_rotation: bool) -> None:
-    """Maxwell-Boltzmann momenta, the centre of mass at rest, without rotation where that would stay; exactly T.
+    """Maxwell-Boltzmann momenta, the centre of mass at rest, without rotation, where both would stay; exactly T.
 
     Atoms that a constraint holds stay at rest.
 
@@ -52,9 +65,9 @@ def give_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator, 
     """
     spread = np.sqrt(atoms.get_masses() * units.kB * temperature)
     atoms.set_momenta(rng.standard_normal((len(atoms), 3)) * spread[:, None])
-    if len(atoms) > 1 and not atoms.constraints:
+    if len(atoms) > 1 and not atoms.constraints and not pulled(atoms):
         Stationary(atoms, preserve_temperature=False)
-        if keeps_rotation and not atoms.pbc.any():
+        if keeps_rotation and not atoms.pbc.any() and not _turned(atoms):
             with np.errstate(invalid="ignore"):  # linear molecules have an axis without inertia
                 ZeroRotation(atoms, preserve_temperature=False)
     actual = kinetic_temperature(atoms, degrees_of_freedom(atoms, keeps_rotation=keeps_rotation))

@@ -6,13 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from ase.constraints import FixCom
 from ase.io import read
 
 from eqff.errors import ConfigError, DataError, ModelError
 from eqff.simulation import SimulationSettings, read_structure, run_simulation
 from eqff.simulation.ensembles import INTEGRATORS
 from eqff.simulation.velocities import degrees_of_freedom, give_velocities, kinetic_temperature
-from eqff.testing.structures import crystal, molecule
+from eqff.testing.structures import among_charges, crystal, molecule
 
 
 def settings(**changes):
@@ -107,6 +108,22 @@ def test_velocities_are_thermal_in_what_moves(name, atoms, degrees):
         assert np.abs(atoms.get_momenta().sum(axis=0)).max() < 1e-12
         if keeps and not atoms.pbc.any():
             assert np.abs(atoms.get_angular_momentum()).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ["velocity_verlet", "langevin"])
+def test_surroundings_move_a_structure_as_a_whole(name):
+    """Among external charges nothing is at rest, in a uniform field no molecule is without rotation."""
+    keeps = INTEGRATORS[name].keeps_rotation
+    for atoms, whole in ((among_charges(molecule(1, 6), 1), 0), (molecule(1, 6), 3)):
+        if whole:
+            atoms.info["electric_field"] = [0.0, 0.0, 0.1]
+        assert degrees_of_freedom(atoms, keeps_rotation=keeps) == 18 - whole
+        give_velocities(atoms, 300.0, np.random.default_rng(0), keeps_rotation=keeps)
+        assert kinetic_temperature(atoms, 18 - whole) == pytest.approx(300.0)
+        assert (np.abs(atoms.get_momenta().sum(axis=0)).max() > 1e-3) == (whole == 0)
+        assert np.abs(atoms.get_angular_momentum()).max() > 1e-3
+        INTEGRATORS[name].build(atoms, settings(), 18 - whole, np.random.default_rng(0))
+        assert any(isinstance(each, FixCom) for each in atoms.constraints) == (name == "langevin" and whole > 0)
 
 
 def test_temperature_is_zero_kelvin_where_asked():
