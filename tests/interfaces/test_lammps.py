@@ -243,6 +243,9 @@ def test_arguments_are_looked_at(start, caplog):
     with caplog.at_level("WARNING"):
         attach(lmp, calculator, symbols[::-1])
     assert "order of the types" in caplog.text
+    lmp.command("run_style respa 2 2")
+    with pytest.raises(ConfigError, match="respa"):
+        attach(lmp, calculator, symbols)
 
 
 @pytest.mark.slow

@@ -61,6 +61,8 @@ def attach(
         raise ConfigError("LAMMPS has no box yet: read or create it (read_data, create_box) before attaching a model.")
     if lmp.extract_setting("dimension") != 3:
         raise ConfigError("LAMMPS is in 'dimension 2', but models are made for three: use 'dimension 3'.")
+    if lmp.extract_global("respa_levels"):
+        raise ConfigError("LAMMPS is in 'run_style respa', which does not call fix external: use 'run_style verlet'.")
     if write_charges and not lmp.extract_setting("q_flag"):
         raise ConfigError("write_charges: atoms have no charges in this atom_style. Use 'atom_style charge' or full.")
     units, numbers, ranks = units_of(lmp.extract_global("units")), _numbers(lmp, elements), ranks_of(lmp)
