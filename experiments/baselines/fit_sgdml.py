@@ -13,7 +13,7 @@ from sgdml.utils import io
 
 from eqff.data.reading import read_frames
 
-WIDTHS = (20, 30, 40, 60)
+WIDTHS = (10, 15, 20, 30, 40, 60)
 
 
 def dataset(path: str) -> dict:

@@ -14,15 +14,16 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from dscribe.descriptors import SOAP
+from scipy.linalg import solve_triangular
 
 from eqff.data.atoms import to_atoms
 from eqff.data.reading import read_frames
 
 POWER = 4
-POINTS = 200  # sparse points of each element
+POINTS = 1000  # sparse points of each element, at most
 DESCRIPTOR = {"r_cut": 5.0, "n_max": 6, "l_max": 4, "sigma": 0.4}  # Å
 ENERGY_NOISE = 0.001  # eV per atom
-FORCE_NOISES = (0.01, 0.03, 0.1)  # eV/Å
+FORCE_NOISES = (0.003, 0.01, 0.03)  # eV/Å
 JITTER = 1e-9
 
 
@@ -113,8 +114,9 @@ def main(train: str, validation: str, target: str) -> None:
         scale = ENERGY_NOISE * size
         rows = np.concatenate([energy / scale, forces.reshape(-1, energy.shape[1]) / noise, prior])
         wanted = [(labels - labels.mean()) / scale, true_forces.ravel() / noise, np.zeros(len(prior))]
-        q, r = np.linalg.qr(rows)
-        weights = np.linalg.solve(r, q.T @ np.concatenate(wanted))
+        # of the triangle alone, with the right-hand side as one more column: half the time and memory of both factors
+        r = np.linalg.qr(np.column_stack([rows, np.concatenate(wanted)]), mode="r")
+        weights = solve_triangular(r[:-1, :-1], r[:-1, -1])
         error = float(np.sqrt(np.mean((checked @ weights - own) ** 2)))
         print(f"noise {noise} eV/Å: validation force RMSE {1000 * error:.2f} meV/Å", flush=True)
         if error < best:
