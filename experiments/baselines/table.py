@@ -1,5 +1,6 @@
 """Errors against the number of training frames, as table.md and errors.png: usage: table.py OUTPUT_FOLDER"""
 
+import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -8,6 +9,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullLocator
 
 from eqff.comparison import read_runs
 
@@ -32,9 +34,11 @@ def collect(output: Path) -> dict[str, dict[int, dict[str, float]]]:
 
 
 def cpu_seconds(output: Path, model: str, size: int) -> str:
-    """Of fitting, as it was noted."""
-    path = output / "models" / f"{model}-{size}.time"
-    return f"{float(path.read_text().split()[-1]):.0f}" if path.is_file() else ""
+    """Of fitting, search of hyperparameters included, as it was noted."""
+    noted, run = output / "models" / f"{model}-{size}.time", output / "runs" / f"{model}-{size}" / "result.json"
+    if run.is_file():
+        return f"{json.loads(run.read_text())['budget']['CPU seconds']['used']:.0f}"
+    return f"{float(noted.read_text().split()[-1]):.0f}" if noted.is_file() else ""
 
 
 def table(output: Path, found: dict[str, dict[int, dict[str, float]]]) -> str:
@@ -52,6 +56,7 @@ def table(output: Path, found: dict[str, dict[int, dict[str, float]]]) -> str:
 def figure(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     """Energies and forces side by side."""
     drawn, axes = plt.subplots(1, 2, figsize=(8.4, 3.4))
+    ticks = sorted({size for model in OF_A_LEVEL for size in found.get(model, {})})
     for axis, (name, title) in zip(axes, list(COLUMNS.items())[:2], strict=True):
         for model in OF_A_LEVEL:
             sizes = sorted(found.get(model, {}))
@@ -59,6 +64,10 @@ def figure(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
         if "forces" in name and "gfn2" in found:
             axis.axhline(found["gfn2"][0][name], color="grey", linewidth=0.8, linestyle="--", label=TITLES["gfn2"])
         axis.set(xscale="log", yscale="log", xlabel="training frames", ylabel=f"MAE of {title}")
+        axis.set_xticks(ticks, ticks, minor=False)
+        axis.xaxis.set_minor_locator(NullLocator())
+        for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            which("{x:g}")
     axes[1].legend(frameon=False)
     drawn.tight_layout()
     drawn.savefig(path, dpi=150)
