@@ -46,6 +46,8 @@ class EmbeddingNetworks(nn.Module):
         self.layers = nn.ModuleList(
             GroupedLinear(kinds, before, after) for before, after in zip((1, *widths), widths, strict=False)
         )
+        for layer in self.layers:  # else all columns would be multiples of s(r) at first
+            nn.init.normal_(layer.bias)
 
     def forward(self, inverse: Tensor, groups: Groups) -> Tensor:
         """From (E,) to (E, width)."""
