@@ -44,8 +44,8 @@ class EqffModel(ModelInterface):
         total_charge: e, of all structures, or a sequence with that of each; None where states have it, under this name,
             among their extras. Nothing is guessed.
         multiplicity: 2S+1, of all structures or of each; "lowest" is the lowest that the electron count allows.
-        systems: All structures that there will be, in the order of these sequences, where batches change (automatic
-            batching); their ``info`` may state charge and multiplicity too. See `BatchStates`.
+        systems: All structures that there will be, in the order of these sequences, where one state is not for all;
+            their ``info`` may state charge and multiplicity too. See `BatchStates`.
         device: Where to compute; by default where the potential is. States have to be there too.
         dtype: Precision, and that of states; by default that of the potential.
         compute_forces: Whether to differentiate.

@@ -12,7 +12,7 @@ import eqff
 from eqff.build import ModelContext, build_potential
 from eqff.data.atoms import to_atoms
 from eqff.data.reading import read_frames
-from eqff.errors import DataError, ModelError
+from eqff.errors import ConfigError, DataError
 from eqff.interfaces.torch_sim import EqffModel
 from eqff.testing.stack import charged_stack
 from eqff.testing.structures import crystal, molecule
@@ -33,6 +33,7 @@ def test_numbers_are_those_of_the_calculator(kind):
         potential,
         total_charge=[atoms.info["total_charge"] for atoms in structures],
         multiplicity=torch.tensor([atoms.info["multiplicity"] for atoms in structures]),
+        systems=structures,
     )
     found, place = model(state_of(structures)), 0
     for number, atoms in enumerate(structures):
@@ -67,6 +68,7 @@ def test_trajectories_are_those_of_ase():
     settings = dict(
         total_charge=[atoms.info["total_charge"] for atoms in structures],
         multiplicity=[atoms.info["multiplicity"] for atoms in structures],
+        systems=structures,
     )
     state = state_of(structures)
     model = EqffModel(potential, **settings)
@@ -132,6 +134,7 @@ def test_relaxed_together(dtype):
         potential,
         total_charge=[atoms.info["total_charge"] for atoms in structures],
         multiplicity=[atoms.info["multiplicity"] for atoms in structures],
+        systems=structures,
         dtype=dtype,
     )
     torch.testing.assert_close(fixed(final)["energy"], again["energy"])
@@ -140,8 +143,8 @@ def test_relaxed_together(dtype):
 def test_without_a_state_it_is_refused():
     with pytest.raises(DataError, match="total charge is nowhere given"):
         EqffModel(charged_stack(), multiplicity=1)(state_of([molecule(1)]))
-    with pytest.raises(ModelError, match="2 structures were given, but the first batch has 1"):
-        EqffModel(charged_stack(), total_charge=[0, 0], multiplicity="lowest")(state_of([molecule(1)]))
+    with pytest.raises(ConfigError, match="needs the structures that it belongs to"):
+        EqffModel(charged_stack(), total_charge=[0, 0], multiplicity="lowest")
 
 
 def test_charges_among_what_states_have():

@@ -19,18 +19,18 @@ from eqff.interfaces.state import surroundings
 class BatchStates:
     """Says in which state a structure of a batch is.
 
-    Engines that take finished structures out of a batch and put others in tell nothing of them but their atoms. One
-    charge and multiplicity for all are safe then. Several are given in the order of the structures; in a batch that is
-    another than the first, structures are recognised by the elements of their atoms, where these leave no doubt.
+    Engines sort structures by size, take finished ones out of a batch and put others in, and tell nothing of them but
+    their atoms. One charge and multiplicity for all are safe then. Where structures have their own, they are recognised
+    by the elements of their atoms, never by their place, and refused if these leave a doubt.
 
     Args:
         total_charge: e, of all structures or of each; None where batches say it.
         multiplicity: 2S+1 or "lowest", of all structures or of each; None where batches say it.
-        systems: All structures that there will be; their ``info`` may state what is not given here. None for those of
-            the first batch.
+        systems: All structures that there will be, in the order of these lists; their ``info`` may state what is not
+            given here. None where one state is for all.
 
     Raises:
-        ConfigError: Lists of different lengths.
+        ConfigError: Lists of different lengths, or without the structures that they belong to.
         DataError: Charge or multiplicity of one of the systems are nowhere given, or impossible.
         ModelError: Its ``info`` says otherwise than what is given here.
     """
@@ -48,15 +48,17 @@ class BatchStates:
                 f"total_charge, multiplicity and systems have different lengths ({sorted(lengths)}): a list needs one "
                 "entry for every structure."
             )
+        if lengths and systems is None:
+            raise ConfigError(
+                "A list of charges or multiplicities needs the structures that it belongs to, systems=[...]: engines "
+                "sort and exchange the structures of a batch, so that places say nothing."
+            )
         self._for_all = not lengths
         places = range(1 if self._for_all else lengths.pop())
         self._states = [Given(_entry(charges, k), _entry(multiplicities, k), None) for k in places]
-        self._order: list[bytes] | None = None
         self._by_atoms: dict[bytes, set[Given]] = {}
-        if systems is not None:
-            pairs = zip(self._states, systems, strict=True)
-            self._states = [_settled(state, atoms) for state, atoms in pairs]
-            self._learn([atoms.numbers for atoms in systems])
+        for state, atoms in zip(self._states, systems or (), strict=systems is not None):
+            self._by_atoms.setdefault(_key(atoms.numbers), set()).add(_settled(state, atoms))
 
     def __call__(self, numbers: Sequence[np.ndarray]) -> list[Given]:
         """The states of the structures of a batch.
@@ -69,30 +71,18 @@ class BatchStates:
         """
         if self._for_all:
             return self._states * len(numbers)
-        if self._order is None:
-            if len(numbers) != len(self._states):
-                raise ModelError(
-                    f"Charges or multiplicities of {len(self._states)} structures were given, but the first batch has "
-                    f"{len(numbers)}. Where batches change, give all structures beforehand: systems=[...]."
-                )
-            self._learn(numbers)
-        keys = [_key(structure) for structure in numbers]
-        return list(self._states) if keys == self._order else [self._recognised(key) for key in keys]
-
-    def _learn(self, numbers: Sequence[np.ndarray]) -> None:
-        self._order = [_key(structure) for structure in numbers]
-        for key, state in zip(self._order, self._states, strict=True):
-            self._by_atoms.setdefault(key, set()).add(state)
+        return [self._recognised(_key(structure)) for structure in numbers]
 
     def _recognised(self, key: bytes) -> Given:
         known = self._by_atoms.get(key, set())
         if len(known) == 1:
             return next(iter(known))
         formula = Atoms(np.frombuffer(key, dtype=np.int64)).get_chemical_formula()
-        reason = "stands there in several" if known else "is none of the structures that were given"
+        reason = "has several states" if known else "is none"
         raise ModelError(
-            f"Charge and multiplicity of {formula} can't be told: the batch has changed since they were given, and "
-            f"this {reason}. Keep the batch as it is (no automatic batching), or run each state with its own model."
+            f"Charge and multiplicity of {formula} can't be told: it {reason} among the structures that were given, "
+            "and batches tell nothing but atoms. Let the batch say them itself (docs/engines.md), or run each state "
+            "with its own model."
         )
 
 

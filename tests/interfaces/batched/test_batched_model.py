@@ -90,7 +90,7 @@ def test_states_that_the_batch_says_itself():
 
 def test_nothing_is_guessed():
     structures = [molecule(1)]
-    for charge, multiplicity, missing in ((None, 1, "total charge"), (0, None, "multiplicity"), ([None], 1, "charge")):
+    for charge, multiplicity, missing in ((None, 1, "total charge"), (0, None, "multiplicity")):
         model = BatchedModel(charged_stack(), BatchStates(charge, multiplicity), 0.5, "allow")
         with pytest.raises(DataError, match=f"{missing}.* is nowhere given for structure 0"):
             model(tensors(structures), forces=True, stress=False)
