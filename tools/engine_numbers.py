@@ -97,28 +97,30 @@ def overhead(atoms: int, steps: int = 10) -> None:
 
 
 def batches(sizes: tuple[int, ...] = (1, 4, 16, 64)) -> None:
-    """NVE of shipped ions in one batch, and of each alone in ASE."""
+    """NVE of shipped neutral singlets in one batch, and of each alone in ASE."""
     import torch_sim as ts
 
     from eqff.interfaces.torch_sim import EqffModel
 
     model = eqff.load("eqff-ions")
-    ions = [to_atoms(frame) for frame in read_frames("shipped:ions/test.extxyz.gz@:320:5")]
+    frames = read_frames("shipped:ions/test.extxyz.gz")
+    neutral = [to_atoms(frame) for frame in frames if frame.total_charge == 0 and frame.multiplicity == 1]
+    molecules = neutral[:: len(neutral) // max(sizes)]
     integrator = ts.Integrator.nve if hasattr(ts, "Integrator") else ts.nve
     settings = {"integrator": integrator, "temperature": 300, "timestep": 0.0005}
     for size in sizes:
-        batch = EqffModel(model, systems=ions[:size], compute_stress=False)
-        state = ts.io.atoms_to_state(ions[:size], batch.device, batch.dtype)
+        batch = EqffModel(model, total_charge=0, multiplicity=1, compute_stress=False)
+        state = ts.io.atoms_to_state(molecules[:size], batch.device, batch.dtype)
         state = ts.integrate(state, batch, n_steps=3, **settings)
         spent = milliseconds(21, ts.integrate, state, batch, n_steps=20, **settings)  # and one to begin with
         print(f"{size} structures: a step {spent:.1f} ms, {spent / size:.2f} ms for each")
     alone = []
-    for atoms in ions[:16]:
+    for atoms in molecules[:16]:
         atoms.calc = model.calculator()
         dynamics = VelocityVerlet(atoms, 0.5 * units.fs)
         dynamics.run(3)
         alone.append(milliseconds(10, dynamics.run, 10))
-    print(f"ASE: {np.mean(alone):.1f} ms for each; {np.mean([len(atoms) for atoms in ions]):.1f} atoms on average")
+    print(f"ASE: {np.mean(alone):.1f} ms for each; {np.mean([len(atoms) for atoms in molecules]):.1f} atoms on average")
 
 
 def main() -> None:
