@@ -32,6 +32,8 @@ from eqff.interfaces.calculators import build_calculator, named_calculator
 from eqff.interfaces.delta import DeltaCalculator, with_base
 from eqff.simulate import _from_command_line as simulate_task
 from eqff.testing.structures import closed_shell, crystal, molecule
+from eqff.training.finetuning.settings import FinetuneSettings
+from eqff.training.finetuning.start import begin
 from eqff.uncertainty.ensemble import Ensemble
 
 HERE = "foreign_calculators"
@@ -215,6 +217,14 @@ def test_whole_labels_and_differences_are_not_mixed():
         for mixed in ("refuse", "offset"):
             with pytest.raises(DataError, match="whole labels are not the same quantity"):
                 choose_level(sets, mixed, None)
+
+
+def test_fine_tuning_and_ensembles_do_not_mix_them(model, tmp_path):
+    fresh = ModelContext((1, 6, 7, 8), ENERGIES, level_of_theory="PBE")
+    with pytest.raises(DataError, match="whole labels are not the same quantity"):
+        begin(FinetuneSettings(model=str(model)), CONFIG, fresh, [], torch.float64)
+    with pytest.raises(ModelError, match="level of theory"):
+        Ensemble.load([model, model_file(tmp_path / "whole", "PBE", seed=1)])
 
 
 # ---------------------------------------------------------------------------------------------- models
