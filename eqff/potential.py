@@ -93,7 +93,8 @@ class Potential(nn.Module):
         check_contributions(self.heads, self.terms)
         tell_bounds(self.ordered_parts().values())
         self.field_guard = FieldGuard(self.reads_field, moments_without(field_energy, self.heads, self.terms))
-        felt = reaches_energy(READ, self.heads, self.terms)
+        makers = [*self.exchanges.values(), *([] if backbone is None else [backbone])]  # of features, which all follow
+        felt = any(READ in part.reads for part in makers) or reaches_energy(READ, self.heads, self.terms)
         self.external_guard = ExternalGuard(felt, moments_without(external_energy, self.heads, self.terms))
 
     def ordered_parts(self) -> dict[str, Part]:

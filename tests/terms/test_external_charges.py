@@ -15,6 +15,8 @@ from eqff.errors import ConfigError, ModelError
 from eqff.longrange.external import external_fields
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.points import potential_at
+from eqff.parts import Exchange
+from eqff.potential import Potential
 from eqff.testing.battery import LOCAL_ENERGY, MINIMAL_BACKBONE, TermBattery
 from eqff.testing.compare import assert_close
 from eqff.testing.graphs import graph_of
@@ -265,6 +267,24 @@ def test_charges_that_move_without_an_energy_are_refused():
     potential = _potential({**EQUILIBRATED, "terms": {"local": LOCAL_ENERGY}})
     with pytest.raises(ModelError, match="No part of this model feels external charges"):
         potential(_graph(potential, [_around()["points"]]))
+
+
+class Feeling(Exchange):
+    """An exchange of somebody's own: features that know the potential of external charges."""
+
+    reads = ("positions", "external_charges")
+
+    def forward(self, index, features, graph):
+        outside = external_fields(graph, 0)
+        potential = 0.0 if outside is None else outside.potential.to(features)[:, None, None]
+        return torch.cat([features[:, :1] + potential, features[:, 1:]], dim=1), {}
+
+
+def test_features_may_feel_them():
+    plain = _potential({"backbone": MINIMAL_BACKBONE, "terms": {"local": LOCAL_ENERGY}})
+    felt = Potential(plain.backbone, plain.terms, {}, {"mine": Feeling()}, elements=plain.elements).eval()
+    found = felt(_graph(felt, [_around()["points"]]))
+    assert float(found["external_forces"].abs().max()) > 0
 
 
 def test_moments_left_out_are_told_once(caplog):
