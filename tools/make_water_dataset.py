@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 BOND, ANGLE = (0.955, 0.03), (105.5, 4.0)  # Å, degrees: mean and standard deviation
 CONTACT = {"HH": 1.9, "HO": 1.6, "OO": 2.5}  # Å, closest atoms of two molecules
 NEAR, FAR = (2.6, 6.0), (6.0, 12.0)  # Å, distances of oxygens
-COUNTS = {"train": (24, 66, NEAR), "val": (4, 12, NEAR), "test": (6, 18, NEAR), "test_far": (0, 20, FAR)}
+COUNTS = {"train": (24, 66, NEAR), "val": (4, 12, NEAR), "test": (6, 12, NEAR), "test_far": (0, 10, FAR)}
 SCAN = np.concatenate([np.arange(2.7, 4.0, 0.3), np.arange(4.0, 12.1, 0.5)])  # Å
 TILT = 55.0  # degrees between the hydrogen bond and the acceptor's axis, about as in the dimer's minimum
 POSITION_DECIMALS = 5
