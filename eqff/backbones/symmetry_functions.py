@@ -20,6 +20,9 @@ from eqff.nn.triples import Triples
 DENSITY = 0.1
 """Atoms in Å³, as in water and other molecular matter; for the scale of functions."""
 
+NOTHING = 1e-7
+"""Deviation of functions that are as good as zero; useful ones have 0.01 and more."""
+
 ANGLES = "angles"
 """Name of the neighbour list that triples are found in, shorter than that of pairs."""
 
@@ -154,8 +157,7 @@ class SymmetryFunctionNetworks(ElementNetworks):
         self.register_buffer("angular_factors", _inverse(angular_deviation(angular, DENSITY), "angles"))
         # An axis for each element that is named: fine-tuning adds rows of new ones along all of them. Muon leaves what
         # is called species to Adam: these would be too many matrices to orthogonalize at every step.
-        # a neighbour is seen by the functions of its element, not by all
-        bound = 1 / math.sqrt(radial.size + angular.size)
+        bound = 1 / math.sqrt(radial.size + angular.size)  # a neighbour is seen by the functions of its element alone
         self.species_radial = nn.Parameter(bound * torch.randn(count, count, radial.size, self.channels))
         self.species_angular = nn.Parameter(bound * torch.randn(count, count, count, angular.size, self.channels))
 
@@ -179,8 +181,7 @@ class SymmetryFunctionNetworks(ElementNetworks):
 
 def _inverse(deviation: Tensor, what: str) -> Tensor:
     """What functions are multiplied with, (size, 1)."""
-    if not bool((deviation > torch.finfo(deviation.dtype).eps).all()):
-        zero = (deviation <= torch.finfo(deviation.dtype).eps).nonzero()[:, 0].tolist()
+    if zero := (deviation < NOTHING).nonzero()[:, 0].tolist():
         raise ConfigError(
             f"Of the functions of {what}, numbers {zero} (from 0) are zero at all distances within the cutoff: choose "
             "other exponents and shifts."
