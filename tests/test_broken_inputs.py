@@ -291,8 +291,9 @@ def test_models(here, capsys, tmp_path_factory, monkeypatch, name):
 
 
 EVALUATIONS = [
-    ([], r"model is missing: give it as model="),
+    ([], r"data\.path is missing"),
     (["model=RUN"], r"data\.path is missing"),
+    (["data.path=PLACE/good.extxyz"], r"model is missing: give it as model="),
     (["model=RUN", "data.path=PLACE/carbon.extxyz"], r"\bC \(Z=6\)"),
     (["model=RUN", "data.path=PLACE/good.extxyz", "batch_size=0"], r"batch_size is 0.*at least 1"),
     (["model=RUN", "data.path=PLACE/good.extxyz", "+data.labls=[energy]"], r"data\.labls.*Did you mean 'labels'"),
