@@ -60,4 +60,6 @@ def stress_of(virial: Tensor, atoms: Atoms) -> np.ndarray:
 
 def array(values: Tensor) -> np.ndarray:
     """Numbers of a tensor in double precision."""
-    return values.numpy(force=values.requires_grad or not values.is_cpu).astype(np.float64)
+    if values.requires_grad or not values.is_cpu:
+        values = values.detach().cpu()
+    return values.numpy().astype(np.float64)
