@@ -13,11 +13,12 @@ import torch
 from eqff.contributions import check_contributions
 from eqff.data.charge_reference import ChargeReference
 from eqff.errors import ConfigError, did_you_mean
+from eqff.field_check import check_fields
 from eqff.fragments.fragments import Fragments
 from eqff.packages import allow as allow
 from eqff.packages import allowed_packages
 from eqff.parts import Backbone, Exchange, Head, Part, Term
-from eqff.potential import Potential, check_fields
+from eqff.potential import Potential
 from eqff.validation import check_arguments, parameters_of
 
 GROUPS: dict[str, type[Part]] = {"exchanges": Exchange, "heads": Head, "terms": Term}

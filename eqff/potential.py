@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from eqff.bounds import tell_bounds
-from eqff.compilation.plain_parts import called
 from eqff.compilation.prediction import CompiledPrediction
 from eqff.contributions import (
     check_contributions,
@@ -23,11 +22,12 @@ from eqff.data import fields as table
 from eqff.data.graph import AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
+from eqff.field_check import check_fields
 from eqff.fragments.fragments import Fragments, require_of_atoms
-from eqff.nn.reduce import segment_sum
 from eqff.parts import Backbone, Exchange, Head, Part, Term
 from eqff.response.external_charges import READ, ExternalGuard
 from eqff.response.external_field import FieldGuard
+from eqff.total_energy import of_heads, total_energy
 
 log = logging.getLogger(__name__)
 
@@ -237,7 +237,7 @@ class Potential(nn.Module):
         readers = [*before.values(), *self.exchanges.values(), *([self.backbone] if self.backbone else [])]
         lists = {name for part in readers for name in part.neighbour_lists}
         division = self.fragments.divide(graph, lists)
-        found = _read(division.apart, self._features(division.apart), before, after_terms=False)
+        found = of_heads(division.apart, self._features(division.apart), before, after_terms=False)
         fields = division.together(found) | {"molecules": division.whole.fragment}
         return total_energy(division.whole, fields, after, self.terms)
 
@@ -259,72 +259,3 @@ class Potential(nn.Module):
         last = {name: values[-1] for name, values in passes.items()}
         every = {f"pass_{name}": torch.stack(values, dim=1) for name, values in passes.items()}
         return last | every | {"features": features, "pass_scalars": torch.stack(scalars, dim=1)}
-
-
-def total_energy(
-    graph: AtomicGraph, fields: Mapping[str, Tensor], heads: Mapping[str, Head], terms: Mapping[str, Term]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The sum of terms, (B,) in eV, float64, and all fields: those given, of heads, of terms, ``energy_TERM`` (B,).
-
-    Args:
-        graph: The batch.
-        fields: What parts before have written.
-        heads: By name, in the order in which they run: before the terms, or after them.
-        terms: By name.
-    """
-    fields = _read(graph, dict(fields), heads, after_terms=False)
-    total = torch.zeros(graph.num_structures, dtype=torch.float64, device=graph.positions.device)
-    for name, term in terms.items():
-        written = dict(called(f"terms.{name}", term, graph, fields))
-        energy = written.pop("energy").to(torch.float64)
-        if term.level == "atom":
-            written[f"atom_energy_{name}"] = energy
-            energy = segment_sum(energy, graph.batch, graph.num_structures)
-        fields = fields | written | {f"energy_{name}": energy}
-        total = total + energy
-    return total, _read(graph, fields, heads, after_terms=True)
-
-
-def _read(
-    graph: AtomicGraph, fields: dict[str, Tensor], heads: Mapping[str, Head], *, after_terms: bool
-) -> dict[str, Tensor]:
-    for name, head in heads.items():
-        if head.after_terms == after_terms:
-            fields = fields | called(f"heads.{name}", head, graph, fields)
-    return fields
-
-
-def check_fields(parts: Mapping[str, Part]) -> None:
-    """Checks that every field read is written before it is read, and that no two parts write the same one.
-
-    Args:
-        parts: By name, in the order in which they run.
-
-    Raises:
-        ModelError: Names the part, the field, and the part that would provide it if there is one; or both parts that
-            write a field.
-    """
-    available = set(table.names("input"))
-    writers: dict[str, str] = {}
-    for place, part in parts.items():
-        for name in part.reads:
-            if name in available:
-                continue
-            later = [other for other, candidate in parts.items() if name in candidate.writes]
-            if later:
-                mend = f"'{later[0]}' writes it, but runs later: put it first."
-            else:
-                from eqff.providers import remedy  # looks through configs, which a model that fits together needs not
-
-                mend = f"No part writes it. {remedy(name)}"
-            raise ModelError(f"'{place}' reads the field '{name}', which nothing before it provides. {mend}")
-        for name in part.writes:
-            if name in writers:
-                raise ModelError(
-                    f"'{place}' and '{writers[name]}' both write the field '{name}', so one would hide the other. "
-                    "Leave one of them out (set it to null)."
-                )
-            writers[name] = place
-        available |= set(part.writes) | {f"pass_{name}" for name in part.writes if isinstance(part, Exchange)}
-        if isinstance(part, Term):
-            available.add(f"energy_{place.partition('.')[2]}")

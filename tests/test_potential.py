@@ -8,8 +8,9 @@ import torch
 from eqff.build import ModelContext, allow, build_potential, construct, locate
 from eqff.compilation.agreement import require_agreement
 from eqff.errors import ConfigError, ModelError
+from eqff.field_check import check_fields
 from eqff.parts import Head, Term
-from eqff.potential import Potential, check_fields
+from eqff.potential import Potential
 from eqff.testing.graphs import graph_of
 from eqff.testing.minimal import MinimalBackbone
 from eqff.testing.structures import molecule

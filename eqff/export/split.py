@@ -10,7 +10,8 @@ from torch import Tensor
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
 from eqff.parts import Head, Term
-from eqff.potential import Potential, total_energy
+from eqff.potential import Potential
+from eqff.total_energy import total_energy
 
 
 @dataclass(frozen=True)
