@@ -142,11 +142,11 @@ class EqffCalculator(Calculator):
         self._last = None if atoms is None else Snapshot(atoms)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, ``"state"`` for total charge and multiplicity."""
+        """What has changed since the last calculation; if nothing else has, ``"state"`` for charge, spin and field."""
         if self._last is None:
             return list(super().check_state(atoms, tol))
         changes = self._last.changes(atoms)
-        return changes if self._said(atoms) == self._computed else [*changes, "state"]
+        return changes or ([] if self._said(atoms) == self._computed else ["state"])
 
     def calculate(
         self,
@@ -191,13 +191,12 @@ class EqffCalculator(Calculator):
         return Given(self.total_charge, self.multiplicity, None if field is None else tuple(map(float, field)))
 
     def _said(self, atoms: Atoms) -> tuple[Any, ...]:
+        if atoms.info or self.electric_field is not None:
+            said = self._given.said(atoms.info)
+        else:  # the same, in a fraction of the time
+            said = self.total_charge, self.multiplicity, None
         own = fragments_said(atoms.arrays)
-        return (*self._said_of_state(atoms), *own.items()) if own else self._said_of_state(atoms)
-
-    def _said_of_state(self, atoms: Atoms) -> tuple[Any, ...]:
-        if not atoms.info and self.electric_field is None:
-            return self.total_charge, self.multiplicity, None  # what is said by default, without its checks
-        return self._given.said(atoms.info)
+        return (*said, *own.items()) if own else said
 
 
 def as_potential(

@@ -69,11 +69,9 @@ class CompiledPairs(FoundPairs):
     def __call__(self, positions: np.ndarray, cell: np.ndarray | None) -> Pairs:
         """As of the base class."""
         positions = np.array(positions, dtype=np.float64, order="C")
-        box = None
-        if cell is not None:
-            cell = np.ascontiguousarray(cell, dtype=np.float64)
-            box = cell.ctypes.data
-        if self._measure(self._here, positions.ctypes.data, box) or self._kept is None:
+        box = None if cell is None else np.asarray(cell, dtype=np.float64).tobytes()
+        # bytes are a pointer to ctypes, made in a fraction of the time in which an array tells its address
+        if self._measure(self._here, positions.tobytes(), box) or self._kept is None:
             self._kept = self._those_within(len(positions), cell is not None)
         return Pairs(self._kept, positions, cell)
 

@@ -14,12 +14,13 @@ from eqff.data.atoms import from_atoms
 from eqff.data.convert import Multiplicity
 from eqff.data.graph import FRAGMENTS
 from eqff.errors import DataError, ModelError
-from eqff.interfaces.state import STATE, require_state, stated, stated_field, surroundings
+from eqff.interfaces.state import STATE, is_input, require_state, stated, stated_field, surroundings
 
 _REMEDY = (
     "Say it on the structure, atoms.info.update(total_charge=0, multiplicity=1), or for all structures, "
     "model.calculator(total_charge=0, multiplicity=1)"
 )
+_FRAGMENTS = frozenset(FRAGMENTS)
 
 
 class Given(NamedTuple):
@@ -39,8 +40,7 @@ class Given(NamedTuple):
         """All that is said about charge, spin and an external field, to notice when it changes."""
         if not info:
             return self
-        own = stated(info) | surroundings(info)
-        return (*sorted((key, _digits(value)) for key, value in own.items()), *self)
+        return (*sorted((key, _digits(value)) for key, value in info.items() if is_input(key)), *self)
 
     def structure(self, atoms: Atoms) -> AtomicData:
         """Elements, geometry, charge, spin and field of ``atoms``, settled and checked.
@@ -81,11 +81,15 @@ class Given(NamedTuple):
 
 def fragments_said(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     """What a structure's ``arrays`` say about its fragments, to notice when it changes."""
+    if _FRAGMENTS.isdisjoint(arrays):  # as in most trajectories
+        return {}
     return {name: arrays[name].tobytes() for name in FRAGMENTS if name in arrays}
 
 
 def _digits(value: Any) -> tuple[Any, ...]:
     """All of a value, to compare: how arrays are printed is the user's to choose."""
+    if isinstance(value, (int, float)):
+        return (value,)
     array = np.asarray(value)
     return (array.tobytes(), array.dtype.str, array.shape) if array.dtype.kind in "biuf" else (str(array.tolist()),)
 

@@ -43,7 +43,7 @@ class _Search:
 
     positions: np.ndarray
     cell: np.ndarray
-    pbc: np.ndarray
+    pbc: bytes
     pairs: dict[str, FoundPairs]
     complete: bool
 
@@ -85,11 +85,12 @@ class SkinLists:
         Raises:
             DataError: A periodic direction without a lattice vector.
         """
-        periodic = pbc.tobytes() != _OPEN
+        directions = pbc.tobytes()
+        periodic = directions != _OPEN
         box = np.where(pbc[:, None], cell, 0.0) if periodic else _NO_CELL
         self.updates += 1
         search = self._search
-        if search is None or not self._holds(search, positions, box, pbc):
+        if search is None or not self._holds(search, positions, box, directions):
             check_cell(cell, pbc, "structure")
             search = self._search = self._new_search(positions, box, pbc)
         vectors = box if periodic else None
@@ -102,15 +103,15 @@ class SkinLists:
         pairs = {}
         for name, cutoff in self.cutoffs.items():
             pairs[name] = found_pairs(neighbour_pairs(positions, cell, pbc, cutoff + reach), cutoff)
-        return _Search(positions.copy(), cell, np.array(pbc, dtype=bool), pairs, complete)
+        return _Search(positions.copy(), cell, pbc.tobytes(), pairs, complete)
 
-    def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
+    def _holds(self, search: _Search, positions: np.ndarray, cell: np.ndarray, pbc: bytes) -> bool:
         """Whether no pair that is not on the lists can be within a cutoff."""
-        if len(positions) != len(search.positions) or pbc.tobytes() != search.pbc.tobytes():
+        if len(positions) != len(search.positions) or pbc != search.pbc:
             return False
         if search.complete:
             return True
-        deformation, shrinking = _deformation(search.cell, cell, search.pbc)
+        deformation, shrinking = _deformation(search.cell, cell, np.frombuffer(pbc, dtype=bool))
         moved = np.sort(np.linalg.norm(positions - search.positions @ deformation, axis=1))
         closer = 2 * moved[-1] if len(moved) == 1 else moved[-1] + moved[-2]  # an atom and its own image: 0, so safe
         margin = 1e-9  # rounding of the bound itself

@@ -39,6 +39,12 @@ def stated_charges(info: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in info.items() if _target(key) == "external_charges"}
 
 
+@cache
+def is_input(key: object) -> bool:
+    """Whether an entry of a structure's ``info`` is read at all, by its key."""
+    return _target(key) in (*STATE, *table.optional_inputs())
+
+
 def require_state(keys: Iterable[str], total_charge: object, multiplicity: object, place: str, remedy: str) -> None:
     """Checks that charge and multiplicity are given, by the structure or beside it.
 
