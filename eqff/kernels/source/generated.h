@@ -2,17 +2,15 @@
 #include <cstdint>
 #include <cstring>
 
+#include "anywhere.h"
+
 using index_t = std::int64_t;
 typedef real vec __attribute__((vector_size(64)));
 constexpr index_t width = 64 / sizeof(real);
 
-static inline vec get(const real* from) {
-    vec value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
-}
+static inline vec get(const real* from) { return read_vector<vec>(from); }
 
-static inline void put(real* to, const vec& value) { std::memcpy(to, &value, sizeof value); }
+static inline void put(real* to, const vec& value) { write_vector(to, value); }
 
 // Calls `step` for every atom and vector of channels. Arrays: a component begins `stride` after the one before, an atom
 // `row`. The last vector of a row overlaps the one before it where channels don't fill it.

@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "anywhere.h"
+
 using index_t = std::int64_t;
 
 template <class real>
@@ -63,7 +65,7 @@ template <class V, class real>
 static inline void load(V& into, const real* from, index_t count) {
     constexpr index_t width = sizeof(V) / sizeof(real);
     if (count >= width) {
-        std::memcpy(&into, from, sizeof(V));
+        into = read_vector<V>(from);
         return;
     }
     into = V{};
@@ -74,7 +76,7 @@ template <class V, class real>
 static inline void store(real* to, const V& from, index_t count) {
     constexpr index_t width = sizeof(V) / sizeof(real);
     if (count >= width) {
-        std::memcpy(to, &from, sizeof(V));
+        write_vector(to, from);
         return;
     }
     for (index_t lane = 0; lane < count; ++lane) to[lane] = from[lane];

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "anywhere.h"
 #include "handles.h"
 
 namespace {
@@ -32,13 +33,13 @@ void block(const Product& of, index_t row, index_t column) {
     vec sum[rows][vectors] = {};
     for (index_t k = 0; k < of.inner; ++k, right += of.columns) {
         vec values[vectors];
-        for (int v = 0; v < vectors; ++v) std::memcpy(&values[v], right + v * width, sizeof(vec));
+        for (int v = 0; v < vectors; ++v) values[v] = read_vector<vec>(right + v * width);
         for (int r = 0; r < rows; ++r)
             for (int v = 0; v < vectors; ++v) sum[r][v] += left[r * of.inner + k] * values[v];
     }
     for (int r = 0; r < rows; ++r)
         for (int v = 0; v < vectors; ++v)
-            std::memcpy(of.out + (row + r) * of.columns + column + v * width, &sum[r][v], sizeof(vec));
+            write_vector(of.out + (row + r) * of.columns + column + v * width, sum[r][v]);
 }
 
 template <int vectors>
@@ -81,16 +82,16 @@ void tile(const Outer& of, index_t begin, index_t end, index_t row, index_t colu
     real* to = of.sum + row * of.step + column;
     vec sum[count][vectors];
     for (int i = 0; i < count; ++i)
-        for (int v = 0; v < vectors; ++v) std::memcpy(&sum[i][v], to + i * of.step + v * width, sizeof(vec));
+        for (int v = 0; v < vectors; ++v) sum[i][v] = read_vector<vec>(to + i * of.step + v * width);
     for (index_t n = begin; n < end; ++n) {
         const real *left = of.left + n * of.inner + row, *right = of.right + n * of.columns + column;
         vec values[vectors];
-        for (int v = 0; v < vectors; ++v) std::memcpy(&values[v], right + v * width, sizeof(vec));
+        for (int v = 0; v < vectors; ++v) values[v] = read_vector<vec>(right + v * width);
         for (int i = 0; i < count; ++i)
             for (int v = 0; v < vectors; ++v) sum[i][v] += left[i] * values[v];
     }
     for (int i = 0; i < count; ++i)
-        for (int v = 0; v < vectors; ++v) std::memcpy(to + i * of.step + v * width, &sum[i][v], sizeof(vec));
+        for (int v = 0; v < vectors; ++v) write_vector(to + i * of.step + v * width, sum[i][v]);
 }
 
 template <int vectors>
