@@ -16,24 +16,32 @@ from ase.md.nose_hoover_chain import MTKNPT, IsotropicMTKNPT, NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
 
 from eqff.simulation.settings import SimulationSettings
-from eqff.simulation.velocities import pulled
+from eqff.simulation.velocities import driven, pulled
 
 Conserved = Callable[[Any, Atoms], float]
 """From ASE's dynamics and the atoms to an energy in eV."""
 
 
+def hold_centre(atoms: Atoms) -> None:
+    """Holds the centre of mass, unless atoms are held or external charges pull at them."""
+    if len(atoms) > 1 and not atoms.constraints and not pulled(atoms):
+        atoms.set_constraint(FixCom())
+
+
 def velocity_verlet(
     atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator
 ) -> MolecularDynamics:
-    """Velocity Verlet [Swope et al., J. Chem. Phys. 76, 637 (1982)]."""
+    """Velocity Verlet [Swope et al., J. Chem. Phys. 76, 637 (1982)]. Of an ion in a uniform field, which it
+    moves faster and faster, the centre of mass stays at rest; atoms move about it as they would anyway."""
+    if driven(atoms):
+        hold_centre(atoms)
     return VelocityVerlet(atoms, timestep=settings.timestep * units.fs)
 
 
 def langevin(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator) -> MolecularDynamics:
     """Langevin dynamics [Vanden-Eijnden & Ciccotti, Chem. Phys. Lett. 429, 310 (2006)], the centre of mass at rest,
     but for structures that external charges pull at."""
-    if len(atoms) > 1 and not atoms.constraints and not pulled(atoms):
-        atoms.set_constraint(FixCom())
+    hold_centre(atoms)
     return Langevin(
         atoms,
         timestep=settings.timestep * units.fs,
@@ -46,6 +54,8 @@ def langevin(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.r
 
 def bussi(atoms: Atoms, settings: SimulationSettings, degrees: int, rng: np.random.Generator) -> MolecularDynamics:
     """Stochastic velocity rescaling [Bussi, Donadio & Parrinello, J. Chem. Phys. 126, 014101 (2007)]."""
+    if driven(atoms):  # else its speed would pass for heat, and all else would freeze
+        hold_centre(atoms)
     dynamics = Bussi(
         atoms,
         timestep=settings.timestep * units.fs,

@@ -28,7 +28,7 @@ class SimulationSettings:
             the enthalpy).
         steps: How many; of "relax", at most so many.
         seed: Of the first velocities and of the thermostat's noise.
-        fixed_atoms: Atoms that stay where they are, from 0; not in "npt".
+        fixed_atoms: Atoms that stay where they are, from 0; not in "npt", nor with "nose_hoover".
         temperature: K; of the first velocities, and of the thermostat if there is one.
         timestep: fs.
         velocities: "new" (Maxwell-Boltzmann, at the temperature) or "structure" (those that the file has).
@@ -145,5 +145,10 @@ def _check_together(chosen: SimulationSettings) -> None:
         )
     if chosen.ensemble == "npt" and chosen.fixed_atoms:
         raise ConfigError("fixed_atoms and ensemble=npt don't go together: a barostat scales all positions.")
+    if chosen.fixed_atoms and chosen.ensemble == "nvt" and chosen.thermostat == "nose_hoover":
+        raise ConfigError(
+            "fixed_atoms and thermostat=nose_hoover don't go together: ASE's chain takes the forces on fixed atoms for "
+            "motion, and would cool the others. Take thermostat=bussi or langevin."
+        )
     if chosen.ensemble in ("nvt", "npt") and chosen.temperature == 0:
         raise ConfigError(f"temperature=0 and ensemble={chosen.ensemble} don't go together. Take ensemble=relax.")

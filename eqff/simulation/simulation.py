@@ -29,7 +29,7 @@ from eqff.simulation.recorder import Recorder
 from eqff.simulation.result import SimulationResult
 from eqff.simulation.settings import SimulationSettings
 from eqff.simulation.start import Report, attach_calculator, hold, prepare, require_uncertainty
-from eqff.simulation.state import SavedState, fingerprint, load_state
+from eqff.simulation.state import STATE_FILE, SavedState, fingerprint, load_state
 from eqff.simulation.stepping import Stepper, build_stepper
 from eqff.simulation.trajectory import check_format
 from eqff.simulation.velocities import degrees_of_freedom, give_velocities
@@ -209,7 +209,8 @@ def _restored(
 def _describe(folder: Path, settings: SimulationSettings, potential: Potential, origin: Mapping[str, Any]) -> None:
     about = {"settings": asdict(settings), "origin": dict(origin), "terms": list(potential.terms)}
     write_json(folder / CONFIG_FILE, about | {"eqff_version": eqff_version(), "ase_version": ase.__version__})
-    for name in (LAST_GOOD, RESULT_FILE, doubts.LOG, doubts.FRAMES):  # of an earlier run in the same folder
+    # of an earlier run in the same folder
+    for name in (STATE_FILE, LAST_GOOD, RESULT_FILE, doubts.LOG, doubts.FRAMES):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -14,6 +14,7 @@ from ase.constraints import FixAtoms
 from ase.io import read
 
 from eqff.data.atoms import to_atoms
+from eqff.data.readers import READERS, reader_for
 from eqff.data.reading import read_frames, read_records, resolve_paths
 from eqff.errors import ConfigError, DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
@@ -21,6 +22,7 @@ from eqff.interfaces.ase import EqffCalculator
 from eqff.interfaces.state import require_state
 from eqff.potential import Potential
 from eqff.simulation.settings import SimulationSettings
+from eqff.simulation.velocities import driven
 
 Report = Callable[[str], None]
 _STATE_REMEDY = "Say it with this command: total_charge=0 multiplicity=1"
@@ -41,21 +43,34 @@ def read_structure(settings: SimulationSettings) -> Atoms:
     require_state(records[0].structure, settings.total_charge, settings.multiplicity, f"'{path}'", _STATE_REMEDY)
     frames = read_frames(path, total_charge=settings.total_charge, multiplicity=settings.multiplicity, labels=())
     atoms = to_atoms(frames[0])
+    own = _as_ase(path)
+    if own is not None and own.has("masses"):  # of isotopes
+        atoms.set_masses(own.get_masses())
     if settings.velocities == "structure":
-        atoms.set_momenta(_momenta(path))
+        atoms.set_momenta(_momenta(path, own))
     return atoms
 
 
-def _momenta(path: str) -> np.ndarray:
-    """The momenta (N, 3) of the one frame that a path names, in ASE's units."""
+def _as_ase(path: str) -> Atoms | None:
+    """The one frame that a path names with its masses and momenta; None for formats that ASE does not read."""
     ((file, part),) = resolve_paths(path)
-    atoms = cast(Atoms, read(file, index=part.removeprefix("@")))
-    if not atoms.has("momenta") or not atoms.get_momenta().any():
+    reader = reader_for(file)
+    if reader not in READERS or not reader.has_units:
+        return None
+    try:
+        return cast(Atoms, read(file, index=part.removeprefix("@")))
+    except IndexError:  # for ASE an empty line between frames is the end
+        return None
+
+
+def _momenta(path: str, own: Atoms | None) -> np.ndarray:
+    """The momenta (N, 3) of a frame, in ASE's units."""
+    if own is None or not own.get_momenta().any():
         raise DataError(
             f"velocities=structure, but '{path}' has no momenta. Take a frame of a trajectory of molecular dynamics, "
             "or velocities=new."
         )
-    return atoms.get_momenta()
+    return own.get_momenta()
 
 
 def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, report: Report) -> Atoms:
@@ -91,6 +106,11 @@ def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, re
         report(f"Mind: {text}; going on, as allow_unseen_state says.")
     atoms.info.update({name: round(float(structure[name])) for name in ("total_charge", "multiplicity")})
     hold(atoms, settings)
+    if settings.ensemble == "nvt" and settings.thermostat == "nose_hoover" and driven(atoms):
+        raise ConfigError(
+            "thermostat=nose_hoover can't hold the centre of mass of an ion, which the electric field moves faster and "
+            "faster: that would pass for heat. Take thermostat=bussi or langevin."
+        )
     return atoms
 
 

@@ -15,7 +15,8 @@ def degrees_of_freedom(atoms: Atoms, *, keeps_rotation: bool) -> int:
 
     Args:
         atoms: With momenta, if rotation is to be judged.
-        keeps_rotation: Whether the integrator leaves a molecule without rotation if it starts without.
+        keeps_rotation: Whether the integrator leaves a molecule without rotation if it starts without, and a drift as
+            it is; one that does not holds the centre of mass.
     """
     held = [constraint for constraint in atoms.constraints if not isinstance(constraint, FixCom)]
     if held:
@@ -26,12 +27,18 @@ def degrees_of_freedom(atoms: Atoms, *, keeps_rotation: bool) -> int:
     if keeps_rotation and not _turned(atoms) and not atoms.pbc.any() and not _rotates(atoms):
         arms = atoms.positions - atoms.get_center_of_mass()
         rotations = {0: 0, 1: 2}.get(np.linalg.matrix_rank(arms, tol=1e-3), 3)  # linear molecules have two
-    return 3 * len(atoms) - 3 - rotations
+    whole = 0 if keeps_rotation and not driven(atoms) and _drifts(atoms) else 3
+    return 3 * len(atoms) - whole - rotations
 
 
 def pulled(atoms: Atoms) -> bool:
     """Whether external charges, which stay where they are, move a structure as a whole: then nothing is at rest."""
     return any(np.size(value) for value in stated_charges(atoms.info).values())
+
+
+def driven(atoms: Atoms) -> bool:
+    """Whether a uniform field accelerates a structure as a whole, an ion."""
+    return _turned(atoms) and bool(atoms.info.get("total_charge"))
 
 
 def _turned(atoms: Atoms) -> bool:
@@ -45,6 +52,12 @@ def _rotates(atoms: Atoms) -> bool:
     arms = np.linalg.norm(atoms.positions - atoms.get_center_of_mass(), axis=1)
     possible = float(arms @ np.linalg.norm(atoms.get_momenta(), axis=1))
     return bool(np.linalg.norm(atoms.get_angular_momentum()) > 1e-6 * possible)
+
+
+def _drifts(atoms: Atoms) -> bool:
+    """Whether the centre of mass has more than a thousandth of the kinetic energy that an atom has on average."""
+    total = atoms.get_momenta().sum(axis=0)
+    return bool(len(atoms) * (total @ total) / atoms.get_masses().sum() > 2e-3 * atoms.get_kinetic_energy())
 
 
 def kinetic_temperature(atoms: Atoms, degrees: int) -> float:

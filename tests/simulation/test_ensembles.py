@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 from ase import units
+from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read, write
 
 from eqff.errors import ConfigError, DataError
 from eqff.simulation import SimulationSettings, read_structure, run_simulation
+from eqff.simulation.ensembles import INTEGRATORS
+from eqff.simulation.start import prepare
+from eqff.simulation.velocities import give_velocities
 from eqff.testing.structures import crystal, molecule
 
 
@@ -144,6 +148,7 @@ def test_unfinished_relaxation_says_so(potential, tmp_path):
         (crystal, {"ensemble": "nvt", "pressure": 1.0}, "pressure=1 has no effect"),
         (crystal, {"ensemble": "nve", "cell": "full"}, "cell=full and ensemble=nve"),
         (crystal, {"ensemble": "npt", "fixed_atoms": (0,)}, "fixed_atoms and ensemble=npt"),
+        (crystal, {"thermostat": "nose_hoover", "fixed_atoms": (0,)}, "fixed_atoms and thermostat=nose_hoover"),
         (crystal, {"ensemble": "npt", "temperature": 0.0}, "temperature=0"),
         (crystal, {"fixed_atoms": (9,)}, "there is no atom 9"),
         (crystal, {"fixed_atoms": (0, 1, 2, 3, 4, 5)}, "nothing could move"),
@@ -159,3 +164,48 @@ def test_what_does_not_go_together(potential, tmp_path, make, change, message):
     with pytest.raises(ConfigError, match=message):
         run_simulation(potential, make(1), settings(**change), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+class ChargedChain(Calculator):
+    """Atoms on springs, the first of which a uniform field pulls at."""
+
+    implemented_properties = ["energy", "forces"]
+    electric_field = (0.0, 0.3, 0.1)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        bonds, field = np.diff(atoms.positions, axis=0), np.array(self.electric_field)
+        forces = 3.0 * (np.pad(bonds, ((0, 1), (0, 0))) - np.pad(bonds, ((1, 0), (0, 0))))
+        forces[0] += field
+        energy = 1.5 * (bonds**2).sum() - field @ atoms.positions[0]
+        self.results = {"energy": energy, "forces": forces}
+
+
+def driven_ion():
+    ion = molecule(1, 6, total_charge=1)
+    ion.calc = ChargedChain()
+    give_velocities(ion, 300.0, np.random.default_rng(0), keeps_rotation=True)
+    return ion
+
+
+def test_an_ion_in_a_field_moves_about_its_centre_as_if_it_were_accelerated():
+    """To rounding, as a uniform acceleration changes no difference of positions."""
+    held, free = driven_ion(), driven_ion()
+    INTEGRATORS["velocity_verlet"].build(held, settings(), 15, np.random.default_rng(0)).run(40)
+    free.info["total_charge"] = 0  # so that nothing holds it
+    INTEGRATORS["velocity_verlet"].build(free, settings(), 15, np.random.default_rng(0)).run(40)
+    np.testing.assert_allclose(held.get_center_of_mass(), driven_ion().get_center_of_mass(), atol=1e-12)
+    assert np.linalg.norm(free.get_center_of_mass() - held.get_center_of_mass()) > 0.01
+    relative = [atoms.positions - atoms.get_center_of_mass() for atoms in (held, free)]
+    np.testing.assert_allclose(*relative, atol=1e-11)
+
+
+def test_the_acceleration_of_an_ion_is_no_heat(potential):
+    ion = driven_ion()
+    INTEGRATORS["bussi"].build(ion, settings(thermostat_time=20.0), 15, np.random.default_rng(0)).run(40)
+    assert np.abs(ion.get_momenta().sum(axis=0)).max() < 1e-9
+    field = {"electric_field": (0.0, 0.0, 0.1), "ensemble": "nvt", "allow_unseen_state": True}
+    prepare(molecule(1, 6, total_charge=1), potential, settings(**field, thermostat="bussi"), print)
+    with pytest.raises(ConfigError, match="nose_hoover can't hold the centre of mass of an ion"):
+        prepare(molecule(1, 6, total_charge=1), potential, settings(**field, thermostat="nose_hoover"), print)
+    prepare(molecule(1, 6), potential, settings(**field, thermostat="nose_hoover"), print)

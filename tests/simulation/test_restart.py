@@ -14,7 +14,7 @@ from ase.io import read
 
 from eqff.build import ModelContext, build_potential
 from eqff.errors import ConfigError, ModelError
-from eqff.simulation import SimulationSettings, resume_simulation, run_simulation
+from eqff.simulation import SimulationSettings, loop, resume_simulation, run_simulation
 from eqff.simulation.state import STATE_FILE
 from eqff.testing.structures import divided, molecule
 
@@ -177,6 +177,19 @@ def test_what_can_not_be_resumed(potential, make_potential, relaxed, tmp_path):
     (tmp_path / "run" / STATE_FILE).write_bytes(b"PK nothing")
     with pytest.raises(ModelError, match="damaged"):
         resume_simulation(potential, tmp_path / "run")
+
+
+def test_a_new_run_in_an_old_folder_leaves_nothing_of_the_old_to_go_on_from(potential, relaxed, tmp_path, monkeypatch):
+    run_simulation(potential, relaxed, chosen("nve"), tmp_path)
+
+    def killed(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(loop, "save_state", killed)
+    with pytest.raises(Killed):
+        run_simulation(potential, relaxed, chosen("nve", seed=1), tmp_path)
+    with pytest.raises(ModelError, match="there is no .*state.npz"):
+        resume_simulation(potential, tmp_path)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ase import units
 from ase.constraints import FixCom
 from ase.io import read
 
@@ -126,6 +127,18 @@ def test_surroundings_move_a_structure_as_a_whole(name):
         assert any(isinstance(each, FixCom) for each in atoms.constraints) == (name == "langevin" and whole > 0)
 
 
+@pytest.mark.parametrize("name", INTEGRATORS)
+def test_a_drift_counts_where_it_stays(name):
+    """Velocities of a file: 6 atoms without the three degrees of freedom of the drift would be taken for 360 K."""
+    atoms = crystal(1)
+    spread = np.sqrt(units.kB * 300 * atoms.get_masses())[:, None]
+    atoms.set_momenta(spread * np.random.default_rng(0).standard_normal((6, 3)))
+    keeps = INTEGRATORS[name].keeps_rotation
+    assert degrees_of_freedom(atoms, keeps_rotation=keeps) == (15 if name == "langevin" else 18)
+    give_velocities(atoms, 300.0, np.random.default_rng(0), keeps_rotation=keeps)
+    assert degrees_of_freedom(atoms, keeps_rotation=keeps) == 15
+
+
 def test_temperature_is_zero_kelvin_where_asked():
     atoms = crystal(1)
     give_velocities(atoms, 0.0, np.random.default_rng(0), keeps_rotation=True)
@@ -201,6 +214,18 @@ def test_structure_from_a_file(tmp_path):
     write(tmp_path / "b.extxyz", images[0])
     with pytest.raises(DataError, match="total charge is nowhere given"):
         read_structure(settings(structure=str(tmp_path / "b.extxyz")))
+
+
+@pytest.mark.parametrize("name", ["a.extxyz", "a.traj"])
+def test_masses_of_isotopes_are_kept(potential, tmp_path, name):
+    atoms = molecule(1, 5)
+    masses = atoms.get_masses() * [2.0, 1.0, 1.0, 1.0, 1.0]
+    atoms.set_masses(masses)
+    atoms.write(tmp_path / name)
+    start = read_structure(settings(structure=str(tmp_path / name)))
+    np.testing.assert_array_equal(start.get_masses(), masses)
+    run_simulation(potential, start, settings(steps=0, trajectory="t.traj", max_force=1e6), tmp_path / "run")
+    np.testing.assert_array_equal(read(tmp_path / "run" / "t.traj").get_masses(), masses)
 
 
 def test_charge_given_twice_must_agree(potential, relaxed, tmp_path):
