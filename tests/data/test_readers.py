@@ -229,3 +229,19 @@ def test_lmdb_databases(tmp_path):
             database.write(atoms, key_value_pairs={"total_charge": 0, "multiplicity": 1})
     read = read_frames(tmp_path / "a.aselmdb")
     assert [frame.labels for frame in read] == 3 * [("energy", "forces")]
+
+
+def test_lattice_vectors_in_a_unit_of_their_own(tmp_path, frames):
+    """They were taken in that of the positions."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["atomic_numbers"] = frames[0].numbers.numpy()
+        for key, values, unit in (
+            ("positions", stacked(frames, "positions"), "angstrom"),
+            ("lattice", np.eye(3) / BOHR * 9, "bohr"),
+        ):
+            file[key] = values
+            file[key].attrs["units"] = unit
+    for units, length in ((None, 9.0), ({"cell": "nm"}, 90.0 / BOHR)):
+        read = read_frames(tmp_path / "a.h5", units=units, **STATE)
+        np.testing.assert_allclose(read[0].cell[0], np.eye(3) * length, rtol=1e-9)
+        np.testing.assert_allclose(read[0].positions, frames[0].positions)

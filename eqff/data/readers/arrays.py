@@ -61,10 +61,11 @@ def records_from_arrays(
     frames, size = shapes[0][:2]
     if shapes[1] not in ((size,), (frames, size)) or shapes[0][-1:] != (3,) or len(shapes[0]) > 3:
         raise ValueError(f"'{keys[0]}' {shapes[0]} and '{keys[1]}' {shapes[1]} don't fit together")
+    lengths = {"positions": keys[0], "cell": _cell_key(arrays)}
     arrays = _with_cell(arrays, frames)
     single = {key for key in arrays if not _one_row_per_frame(key, arrays[key].shape, keys, frames)}
     always = {key: np.asarray(arrays[key][()]) for key in single}
-    stated = dict(units) | ({"positions": units[keys[0]]} if keys[0] in units else {})
+    stated = dict(units) | {name: units[key] for name, key in lengths.items() if key in units}
     stop = frames if stop is None else min(stop, frames)
     for begin in range(start, stop, _ROWS):
         end = min(begin + _ROWS, stop)
@@ -87,9 +88,13 @@ def _with_frames(arrays: Mapping[str, Any], structure: tuple[str, str]) -> Mappi
     }
 
 
+def _cell_key(arrays: Mapping[str, Any]) -> str | None:
+    return next((name for name in CELLS if name in arrays), None)
+
+
 def _with_cell(arrays: Mapping[str, Any], frames: int) -> Mapping[str, Any]:
     """The arrays with lattice vectors, if there are some, under "cell"."""
-    name = next((name for name in CELLS if name in arrays), None)
+    name = _cell_key(arrays)
     if name is None:
         return arrays
     if arrays[name].shape not in ((3, 3), (frames, 3, 3)):

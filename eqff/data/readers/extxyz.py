@@ -94,9 +94,13 @@ class FrameTexts:
             yield text
 
     def _next(self) -> bytes:
-        """One frame; empty at the end or at an empty line, where ASE stops too. Whatever is wrong is left to ASE."""
+        """One frame; empty at the end. Empty lines between frames, which ASE takes for the end of the file, are passed
+        over; whatever is wrong is left to ASE."""
         head = self._line()
-        if not head.strip():
+        while head and not head.strip():
+            self.position += len(head)
+            head = self._line()
+        if not head:
             return b""
         lines = [head]
         atoms = int(head) if head.strip().isdigit() else 0
