@@ -28,7 +28,8 @@ def from_atoms(
 
     Args:
         atoms: Charge and spin state are taken from ``info`` (``total_charge`` or ``charge``; ``multiplicity`` or
-            ``spin``, both 2S+1), labels from ``info``, ``arrays`` and an attached single-point calculator.
+            ``spin``, both 2S+1), labels from ``info``, ``arrays`` and an attached single-point calculator, if the
+            structure is still the one that it was made for.
         total_charge: e, if ``info`` does not say.
         multiplicity: 2S+1 if ``info`` does not say, or ``"lowest"``.
         keys: Key to field where they are called otherwise; None as a field leaves a key alone.
@@ -38,7 +39,15 @@ def from_atoms(
         DataError: Charge or multiplicity are nowhere given, or can't be for this number of electrons.
     """
     converter = Converter(keys, total_charge=total_charge, multiplicity=multiplicity, labels=labels)
+    if labels != () and _has_moved(atoms):
+        atoms = atoms.copy()  # which leaves the calculator behind
     return converter(record_from_ase(atoms))
+
+
+def _has_moved(atoms: Atoms) -> bool:
+    """Whether the calculator's results are those of another geometry, which ASE doesn't give any more either."""
+    changes = getattr(atoms.calc, "check_state", None)
+    return changes is not None and bool(changes(atoms))
 
 
 def to_atoms(data: AtomicData) -> Atoms:

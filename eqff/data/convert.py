@@ -14,7 +14,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.columns import unknown
 from eqff.data.electrons import check_state, lowest_multiplicity
 from eqff.data.external import EXTERNAL, stated
-from eqff.data.keys import DERIVED, KeyMap
+from eqff.data.keys import DERIVED, KeyMap, require_same
 from eqff.data.neighbours import check_cell
 from eqff.data.records import Record
 from eqff.data.units import conversion, parse_unit, typed
@@ -23,6 +23,8 @@ from eqff.errors import ConfigError, DataError, did_you_mean
 
 Multiplicity = float | Literal["lowest"]
 
+_DIGITS = 1e-3
+"""Relative and absolute; files write few digits of what can be computed from each other."""
 _LENGTHS_BESIDE = ("external_positions", "external_widths")
 """In the unit of positions, unless one of their own is stated."""
 
@@ -108,6 +110,7 @@ class Converter:
     def _values(self, record: Record) -> dict[str, Any]:
         """What the record holds, by target, in eqff's units; derived fields computed."""
         values: dict[str, Any] = {}
+        origin: dict[str, tuple[str, str]] = {}
         taken = set()
         for target in self.key_map.candidates(record):
             key = self.key_map.choose(record, target)
@@ -121,7 +124,13 @@ class Converter:
             value = numeric(raw, key, record) * self.factor(record, field_name, key)
             if target == "quadrupole" and self._has_trace(value, key, record):
                 continue
-            values[field_name] = DERIVE[target](value) if target in DERIVE else value
+            if target in DERIVE:
+                value = DERIVE[target](shaped(field_name, value, record).numpy())
+            if field_name in values:  # multiplicity and unpaired electrons, for instance
+                before, meant = origin[field_name]
+                own = (before, values[field_name])
+                require_same(record, field_name, own, (key, value), meant, _DIGITS)
+            values[field_name], origin[field_name] = value, (key, target)
         self.unused.update(key for key in (*record.structure, *record.atoms) if key not in taken)
         return values
 
@@ -164,7 +173,8 @@ class Converter:
         cell = np.asarray(record.cell, dtype=np.float64).reshape(3, 3)
         if not np.any(record.pbc):
             return np.zeros((3, 3))  # the box around a molecule means nothing
-        cell = cell * (self.factor(record, "cell", "cell") if "cell" in self.units else lengths)
+        own_unit = "cell" in self.units or "cell" in record.units
+        cell = cell * (self.factor(record, "cell", "cell") if own_unit else lengths)
         check_cell(cell, record.pbc, record.place)
         return cell
 

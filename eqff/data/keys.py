@@ -54,7 +54,7 @@ def targets() -> set[str]:
 
 def level_of(target: str) -> str:
     """Whether values of a target are per "atom" or stated of the "structure"."""
-    field = DERIVED.get(target, target)
+    field = _field(target)
     return "atom" if field in table.FIELDS and table.FIELDS[field].level == "atom" else "structure"
 
 
@@ -92,6 +92,7 @@ class KeyMap:
     ):
         self.synonyms = dict(synonyms or {})
         self.keys = dict(keys or {})
+        self._named = {_field(target) for target in self.keys.values() if target is not None}
         for key, target in self.keys.items():
             if target is not None and target not in targets():
                 raise ConfigError(f"keys: '{key}' can't be mapped to '{target}'.{did_you_mean(target, targets())}")
@@ -116,12 +117,14 @@ class KeyMap:
             target = self.keys[key]
         else:
             target = self.synonyms.get(key) or recognise(key, level)
-            if target in self.keys.values():
+            if target is not None and _field(target) in self._named:
                 return  # the user said where this one is
-        wanted = self.labels is None or target not in table.names("label") or target in self.labels
-        if target is None or not wanted:
+        if target is None or not self._wants(_field(target)):
             return
         found.setdefault(target, []).append(key)
+
+    def _wants(self, field: str) -> bool:
+        return self.labels is None or field in self.labels or field not in table.names("label")
 
     def choose(self, record: Record, target: str) -> str:
         """The one key of a target; several must hold the same numbers.
@@ -129,23 +132,50 @@ class KeyMap:
         Raises:
             DataError: They differ, so the user has to say which one is meant.
         """
-        names = self.candidates(record)[target]
-        first = record.value(names[0])
-        for other in names[1:]:
-            if not _same(first, record.value(other)):
-                raise DataError(
-                    f"{record.place}: {' and '.join(names)} may both be the {target}, and they differ (for example "
-                    f"{_sample(first)} and {_sample(record.value(other))}). Say which one: "
-                    f"keys={{{names[0]}: {target}}}."
-                )
-        return names[0]
+        first, *others = self.candidates(record)[target]
+        for other in others:
+            require_same(record, target, (first, record.value(first)), (other, record.value(other)), target)
+        return first
 
 
-def _same(first: object, second: object) -> bool:
+def require_same(
+    record: Record,
+    target: str,
+    one: tuple[str, object],
+    other: tuple[str, object],
+    meant: str,
+    tolerance: float = 1e-9,
+) -> None:
+    """Checks that two keys that may both be the ``target`` say the same.
+
+    Args:
+        record: That has both.
+        target: See `targets`.
+        one: Key and value.
+        other: Likewise.
+        meant: What the first one is mapped to.
+        tolerance: Relative and absolute.
+
+    Raises:
+        DataError: They differ, so the user has to say which one is meant.
+    """
+    if not _same(one[1], other[1], tolerance):
+        raise DataError(
+            f"{record.place}: {one[0]} and {other[0]} may both be the {target}, and they differ (for example "
+            f"{_sample(one[1])} and {_sample(other[1])}). Say which one: keys={{{one[0]}: {meant}}}."
+        )
+
+
+def _field(target: str) -> str:
+    """The field that a target gives."""
+    return DERIVED.get(target, target)
+
+
+def _same(first: object, second: object, tolerance: float) -> bool:
     a, b = np.asarray(first), np.asarray(second)
     if a.dtype.kind in "OSU" or b.dtype.kind in "OSU":
         return str(first) == str(second)
-    return a.size == b.size and np.allclose(a.ravel(), b.ravel(), rtol=1e-9, atol=1e-9)
+    return a.size == b.size and np.allclose(a.ravel(), b.ravel(), rtol=tolerance, atol=tolerance)
 
 
 def _sample(value: object) -> str:

@@ -12,6 +12,7 @@ from frames_on_file import labelled, methanes, waters, write_extxyz
 
 from eqff.data.atoms import from_atoms, to_atoms
 from eqff.data.paths import resolve_paths
+from eqff.data.readers.extxyz import split_extxyz
 from eqff.data.reading import read_frames, read_set
 from eqff.errors import ConfigError, DataError
 
@@ -256,3 +257,46 @@ def test_shipped_sets_are_found_wherever_eqff_is_installed(tmp_path, monkeypatch
     write_extxyz(tmp_path / "toy" / "train.extxyz", waters(3))
     monkeypatch.setattr("eqff.data.paths.SHIPPED", tmp_path)
     assert len(read_frames("shipped:toy/train.extxyz@:2")) == 2
+
+
+def test_empty_lines_between_frames_are_passed_over(tmp_path):
+    """ASE takes one for the end of the file: all frames behind it were lost without a word."""
+    path = write_extxyz(tmp_path / "a.extxyz", waters(5))
+    expected = [frame.positions for frame in read_frames(path)]
+    lines = path.read_text().splitlines(keepends=True)
+    texts = ["".join(lines[start : start + 5]) for start in range(0, 25, 5)]
+    path.write_text("\n" + "\n \n".join(texts) + "\n\n")
+    read = read_frames(path)
+    assert [frame.frame for frame in read] == [0, 1, 2, 3, 4]
+    assert all(torch.equal(frame.positions, one) for frame, one in zip(read, expected, strict=True))
+    pieces = split_extxyz(path, 2)
+    assert [(piece.first, len(list(piece.records()))) for piece in pieces] == [(0, 2), (2, 2), (4, 1)]
+
+
+def test_a_key_that_the_user_names_rules_over_what_follows_from_others():
+    """Unpaired electrons are recognised by themselves, and say something of the same field."""
+    atoms = plain(waters(1)[0], charge=0, unpaired_electrons=0, my_state=3)
+    assert int(from_atoms(atoms, keys={"my_state": "multiplicity"}).multiplicity) == 3
+    both = plain(waters(1)[0], charge=0, unpaired_electrons=0, spin=3)
+    with pytest.raises(DataError, match="spin and unpaired_electrons may both be the multiplicity.*3.0 and 1.0"):
+        from_atoms(both)
+    assert int(from_atoms(both, keys={"unpaired_electrons": "unpaired_electrons"}).multiplicity) == 1
+    both.info["spin"] = 1
+    assert int(from_atoms(both).multiplicity) == 1
+
+
+def test_labels_that_follow_from_keys_are_not_taken_unless_wanted():
+    atoms = plain(waters(1)[0], charge=0, spin=1, energy=-1.0, second_moment=np.diag([1.0, 2.0, 6.0]))
+    assert from_atoms(atoms).labels == ("energy", "quadrupole")
+    assert from_atoms(atoms, labels=("energy",)).labels == ("energy",)
+    atoms.info["second_moment"] = [1.0, 2.0, 6.0, 0.0, 0.0, 0.0]
+    with pytest.raises(DataError, match=r"'quadrupole' has shape \(6,\); needed are \(3, 3\)"):
+        from_atoms(atoms)
+
+
+def test_results_of_another_geometry_are_no_labels():
+    """A calculator keeps them when atoms are moved."""
+    atoms = waters(1)[0]
+    assert from_atoms(atoms).labels == ("energy", "forces")
+    atoms.positions[0] += 0.1
+    assert from_atoms(atoms).labels == ()
