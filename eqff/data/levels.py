@@ -66,9 +66,9 @@ def count_levels(chunks: Iterable[Columns]) -> LevelCounts:
     return counts
 
 
-def require_files(levels: Levels, sets: Mapping[str, LevelCounts]) -> None:
-    """Raises ConfigError if a pattern of ``levels`` fits no file of any set."""
-    files = {Path(file) for counts in sets.values() for _, file in counts}
+def require_files(levels: Levels, files: Iterable[Path]) -> None:
+    """Raises ConfigError if a pattern of ``levels`` fits none of the files."""
+    files = list(files)
     for pattern in levels if isinstance(levels, Mapping) else ():
         if not any(stated_level(file, {pattern: "x"}) for file in files):
             known = [file.name for file in files]

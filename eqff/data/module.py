@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning
@@ -165,6 +166,8 @@ class AtomicDataModule(lightning.LightningDataModule):
         Raises:
             DataError: Whatever makes the data unusable, with file, frame, numbers and remedy.
         """
+        files = self._files(self.val or (), *self.test.values())
+        require_files(self.reader.reading.level_of_theory, (file for file, _ in files))
         self.sets = self.reader.read_all(self.path, self.val, self.test, self.split, self.extra)
         self.sets.check(self.require, also_known)
         self.reference: ReferenceSet = self._find_reference()
@@ -180,17 +183,19 @@ class AtomicDataModule(lightning.LightningDataModule):
         """Reference energies of the training set; refuses sets that have no place in them."""
         reading = self.reader.reading
         levels = {name: count_levels(frames.chunks()) for name, frames in self.frames.items()}
-        require_files(reading.level_of_theory, levels)
         level = choose_level(levels, self.mixed_levels, self.main_level)
         settings = {"keys": reading.keys, "units": reading.units, "charge": self.charge_choice, "level": level}
         found = reference_energies(self.reference_choice, self.frames["train"], **settings)
         if found.odd:
-            paths = (self.path, self.extra or ())
-            require_one_method(found.odd, (file for path in paths for file in resolve_paths(path)), reading.keys)
+            require_one_method(found.odd, self._files(), reading.keys)
         for name, frames in self.frames.items():
             for columns in frames.chunks():
                 require_charge_references(found, columns.energy_rows(), name)
         return replace(found, notes=(*found.notes, *level_notes(levels["train"], level)))
+
+    def _files(self, *more: Paths) -> list[tuple[Path, str]]:
+        """Training files and more of them, each with its slice of frames."""
+        return [file for paths in (self.path, self.extra or (), *more) for file in resolve_paths(paths)]
 
     def _report(self, name: str, frames: FrameSequence) -> DatasetReport:
         account = self.sets.accounts.get(name)

@@ -15,7 +15,7 @@ from eqff.data.account import Account, FrameSet, check_keys, note_missing_keys
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.data.checks import check_frame
 from eqff.data.convert import Converter, Multiplicity
-from eqff.data.levels import Levels, stated_level, with_level
+from eqff.data.levels import Levels, require_files, stated_level, with_level
 from eqff.data.paths import PathLike, resolve_paths, source_name, take
 from eqff.data.readers import Reader, reader_for
 from eqff.data.records import Record
@@ -97,6 +97,7 @@ def read_frames(
             NaN, coinciding atoms); a key does not exist.
     """
     reading = Reading(keys, units, total_charge, multiplicity, labels, min_distance, level_of_theory)
+    require_files(level_of_theory, (file for file, _ in resolve_paths(path)))
     return read_set(path, reading).frames
 
 

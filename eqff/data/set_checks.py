@@ -19,24 +19,28 @@ CHARGE_TOLERANCE = 0.02
 _LISTED = 5  # structures whose sums are furthest off
 
 
-def check_set(frames: Sequence[AtomicData], charge_tolerance: float = CHARGE_TOLERANCE) -> list[str]:
+def check_set(
+    frames: Sequence[AtomicData], charge_tolerance: float = CHARGE_TOLERANCE, *, refuse_zeros: bool = True
+) -> list[str]:
     """Checks structures that were read together.
 
     Args:
         frames: With labels filled up by `fill_missing_labels`.
         charge_tolerance: e; how far charges may miss the total charge, and spin charges the unpaired electrons.
+        refuse_zeros: Whether a label that is zero throughout is an error, and not only told: in a test set of crystals
+            at their sites it is right.
 
     Returns:
         Lines on what is odd but possible.
 
     Raises:
-        DataError: A label is zero throughout.
+        DataError: A label is zero throughout, and that is refused.
     """
     zeros: dict[str, _Zeros] = {}
     sums = {name: _Sums(name, about, about.limit or charge_tolerance) for name, about in _SUMS.items()}
     for columns in as_frames(frames).chunks():
         for name in columns.labels:
-            zeros.setdefault(name, _Zeros(name)).add(columns)
+            zeros.setdefault(name, _Zeros(name, refuse_zeros)).add(columns)
             if name in sums:
                 sums[name].add(columns)
     return [note for part in (*zeros.values(), *sums.values()) for note in part.notes()]
@@ -111,6 +115,7 @@ class _Zeros:
     """Structures of which a label is exactly zero, which may be a placeholder."""
 
     name: str
+    refused: bool
     known: int = 0
     zero: int = 0
     suspicious: int = 0
@@ -131,14 +136,15 @@ class _Zeros:
         self.suspicious += int(suspicious.sum())
 
     def notes(self) -> list[str]:
-        if self.suspicious and self.zero == self.known:
+        everywhere = self.suspicious and self.zero == self.known
+        if everywhere and self.refused:
             raise DataError(
                 f"'{self.name}' is exactly zero in all {self.known} frames of {self.source} that have it: a "
                 "placeholder, not a label. Name the key that has the values (keys={KEY: " + self.name + "}), or leave "
                 "this one out (keys={KEY: null})."
             )
-        if self.suspicious and self.name == "forces":
-            return [f"forces are exactly zero in {self.suspicious} frames, the first is {self.first}"]
+        if everywhere or (self.suspicious and self.name == "forces"):
+            return [f"{self.name}: exactly zero in {self.suspicious} frames, the first is {self.first}"]
         return []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from eqff.data import fields as table
 from eqff.data.account import Account, FrameSet
+from eqff.data.atomic_data import fill_missing_labels
 from eqff.data.cache import cached_set
 from eqff.data.frame_sequence import FrameSequence, MemoryFrames
 from eqff.data.grouping import grouping
@@ -77,7 +78,7 @@ class Sets:
         """Lines on what is odd about a set; ``charge_tolerance`` as for `check_set`."""
         frames = self.frames[name]
         left_out = list(self.accounts[name].notes.values()) if name in self.accounts else []
-        notes = [*left_out, *check_set(frames, charge_tolerance)]
+        notes = [*left_out, *check_set(frames, charge_tolerance, refuse_zeros=name == "train")]
         common = 0 if name == "train" else count_common(frames, self.frames["train"])
         return notes + ([f"{common} of these structures are in the training set too"] if common else [])
 
@@ -142,7 +143,9 @@ class SetReader:
     def _with_extra(self, train: FrameSequence, extra: Paths) -> FrameSequence:
         if self.cache is not None:
             raise ConfigError("data.extra and data.cache don't go together: name the files in data.path, and data.val.")
-        return MemoryFrames([*train, *read_set(extra, self.reading, every_key=False).frames])
+        frames = [*train, *read_set(extra, self.reading, every_key=False).frames]
+        fill_missing_labels(frames)
+        return MemoryFrames(frames)
 
 
 def as_sequence(read: FrameSet) -> FrameSequence:
@@ -162,7 +165,7 @@ def split_frames(frames: FrameSequence, split: Mapping[str, Any], *, own_validat
     by, file = settings.pop("by", None), settings.pop("file", None)
     if file is not None:
         return read_split(file, len(frames))
-    settings = {key: value for key, value in settings.items() if value is not None or key == "train"}
+    settings |= {name: 0 for name in ("val", "test") if name in settings and settings[name] is None}
     if own_validation:
         settings["val"] = 0
     return split_indices(len(frames), groups=None if by is None else grouping(frames, by), **settings)

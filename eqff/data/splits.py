@@ -61,8 +61,11 @@ def split_indices(
 
 
 def _count(name: str, size: float, number: int) -> int:
-    if size < 0 or (size >= 1 and size != int(size)):
-        raise ConfigError(f"split.{name} is {size}: give a share below 1 or a whole number of frames.")
+    if size < 0 or (size >= 1 and size != int(size)) or (size == 1 and isinstance(size, float)):
+        raise ConfigError(
+            f"split.{name} is {size}: give a share below 1 or a whole number of frames (1 for one, null for all that "
+            "remain to train on)."
+        )
     return int(size) if size >= 1 else round(size * number)
 
 
@@ -86,7 +89,8 @@ def _by_group(
         else:
             chosen = _nearest(left, sizes[name], most=len(left) - (len(wanted) - place - 1))
         parts[name] = [index for group in chosen for index in group]
-        left = [group for group in left if group not in chosen]
+        taken = {group[0] for group in chosen}
+        left = [group for group in left if group[0] not in taken]
     return parts
 
 
@@ -162,15 +166,15 @@ class SplitSettings:
     Attributes:
         train: Share below 1, or number of frames; None for all that remain.
         val: The same; None for none.
-        test: The same.
+        test: The same as ``val``.
         seed: Of the permutation.
         by: What is never torn apart; None for single frames.
         file: A published split instead, see `read_split`.
     """
 
     train: NonNegative | None = None
-    val: NonNegative | None = None
-    test: NonNegative | None = None
+    val: NonNegative | None = 0.1
+    test: NonNegative | None = 0.0
     seed: Seed = 0
     by: Literal["group", "config_type", "formula"] | None = None
     file: str | Path | Mapping[str, str | Path] | None = None

@@ -70,7 +70,7 @@ def test_labels_that_are_zero_throughout_are_refused(label):
 def test_some_zero_forces_are_told():
     frames = structures(waters(4))
     frames[2].forces.zero_()
-    assert any("forces are exactly zero in 1 frames" in note for note in check_set(frames))
+    assert any("forces: exactly zero in 1 frames" in note for note in check_set(frames))
 
 
 def test_zeros_that_are_right():

@@ -86,6 +86,14 @@ def test_a_pattern_that_fits_nothing_is_an_error(files):
         read(paths(files)[:1], level_of_theory={"dtf.extxyz": "PBE"})
     with pytest.raises(ConfigError, match="several levels: A, B"):
         stated_level(files / "dft.extxyz", {"dft*": "A", "*.extxyz": "B"})
+    with pytest.raises(ConfigError, match="no file fits 'dtf.extxyz'.*Did you mean 'dft.extxyz'"):
+        read_frames(files / "dft.extxyz", level_of_theory={"dtf.extxyz": "PBE"})
+
+
+def test_levels_stated_by_whole_paths(files):
+    """They fit, and were said to fit nothing."""
+    path = paths(files)[0]
+    assert read(path, level_of_theory={path: "PBE"}).reference.level == "PBE"
 
 
 def test_keys_that_mean_it_are_read_and_others_are_not(files, tmp_path):

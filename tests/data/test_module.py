@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from frames_on_file import methanes, waters, write_extxyz
+from ase.build import bulk
+from frames_on_file import labelled, methanes, waters, write_extxyz
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -241,3 +242,40 @@ def test_built_from_a_config(path):
     module = AtomicDataModule(**settings)
     module.read()
     assert len(module.frames["val"]) == 2 and module.val_dataloader is not None
+
+
+def test_no_validation_set_where_none_is_wanted(path):
+    """Null took a tenth."""
+    sizes = {None: 0, 0: 0, 0.25: 5}
+    for val, expected in sizes.items():
+        assert len(read(path, split={"val": val, "test": None}).frames["val"]) == expected
+    assert len(read(path).frames["val"]) == 2
+
+
+def test_more_training_files_may_have_other_labels(path, tmp_path):
+    """Batches of both kinds could not be made."""
+    more = waters(6, seed=7)
+    for atoms in more:
+        atoms.info["dipole"] = [0.1, 0.2, 0.3]
+        del atoms.calc.results["forces"]
+    module = read(path, extra=write_extxyz(tmp_path / "more.extxyz", more), batch_size=26, split={"val": 0})
+    module.build_neighbours({"local": 3.0})
+    (batch,) = module.train_dataloader()
+    assert int(torch.isnan(batch.dipole[:, 0]).sum()) == 20
+    assert {label.name: label.frames for label in module.report["train"].labels} == {
+        "energy": 26,
+        "forces": 20,
+        "dipole": 6,
+    }
+
+
+def test_a_test_set_may_have_forces_that_are_zero(path, tmp_path):
+    """As crystals at their sites have: in a training set it is refused, for then there is nothing to learn from."""
+    crystals = [labelled(bulk("C", "diamond", a=a), 0) for a in (3.4, 3.6)]
+    for atoms in crystals:
+        atoms.calc.results["forces"][:] = 0.0
+    other = write_extxyz(tmp_path / "crystals.extxyz", crystals)
+    notes = read(path, test={"crystals": other}).report["crystals"].notes
+    assert any("forces: exactly zero in 2 frames, the first is" in note for note in notes)
+    with pytest.raises(DataError, match="'forces' is exactly zero in all 2 frames"):
+        read(other, split={"val": 0})

@@ -54,9 +54,12 @@ def test_too_much_is_refused(sizes):
         split_indices(10, **sizes)
 
 
-def test_sizes_that_are_neither_share_nor_count():
-    with pytest.raises(ConfigError, match="split.val is 1.5"):
-        split_indices(10, val=1.5)
+@pytest.mark.parametrize("size", [1.5, 1.0])
+def test_sizes_that_are_neither_share_nor_count(size):
+    """1.0 is meant as a share, and would be one frame."""
+    with pytest.raises(ConfigError, match=f"split.train is {size}.*null for all that remain"):
+        split_indices(10, train=size)
+    assert len(split_indices(10, train=1)["train"]) == 1
 
 
 def test_round_trip_through_a_file(tmp_path):
