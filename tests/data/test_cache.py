@@ -1,5 +1,6 @@
 """Structures on disk are the structures in memory; what is damaged, half built or out of date is not used."""
 
+import importlib
 import logging
 from collections import Counter
 
@@ -11,6 +12,7 @@ from ase.build import bulk
 from frames_on_file import labelled, methanes, waters, write_extxyz
 
 from eqff.data import cache
+from eqff.data import fields as table
 from eqff.data.cache import cached_set
 from eqff.data.cache.folder import MANIFEST
 from eqff.data.frame_sequence import MemoryFrames
@@ -264,3 +266,47 @@ def test_inputs_that_few_structures_state_are_written_from_there_on(tmp_path, mo
     memory, cached = both(path, tmp_path / "some")
     assert_same(memory.batch(range(6)), cached.batch(range(6)))
     np.testing.assert_array_equal(memory.fingerprints(), cached.fingerprints())
+
+
+def test_colleagues_can_read_a_cache(path, tmp_path):
+    """Its folders and files have the rights that the user's others have."""
+    kept, plain = tmp_path / "cache", tmp_path / "plain"
+    cached_set(path, Reading(), kept, 1).frames.add_neighbours({"local": 3.0})
+    plain.mkdir()
+    (plain / "file").touch()
+    expected = {True: plain.stat().st_mode, False: (plain / "file").stat().st_mode}
+    left = [found for found in kept.rglob("*") if found.suffix != ".lock"]
+    assert len(left) > 10 and {found for found in left if found.stat().st_mode != expected[found.is_dir()]} == set()
+
+
+def test_another_reader_of_a_package_makes_another_cache(tmp_path, monkeypatch):
+    """What an older version of it has read is not taken for what it reads now."""
+    (tmp_path / "my_reader.py").write_text(READER.format(energy=-1.0))
+    monkeypatch.syspath_prepend(tmp_path)
+    my_reader = importlib.import_module("my_reader")
+    monkeypatch.setattr("eqff.data.readers.declared", lambda name: my_reader.READERS)
+    (tmp_path / "a.mine").touch()
+    assert float(cached_set(tmp_path / "a.mine", Reading(), tmp_path / "cache", 1).frames[0].energy) == -1.0
+    (tmp_path / "my_reader.py").write_text(READER.format(energy=-20.0))
+    importlib.reload(my_reader)
+    assert float(cached_set(tmp_path / "a.mine", Reading(), tmp_path / "cache", 1).frames[0].energy) == -20.0
+
+
+READER = """
+from ase import Atoms
+from eqff.data.readers import Reader
+from eqff.data.records import record_from_ase
+
+def read(path):
+    yield record_from_ase(Atoms("He", info=dict(energy={energy}, charge=0, spin=1)))
+
+READERS = (Reader(read, (".mine",)),)
+"""
+
+
+def test_a_field_that_is_declared_later_is_read(tmp_path, monkeypatch):
+    """As by a package that an earlier run did not name: its cache holds nothing of it."""
+    path = write_extxyz(tmp_path / "a.extxyz", waters(3, gap=5.0))
+    assert "gap" not in cached_set(path, Reading(), tmp_path / "cache", 1).frames.labels
+    monkeypatch.setitem(table.FIELDS, "gap", table.Field("gap", "structure", (), "0e", "eV", "excitation energy"))
+    assert "gap" in cached_set(path, Reading(), tmp_path / "cache", 1).frames.labels

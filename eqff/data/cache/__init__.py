@@ -21,8 +21,10 @@ from eqff.data.cache.identity import Identities, lists_key, structures_key
 from eqff.data.cache.lists import ListStore
 from eqff.data.cache.structures import StructureStore
 from eqff.data.cache.workers import available_cores
+from eqff.data.keys import targets
 from eqff.data.levels import stated_level
 from eqff.data.paths import PathLike, resolve_paths, source_name
+from eqff.data.readers import reader_identity
 from eqff.data.reading import Reading
 
 __all__ = ["CachedFrames", "cached_set", "open", "verify"]
@@ -52,10 +54,10 @@ def cached_set(
     processes = processes or available_cores()
     names = [file for file, _ in files]
     hashes = Identities(folder).of(names)
-    suffixes = ["".join(name.suffixes).lower() for name in names]
+    kinds = ["".join(name.suffixes).lower() + reader_identity(name) for name in names]
     levels = [stated_level(name, reading.level_of_theory) for name in names]
-    settings = dataclasses.asdict(reading) | {"level_of_theory": levels}
-    key = structures_key(hashes, [part for _, part in files], suffixes, settings)
+    settings = dataclasses.asdict(reading) | {"level_of_theory": levels, "targets": sorted(targets())}
+    key = structures_key(hashes, [part for _, part in files], kinds, settings)
     ensure(folder / key, partial(build_structures, files=files, reading=reading, processes=processes))
     manifest = read_manifest(folder / key, thorough=False)
     renamed = {word: source_name(names[place]) for word, place in manifest["sources"].items()}

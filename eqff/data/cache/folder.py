@@ -6,11 +6,11 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 from eqff.data.cache.npy import checksum, map_npy
 from eqff.errors import DataError
 
-FORMAT = 3
-"""Of all that is written here; caches of another format are not read, but built anew."""
+FORMAT = 4
+"""Of all that is written here, and of how files are read; caches of another format are not read, but built anew."""
 MANIFEST = "manifest.json"
 CHECKED_BYTES = 2 << 30
 """Up to this size checksums are verified whenever a folder is opened; above, only the sizes of its files."""
@@ -95,7 +95,8 @@ def ensure(folder: Path, build: Callable[[Path], None]) -> None:
         for left in folder.parent.glob(f"{folder.name}{_TEMPORARY}*"):
             log.warning("%s: removed what a build that did not finish has left", left)
             shutil.rmtree(left)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}{_TEMPORARY}", dir=folder.parent))
+        temporary = folder.parent / f"{folder.name}{_TEMPORARY}{uuid4().hex[:8]}"
+        temporary.mkdir()  # not mkdtemp, which makes folders that colleagues can't read
         try:
             build(temporary)
             temporary.rename(folder)

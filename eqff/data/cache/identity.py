@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from eqff.checkpoints.atomic import replacing
 from eqff.data.cache.folder import FORMAT
 
 _REMEMBERED = "files.json"
@@ -49,22 +50,20 @@ class Identities:
             return {}
 
     def _save(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._path.parent, delete=False, encoding="utf-8") as file:
-            json.dump(self._known, file)
-        Path(file.name).replace(self._path)
+        with suppress(OSError), replacing(self._path) as temporary:  # in a folder of others: hashed again next time
+            temporary.write_text(json.dumps(self._known), encoding="utf-8")
 
 
-def structures_key(hashes: Sequence[str], parts: Sequence[str], suffixes: Sequence[str], reading: dict) -> str:
+def structures_key(hashes: Sequence[str], parts: Sequence[str], kinds: Sequence[str], reading: dict) -> str:
     """Name of the cache of structures that are read from these files in this way.
 
     Args:
         hashes: Of the files, in their order.
         parts: The slice of frames of each, "" for all.
-        suffixes: End of each file's name, by which its reader is chosen.
-        reading: Keys, units, charges and whatever else decides what is made of the files.
+        kinds: End of each file's name, by which its reader is chosen, and what tells a reader of a package from others.
+        reading: Keys, units, charges, fields that there are, and whatever else decides what is made of the files.
     """
-    files = [list(file) for file in zip(hashes, parts, suffixes, strict=True)]
+    files = [list(file) for file in zip(hashes, parts, kinds, strict=True)]
     content = json.dumps({"format": FORMAT, "files": files, "reading": reading}, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
