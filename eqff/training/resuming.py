@@ -24,13 +24,18 @@ FIXED = (
     "dtype",
     "seed",
     "output",
+    "finetune",
     "training.optimizer.name",
+    "training.optimizer.no_decay",
     "trainer.accumulate_grad_batches",
     "trainer.limit_train_batches",
 )
 """What a resumed run can't change: state, weights and the number of steps in an epoch belong to it."""
 
-CHANGEABLE = ("data.eval_batch_size", "data.num_workers")
+_GROUPS = "training.optimizer.groups."
+"""Whose options can change, but not which parameters they match."""
+
+CHANGEABLE = ("data.eval_batch_size", "data.num_workers", "finetune.lr_factor")
 """What it can all the same: it changes no step."""
 
 
@@ -116,7 +121,8 @@ def _load(path: Path) -> DictConfig:
 
 def _is_fixed(key: str) -> bool:
     inside = any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
-    return inside and key not in CHANGEABLE
+    regrouped = key.startswith(_GROUPS) and key.endswith(".match")
+    return (inside or regrouped) and key not in CHANGEABLE
 
 
 def limits(cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from eqff.errors import ConfigError
 from eqff.training.optimizers import build_optimizer
 from eqff.training.optimizers.groups import parameter_groups
 
+MUON = "eqff.training.optimizers.muon.Muon"
+
 
 def model():
     net = nn.ModuleDict({"backbone": nn.Linear(4, 4), "terms": nn.Linear(4, 1), "frozen": nn.Linear(2, 2)})
@@ -64,6 +66,10 @@ def _large():
         ({"name": "AdamW", "groups": {"a": {"match": "term.*"}}}, "matches no trainable parameter"),
         ({"name": "AdamW", "groups": {"a": {"lr": 0.1}}}, "match is missing"),
         ({"name": "AdamW", "groups": {"a": {"match": "terms.*"}, "b": {"match": "*.bias"}}}, "both match"),
+        ({"name": "AdamW", "groups": {"a": {"match": "terms.*", "weight_dekay": 0.1}}}, "a.weight_dekay is not a"),
+        ({"name": "AdamW", "groups": {"a": {"match": "terms.*", "lr": "fast"}}}, "groups.a.lr is 'fast', but must be"),
+        ({"name": MUON, "groups": {"a": {"match": "terms.*", "adam_lr": 0.1}}}, "a.adam_lr is not a setting.*Known: "),
+        ({"name": "AdamW", "no_decay": ["term.*"]}, r"no_decay: 'term\.\*' matches no trainable parameter"),
         ({}, "name is missing"),
     ],
 )

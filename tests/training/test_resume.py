@@ -338,7 +338,11 @@ def test_refuses_what_has_no_state(compose, tmp_path):
 def test_refuses_another_model(compose):
     first = train(compose("trainer.max_epochs=1"))
     steps = "trainer.accumulate_grad_batches=2"  # an epoch would have another number of them
-    for override in ("model.backbone.channels=8", "training.optimizer.name=SGD", "seed=3", "data.batch_size=3", steps):
+    parts = ("model.backbone.channels=8", "training.optimizer.name=SGD", "seed=3", "data.batch_size=3", steps)
+    # parameters in other groups: their state would be that of others
+    grouping = ("training.optimizer.no_decay=[terms.*]", "training.optimizer.groups.a.match=terms.*")
+    start = ("finetune.freeze=[backbone.*]", "finetune.reference_energies=keep")  # which is over
+    for override in (*parts, *grouping, *start):
         with pytest.raises(ConfigError, match="can't be changed on resume"):
             train(compose(f"resume={first.folder}"), [override])
     with pytest.raises(ConfigError, match="'training.ema' can't be switched"):

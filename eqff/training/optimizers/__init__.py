@@ -12,7 +12,7 @@ from torch import nn
 from eqff.build import locate
 from eqff.errors import ConfigError, did_you_mean
 from eqff.training.optimizers.groups import parameter_groups
-from eqff.validation import check_arguments, check_value
+from eqff.validation import check_arguments, check_value, parameters_of
 
 PLACE = "training.optimizer"
 _OWN = ("name", "groups", "no_decay")
@@ -61,9 +61,24 @@ def build_optimizer(config: Mapping[str, Any], model: nn.Module) -> torch.optim.
     decays = "weight_decay" in inspect.signature(kind).parameters
     groups = parameter_groups(model, config.get("groups"), config.get("no_decay") or [], options, decays=decays)
     try:
-        return kind(groups, **arguments)
+        optimizer = kind(groups, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{PLACE} ({kind.__name__}): {error}") from error
+    _check_options(config.get("groups") or {}, optimizer)
+    return optimizer
+
+
+def _check_options(groups: Mapping[str, Mapping[str, Any] | None], optimizer: torch.optim.Optimizer) -> None:
+    """Raises ConfigError for an option of a group that the optimizer does not read: torch takes any without a word."""
+    _, hints = parameters_of(type(optimizer))
+    for name, group in groups.items():
+        for option, value in (group or {}).items():
+            place = f"{PLACE}.groups.{name}.{option}"
+            if option == "match":
+                continue
+            if option not in optimizer.defaults:
+                raise ConfigError(f"{place} is not a setting.{did_you_mean(option, optimizer.defaults)}")
+            check_value(value, hints.get(option, Any), place)
 
 
 def _is_optimizer(value: Any) -> bool:

@@ -38,7 +38,8 @@ def parameter_groups(
     patterns = {name: dict(group) for name, group in (patterns or {}).items() if group is not None}
     matches = {name: _as_list(group.pop("match", None), name) for name, group in patterns.items()}
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    _check_used({**matches, "no_decay": list(no_decay)}, [name for name, _ in named])
+    places = {f"groups.{group}": wanted for group, wanted in matches.items()} | {"no_decay": no_decay}
+    _check_used(places, [name for name, _ in named])
     groups: dict[tuple[Any, ...], dict[str, Any]] = {}
     for name, parameter in named:
         group = _group_of(name, matches)
@@ -59,13 +60,13 @@ def _group_of(name: str, matches: Mapping[str, Sequence[str]]) -> str:
     return found[0] if found else "default"
 
 
-def _check_used(matches: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
-    for group, wanted in matches.items():
+def _check_used(places: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+    for place, wanted in places.items():
         for pattern in wanted:
-            if group != "no_decay" and not any(fnmatchcase(name, pattern) for name in names):
+            if not any(fnmatchcase(name, pattern) for name in names):
                 tops = sorted({".".join(name.split(".")[:2]) for name in names})
                 raise ConfigError(
-                    f"training.optimizer.groups.{group}: '{pattern}' matches no trainable parameter; their names "
+                    f"training.optimizer.{place}: '{pattern}' matches no trainable parameter; their names "
                     f"start with {', '.join(tops)}."
                 )
 
