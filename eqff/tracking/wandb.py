@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,24 @@ class Ending:
     kept: str
     interrupted: bool
     figures: Mapping[str, Path]
+
+
+@contextmanager
+def closed_on_failure(settings: TrackingSettings) -> Iterator[None]:
+    """Closes the process's run if the block raises: a later training of the same process would go on in it.
+
+    Args:
+        settings: As given to `wandb_logger`.
+    """
+    try:
+        yield
+    except BaseException:
+        if settings.mode != "disabled":
+            import wandb
+
+            if wandb.run is not None:
+                wandb.finish(exit_code=1)
+        raise
 
 
 def finish_tracking(settings: TrackingSettings, ending: Ending) -> None:

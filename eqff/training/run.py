@@ -21,6 +21,7 @@ from eqff.ranks.launchers import Started
 from eqff.ranks.layout import Layout
 from eqff.ranks.membership import membership
 from eqff.tracking.run_folder import RunFolder
+from eqff.tracking.wandb import closed_on_failure
 from eqff.training.budget import Clocks
 from eqff.training.callbacks.persistence import Interrupted
 from eqff.training.finish import RunResult, earlier_result, finish
@@ -64,7 +65,7 @@ def run_rank(
             _say(text)
             return earlier_result(folder)
         prepared = prepare(cfg, folder, clocks)
-        with _told_how_to_go_on(prepared.folder):
+        with _told_how_to_go_on(prepared.folder), closed_on_failure(prepared.settings.tracking):
             outcome = fit(prepared, layout, state)
             if not is_first():
                 return RunResult(prepared.folder.path, prepared.module.potential, {}, outcome.budget, outcome.signal)

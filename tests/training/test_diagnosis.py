@@ -11,6 +11,7 @@ from eqff.errors import TrainingError
 from eqff.tracking.metric_files import read_metrics
 from eqff.tracking.run_folder import RunFolder
 from eqff.train import train
+from eqff.training.callbacks.averaging import WeightAveraging
 from eqff.training.callbacks.persistence import require_finite
 from eqff.training.memory import is_out_of_memory, out_of_memory_message, peak_memory
 from eqff.training.module import ForceFieldModule
@@ -88,6 +89,19 @@ def test_names_step_frames_and_tensor_and_keeps_the_state(compose, monkeypatch, 
         weights(folder.last_checkpoint), weights(RunFolder(whole.folder).last_checkpoint), strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_a_bad_average_is_named(compose, monkeypatch):
+    """It is what is validated: the trained weights, which were looked at, can be finite."""
+    begin = WeightAveraging.on_validation_epoch_start
+
+    def spoilt(self, *args):
+        self._average[0].fill_(torch.nan)
+        begin(self, *args)
+
+    monkeypatch.setattr(WeightAveraging, "on_validation_epoch_start", spoilt)
+    with pytest.raises(TrainingError, match=r"(?s)nan in the validation after step 5.*not finite is the weight"):
+        train(compose())
 
 
 def test_bad_validation_keeps_the_best(compose, monkeypatch):

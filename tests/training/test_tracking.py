@@ -6,11 +6,12 @@ import re
 import pytest
 import wandb
 
-from eqff.errors import ConfigError
+from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.metric_files import MetricFiles, read_metrics
 from eqff.tracking.run_folder import RunFolder, git_commit
 from eqff.tracking.wandb import TrackingSettings, wandb_logger
 from eqff.train import train
+from eqff.training.module import ForceFieldModule
 
 
 def test_wandb_offline_run_is_left_and_resumed_under_its_id(compose):
@@ -61,3 +62,15 @@ def test_folders_get_numbers(tmp_path):
 def test_git_commit_is_a_commit_or_none():
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
+
+
+def test_a_training_that_fails_leaves_no_open_run(compose, monkeypatch):
+    """The next one of the same process would write its rows into that run."""
+
+    def failing(*args):
+        raise TrainingError("too bad")
+
+    monkeypatch.setattr(ForceFieldModule, "training_step", failing)
+    with pytest.raises(TrainingError, match="too bad"):
+        train(compose("tracking=wandb"))
+    assert wandb.run is None

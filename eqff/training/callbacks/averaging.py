@@ -61,8 +61,8 @@ class WeightAveraging(Callback):
         if self._average and trainer.state.fn == "fit":
             self.swap()
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Back to the trained weights."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Back to the trained weights, once the module has looked at its errors; before the best ones are saved."""
         if self._swapped:
             self.swap()
 
