@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -47,9 +47,12 @@ def capturing() -> bool:
     return _capturing.get()
 
 
-def with_numbers() -> AbstractContextManager[None]:
-    """Within it tensors hold numbers, also in steps that are captured: for tables that who first asks makes for all."""
-    return _disable_current_modes()
+@contextmanager
+def with_numbers() -> Iterator[None]:
+    """Within it tensors hold numbers and can take part in derivatives, whatever surrounds it (a step that is captured,
+    PyTorch's inference mode): for tables that who first asks makes for all."""
+    with _disable_current_modes(), torch.inference_mode(False):
+        yield
 
 
 class Constant:

@@ -12,6 +12,8 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from eqff.kernels.capture import with_numbers
+
 
 def num_components(degree: int) -> int:
     """(L + 1)², the number of components up to a degree."""
@@ -41,18 +43,20 @@ def paths(degree_in1: int, degree_in2: int, degree_out: int) -> list[tuple[int, 
 
 def coupling(l1: int, l2: int, l3: int) -> Tensor:
     """Wigner 3j symbols times √(2 l3 + 1), e3nn's "component" normalisation, (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) float64."""
-    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64) * math.sqrt(2 * l3 + 1)
+    with with_numbers():  # e3nn makes and keeps its table when it is first asked, maybe while a file is loaded
+        return o3.wigner_3j(l1, l2, l3, dtype=torch.float64) * math.sqrt(2 * l3 + 1)
 
 
 @cache
 def _raising(degree: int) -> Tensor:
     """The matrix that makes Y_l from the outer product of Y_(l-1) and the unit vector, (3 (2l - 1), 2l + 1) float64."""
-    matrix = o3.wigner_3j(degree - 1, 1, degree, dtype=torch.float64).reshape(-1, 2 * degree + 1)
-    probe = torch.tensor([[0.36, -0.48, 0.8]], dtype=torch.float64)  # any unit vector fixes the one free factor
-    lower = o3.spherical_harmonics(degree - 1, probe, False, "component")
-    raw = (lower[:, :, None] * probe[:, None, :]).flatten(1) @ matrix
-    wanted = o3.spherical_harmonics(degree, probe, False, "component")
-    return matrix * (wanted * raw).sum() / raw.square().sum()
+    with with_numbers():
+        matrix = o3.wigner_3j(degree - 1, 1, degree, dtype=torch.float64).reshape(-1, 2 * degree + 1)
+        probe = torch.tensor([[0.36, -0.48, 0.8]], dtype=torch.float64)  # any unit vector fixes the one free factor
+        lower = o3.spherical_harmonics(degree - 1, probe, False, "component")
+        raw = (lower[:, :, None] * probe[:, None, :]).flatten(1) @ matrix
+        wanted = o3.spherical_harmonics(degree, probe, False, "component")
+        return matrix * (wanted * raw).sum() / raw.square().sum()
 
 
 class SphericalHarmonics(nn.Module):

@@ -1,4 +1,4 @@
-"""Tables that operations keep are made of numbers, also where the first step of a process is one that is captured."""
+"""Tables that operations keep are made of numbers, whatever surrounds the first step of a process."""
 
 import subprocess
 import sys
@@ -24,22 +24,29 @@ print(len(found.graph.graph.nodes))
 """
 
 
-def test_tables_of_products():
+SURROUNDINGS = pytest.mark.parametrize("surroundings", [FakeTensorMode, torch.inference_mode])
+
+
+@SURROUNDINGS
+def test_tables_of_products(surroundings):
     make = product_plan.__wrapped__
     settings = (1, 1, 3, torch.float64)
     for kind in (type(product_plan(*settings)), SymmetricPlan):
         plain = make(*settings, kind)
-        with FakeTensorMode():
+        with surroundings():
             made = make(*settings, kind)
             steps = made.polynomial.steps
         assert made.digest == plain.digest and steps == plain.polynomial.steps
         assert torch.equal(made.first, plain.first) and torch.equal(made.second, plain.second)
+        assert not made.first.is_inference() and not made.second.is_inference()
 
 
-def test_tables_of_couplings():
+@SURROUNDINGS
+def test_tables_of_couplings(surroundings):
     plain = row_couplings.__wrapped__(1, 2, 1)
-    with FakeTensorMode():
-        assert row_couplings.__wrapped__(1, 2, 1).digest == plain.digest
+    with surroundings():
+        made = row_couplings.__wrapped__(1, 2, 1)
+    assert made.digest == plain.digest and not made.dense.is_inference()
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from functools import cache
 import torch
 import triton
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 
 from eqff.kernels.generated.triton_source import module
 from eqff.kernels.product_plans import ProductPlan
@@ -52,8 +51,7 @@ def run(plan: ProductPlan, name: str, read: Sequence[Tensor], written: Sequence[
 @cache
 def _kernels(plan: ProductPlan) -> Mapping[str, Sequence[triton.runtime.JITFunction]] | None:
     """Those of each function, which are compiled when they first run."""
-    with _disable_current_modes():  # the first call may be one that is captured
-        polynomial = plan.polynomial
+    polynomial = plan.polynomial
     if polynomial.steps > MOST_STEPS:
         log.warning(
             "A many-body product takes %d steps, more than the %d that are compiled for GPUs: plain operations run.",
