@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eqff.data.external import EXTERNAL_FORCES, EXTERNAL_POTENTIAL
 from eqff.data.graph import AtomicGraph
+from eqff.errors import ModelError
 
 EnergyFunction = Callable[[AtomicGraph], tuple[Tensor, dict[str, Tensor]]]
 
@@ -28,7 +29,11 @@ def differentiate(
     Returns:
         The other fields, and energy (B,), forces (N, 3), and with ``stress`` virial and stress (B, 3, 3); among
         external charges also external_forces (M, 3) and potential_at_external (M,).
+
+    Raises:
+        ModelError: See `require_derivatives`.
     """
+    require_derivatives()
     with torch.enable_grad():
         leaves = {"positions": graph.positions.detach().requires_grad_()}
         strain, external = None, graph.external
@@ -47,6 +52,15 @@ def differentiate(
     if not create_graph:
         energy, fields = energy.detach(), {name: value.detach() for name, value in fields.items()}
     return fields | {"energy": energy} | _named(dict(zip(leaves, gradients, strict=True)), graph)
+
+
+def require_derivatives() -> None:
+    """Raises ModelError in PyTorch's inference mode, where nothing has derivatives and forces would come out as zero."""
+    if torch.is_inference_mode_enabled():
+        raise ModelError(
+            "Forces are derivatives, and torch.inference_mode() allows none. Take torch.no_grad() instead, or ask for "
+            "energies alone (forces=False)."
+        )
 
 
 def _no_strain(graph: AtomicGraph) -> Tensor:

@@ -136,3 +136,15 @@ def test_a_copy_compiles_for_its_own_weights():
     torch.testing.assert_close(
         other(graph(other))["forces"], other(graph(other), create_graph=False)["forces"], rtol=1e-4, atol=1e-4
     )
+
+
+def test_forces_are_refused_in_inference_mode():
+    """There they would be zero."""
+    potential = build_potential(MODEL, CONTEXT).eval()
+    batch = graph(potential)
+    with torch.inference_mode():
+        assert potential(batch, forces=False)["energy"].isfinite().all()
+        with pytest.raises(ModelError, match="no_grad"):
+            potential(batch)
+    with torch.no_grad():
+        assert potential(batch)["forces"].any()
