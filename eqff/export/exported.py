@@ -11,6 +11,7 @@ from torch import Tensor
 from eqff.corrections import corrected, lacking_corrections
 from eqff.data.flat import pack
 from eqff.data.graph import AtomicGraph
+from eqff.derivatives import require_derivatives
 from eqff.errors import ModelError
 from eqff.export import operations
 from eqff.export.program import Signature, named, no_cotangents
@@ -85,7 +86,8 @@ class ExportedPotential(Potential):
         self._require_own_kind(graph.positions)
         if not self._takes(graph):
             return super().forward(graph, forces=forces, stress=stress, create_graph=False)
-        prediction = self._whole(graph) if self._parts.whole else self._beside(graph, stress)
+        whole = self._parts.whole and self.compiled_energy is None  # code that hands fields on takes their cotangents
+        prediction = self._whole(graph) if whole else self._beside(graph, stress)
         return _with_stress(prediction, graph) if stress else prediction
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExportedPotential:
@@ -138,6 +140,7 @@ class ExportedPotential(Potential):
         return named(values, self.names) | {"forces": forces, "virial": virial}
 
     def _beside(self, graph: AtomicGraph, stress: bool) -> dict[str, Tensor]:
+        require_derivatives()
         tensors = pack(graph, self.names.lists)
         if self.compiled_energy is None:  # nothing is handed on: what runs beside reads the geometry alone
             fields = self._whole(graph)

@@ -20,7 +20,7 @@ import eqff
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import load_model, save_model
 from eqff.config import config_directory
-from eqff.corrections import corrected
+from eqff.corrections import corrected, lacking_corrections
 from eqff.data.atoms import from_atoms
 from eqff.errors import ConfigError, DataError, ModelError, ModelFileError
 from eqff.evaluation.predictions import predict
@@ -30,7 +30,7 @@ from eqff.export.export import export_model, require_agreement
 from eqff.export.exported import ExportedPotential
 from eqff.export.package import FORMAT, About, processor, read_package
 from eqff.export.program import DerivativeFunction, EnergyFunction, signature
-from eqff.export.samples import sample
+from eqff.export.samples import disordered, sample
 from eqff.export.split import split
 from eqff.interfaces.calculator_energy import CalculatorEnergy
 from eqff.interfaces.calculators import named_calculator
@@ -187,6 +187,28 @@ def test_what_runs_beside_may_read_the_geometry_alone(place, name, tmp_path):
     require_equal(results(corrected(corrected(exported)), name), found, 1e-11)
 
 
+RATIOS = (
+    "+head@model.heads.ratios=volume_ratios",
+    "+term@model.corrections.ts=tkatchenko_scheffler",
+    "model.corrections.ts.volume_ratios=volume_ratios",
+)
+
+
+def test_corrections_may_read_what_is_compiled(tmp_path):
+    """The code hands it on to them, and is held against the model before they are added."""
+    overrides, file = ("model=short_range", *SMALL, *RATIOS), tmp_path / "m.safetensors"
+    save_model(file, built(*overrides), model_config=configured(*overrides), context=CONTEXT)
+    potential = eqff.load(file)
+    made = not_compiled(potential, lacking_corrections(potential))
+    exported = ExportedPotential(potential, made.names, made.derivatives, made.compiled_energy)
+    assert exported.names.handed == ("volume_ratios",) and exported.beside == ()
+    require_agreement(exported, potential)
+    for name in ("molecule", "periodic"):
+        found = results(exported, name)
+        assert found["energies_per_term"]["ts"] < 0
+        require_equal(found, results(potential, name), 1e-11)
+
+
 def test_what_runs_beside_is_asked_for_stress_only_where_it_is_wanted():
     class WithoutStress(Calculator):
         implemented_properties = ["energy", "forces"]
@@ -202,6 +224,16 @@ def test_what_runs_beside_is_asked_for_stress_only_where_it_is_wanted():
     atoms.get_forces()
     with pytest.raises(ModelError, match="gives no stress"):
         atoms.get_stress()
+
+
+def test_forces_of_what_runs_beside_are_not_left_out_in_inference_mode():
+    potential = built("model=flagship", *SMALL)
+    made, graph = not_compiled(potential), disordered(potential, 11, np.random.default_rng(0))
+    derivatives = lambda tensors: (torch.zeros_like(tensors[1]), torch.zeros(1, 3, 3))  # noqa: E731
+    exported = ExportedPotential(potential, made.names, derivatives, made.compiled_energy)
+    assert exported(graph)["forces"].any()
+    with torch.inference_mode(), pytest.raises(ModelError, match="no_grad"):
+        exported(graph)
 
 
 def test_predictions_one_by_one_have_what_batches_have():
