@@ -89,7 +89,7 @@ class Ensemble(Composite):
         mean = {
             name: torch.stack([prediction[name] for prediction in found]).mean(dim=0)
             for name in (*self.predicts, *self.per_pass, EXTERNAL_FORCES, EXTERNAL_POTENTIAL)
-            if name in found[0]
+            if all(name in prediction for prediction in found)
         }
         energy = found[0]["energy"]
         for term in (f"energy_{name}" for name in self.terms):  # a member without the term has none of its energy

@@ -151,3 +151,12 @@ def test_states_are_those_that_every_member_saw(save):
     ]
     training = eqff.load(paths).metadata.training
     assert training["states"] == rows[:1] and training["shortest_distance"] == 1.0
+
+
+def test_what_only_some_members_give_is_left_out(make_potential, monkeypatch):
+    """A model that was compiled ahead of time gives a virial whether it is asked for or not."""
+    members = [make_potential(seed) for seed in range(2)]
+    forward = members[0].forward
+    monkeypatch.setattr(members[0], "forward", lambda graph, **options: forward(graph, **options | {"stress": True}))
+    found = result(Ensemble(members))
+    assert "virial" not in found and "forces" in found
