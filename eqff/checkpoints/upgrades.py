@@ -41,7 +41,8 @@ def scales_of_charges(header: Header, tensors: Tensors) -> tuple[Header, Tensors
     for group in {"exchanges", "heads"} & config.keys():
         parts = config[group] or {}
         config[group] = {
-            name: {"scale": 1.0, **part} if part["_target_"] in SCALED else part for name, part in parts.items()
+            name: {"scale": 1.0, **part} if part and part["_target_"] in SCALED else part
+            for name, part in parts.items()  # those that were left out are null
         }
     return (header | {"model_config": config} if "model_config" in header else header), tensors
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from e3nn.o3 import _wigner
 from safetensors.torch import load_file, save_file
 
 import eqff
@@ -16,6 +17,7 @@ from eqff.checkpoints import MODEL_FILE, container, find_model_file, read_metada
 from eqff.checkpoints.container import write_container
 from eqff.data.graph import graph_from_tensors
 from eqff.errors import ModelError, ModelFileError
+from eqff.nn import spherical
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CONFIG = {
@@ -93,6 +95,15 @@ def test_round_trip_is_bit_exact(tmp_path, dtype, config):
     for name in first:
         assert torch.equal(first[name], second[name]), name
     assert not loaded.training and loaded.neighbour_lists == potential.neighbour_lists
+
+
+def test_high_degrees_load_in_a_fresh_process(tmp_path):
+    """Where the couplings of degrees have not been made yet, which takes thousands of operations."""
+    config = FLAGSHIP | {"backbone": FLAGSHIP["backbone"] | {"degree": 4, "hidden_degree": 4}}
+    path = save_model(tmp_path / MODEL_FILE, make_potential(config=config), model_config=config, context=CONTEXT)
+    for made in (_wigner._so3_clebsch_gordan, _wigner._su2_clebsch_gordan, spherical._raising):
+        made.cache_clear()
+    assert eqff.load(path).backbone.passes[-1].product.degrees == (4, 4, 4)
 
 
 def test_reference_energies_stay_float64(saved):
@@ -306,6 +317,13 @@ def test_old_versions_go_through_each_upgrade(saved, monkeypatch):
     loaded = eqff.load(saved)
     assert loaded.metadata.format_version == 3
     assert torch.equal(loaded.terms["local"].linear.weight, expected.terms["local"].linear.weight)
+
+
+def test_parts_that_were_left_out_stay_so_in_old_files(saved):
+    def second(header):
+        return header | {"format_version": 2, "model_config": header["model_config"] | {"heads": {"charges": None}}}
+
+    assert not eqff.load(rewrite(saved, second)).heads
 
 
 def test_every_past_version_has_an_upgrade():
