@@ -74,7 +74,6 @@ def fetch_from_hub(text: str) -> Path:
     else:
         try:
             found = _ask(source, text)
-            _remember(source, found)
         except NETWORK_ERRORS as error:
             if known is None:
                 raise DownloadError(f"{endpoint()} can't be reached for {text}: {error}.") from error
@@ -86,7 +85,10 @@ def fetch_from_hub(text: str) -> Path:
             f"or copy {cache_folder()} from a machine where it was."
         )
     url = f"{endpoint()}/{source.repo}/resolve/{found.commit}/{quote(source.file)}"
-    return fetch(Wanted(text, found.sha256, found.size, (url,)), cached_path(source.repo, found.sha256))
+    path = fetch(Wanted(text, found.sha256, found.size, (url,)), cached_path(source.repo, found.sha256))
+    if found != known:  # not before it is here: without a network, what was remembered has to be
+        _remember(source, found)
+    return path
 
 
 def endpoint() -> str:

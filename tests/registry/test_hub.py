@@ -65,6 +65,17 @@ def test_a_revision_that_moved_is_another_file(hub, content):
         eqff.load("hf://me/water")
 
 
+def test_what_could_not_be_downloaded_is_not_remembered(hub, monkeypatch):
+    eqff.load("hf://me/water")
+    answer = json.loads(hub.files[API])
+    answer["sha"], answer["siblings"][0]["lfs"]["sha256"] = "decaf", "0" * 64
+    hub.files[API] = json.dumps(answer).encode()
+    with pytest.raises(DownloadError, match="404"):
+        eqff.load("hf://me/water")
+    monkeypatch.setenv("EQFF_OFFLINE", "1")
+    assert eqff.load("hf://me/water").elements == (1, 6, 7, 8)
+
+
 def test_what_is_not_there(hub):
     with pytest.raises(DownloadError, match="404"):
         eqff.load("hf://me/wine")
