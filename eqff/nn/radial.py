@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from eqff.errors import ConfigError
+
 
 def polynomial_cutoff(lengths: Tensor, cutoff: float, power: int = 6) -> Tensor:
     """1 at zero, 0 from the cutoff on, with two continuous derivatives [Gasteiger et al., ICLR 2020, eq. 8].
@@ -99,11 +101,16 @@ class GaussianBasis(nn.Module):
 
     Args:
         cutoff: Å.
-        size: Number of functions.
+        size: Number of functions, from 2.
+
+    Raises:
+        ConfigError: One alone, which has no width.
     """
 
     def __init__(self, cutoff: float, size: int = 16):
         super().__init__()
+        if size < 2:
+            raise ConfigError(f"radial_size is {size}: Gaussians are as wide as they are apart, so give 2 or more.")
         self.size = size
         centres = torch.linspace(0.0, cutoff, size, dtype=torch.float64)
         self.width = cutoff / (size - 1)

@@ -47,6 +47,7 @@ class TestSymmetricProducts(BackboneBattery):
         {"num_passes": 0},
         {"cutoff": -1.0},
         {"radial_basis": "x"},
+        {"radial_size": 1, "radial_basis": "gaussian"},
         {"products": "x"},
     ],
 )
