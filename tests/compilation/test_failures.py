@@ -1,6 +1,5 @@
 """What compilers raise, which is not only errors of PyTorch."""
 
-import importlib
 import subprocess
 
 import pytest
@@ -15,7 +14,7 @@ def test_a_full_disk_stops_no_training_that_may_run_uncompiled(monkeypatch, capl
     def failing(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(importlib.import_module("eqff.compilation.capture"), "capture", failing)
+    monkeypatch.setattr("eqff.compilation.capture.capture", failing)
     potential = small_potential()
     graph = batch(potential, 4, 5)
     CompiledPrediction(potential, "none", required=False)(graph, False)

@@ -82,9 +82,10 @@ def test_sizes_that_are_assumed_when_it_is_made_again_are_heeded(monkeypatch):
 
 
 def imported_anew(monkeypatch):
-    """What is only imported to compile; operations are defined once in a process."""
+    """What is only imported to compile; operations are defined once in a process. The package has modules too."""
     for module in ("capture", "code", "inductor", "rewrites"):
         monkeypatch.delitem(sys.modules, f"eqff.compilation.{module}", raising=False)
+        monkeypatch.delattr(f"eqff.compilation.{module}", raising=False)
 
 
 @pytest.mark.parametrize(
