@@ -25,6 +25,7 @@ from eqff.errors import ModelError
 from eqff.field_check import check_fields
 from eqff.fragments.fragments import Fragments, require_of_atoms
 from eqff.parts import Backbone, Exchange, Head, Part, Term
+from eqff.passes import features_of
 from eqff.response.external_charges import READ, ExternalGuard
 from eqff.response.external_field import FieldGuard
 from eqff.total_energy import of_heads, total_energy
@@ -93,8 +94,7 @@ class Potential(nn.Module):
         check_contributions(self.heads, self.terms)
         tell_bounds(self.ordered_parts().values())
         self.field_guard = FieldGuard(self.reads_field, moments_without(field_energy, self.heads, self.terms))
-        makers = [*self.exchanges.values(), *([] if backbone is None else [backbone])]  # of features, which all follow
-        felt = any(READ in part.reads for part in makers) or reaches_energy(READ, self.heads, self.terms)
+        felt = reaches_energy(READ, self.ordered_parts().values())
         self.external_guard = ExternalGuard(felt, moments_without(external_energy, self.heads, self.terms))
 
     def ordered_parts(self) -> dict[str, Part]:
@@ -109,8 +109,8 @@ class Potential(nn.Module):
 
     @property
     def reads_field(self) -> bool:
-        """Whether an external electric field means anything to this model."""
-        return any("electric_field" in part.reads for part in self.ordered_parts().values())
+        """Whether the energy follows from an external electric field."""
+        return reaches_energy("electric_field", self.ordered_parts().values())
 
     @property
     def neighbour_lists(self) -> dict[str, float]:
@@ -145,7 +145,7 @@ class Potential(nn.Module):
             return self._energy_under_gradients(graph)
         if self.fragments is not None:
             return self._energy_of_fragments(graph)
-        return total_energy(graph, self._features(graph), self.heads, self.terms)
+        return total_energy(graph, features_of(graph, self.backbone, self.exchanges.values()), self.heads, self.terms)
 
     def forward(
         self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False, create_graph: bool | None = None
@@ -160,7 +160,7 @@ class Potential(nn.Module):
 
         Raises:
             ModelError: The batch holds an element that the model does not cover, or a structure in an external field or
-                among external charges that no part of it reads.
+                among external charges that no energy of it follows from.
         """
         self.require_elements(graph.numbers)
         self.field_guard.check(graph)
@@ -237,25 +237,7 @@ class Potential(nn.Module):
         readers = [*before.values(), *self.exchanges.values(), *([self.backbone] if self.backbone else [])]
         lists = {name for part in readers for name in part.neighbour_lists}
         division = self.fragments.divide(graph, lists)
-        found = of_heads(division.apart, self._features(division.apart), before, after_terms=False)
+        features = features_of(division.apart, self.backbone, self.exchanges.values())
+        found = of_heads(division.apart, features, before, after_terms=False)
         fields = division.together(found) | {"molecules": division.whole.fragment}
         return total_energy(division.whole, fields, after, self.terms)
-
-    def _features(self, graph: AtomicGraph) -> dict[str, Tensor]:
-        if self.backbone is None:
-            return {}
-        prepared = self.backbone.prepare(graph)
-        features = self.backbone.embed(graph)
-        scalars, passes = [], {}
-        for index in range(self.backbone.num_passes):
-            features = self.backbone.interact(index, features, graph, prepared)
-            for exchange in self.exchanges.values():
-                previous = {name: passes[name][-1] for name in exchange.writes if name in passes}
-                more = (previous,) if exchange.reads_previous else ()
-                features, written = exchange(index, features, graph, *more)
-                for name, value in written.items():
-                    passes.setdefault(name, []).append(value)
-            scalars.append(features[:, 0, :])
-        last = {name: values[-1] for name, values in passes.items()}
-        every = {f"pass_{name}": torch.stack(values, dim=1) for name, values in passes.items()}
-        return last | every | {"features": features, "pass_scalars": torch.stack(scalars, dim=1)}
