@@ -7,7 +7,8 @@
 Every frame needs its total charge and multiplicity (2S+1): info keys ``total_charge`` and ``multiplicity``,
 or ``--total-charge`` and ``--multiplicity`` for frames that have none. Nothing is guessed. External
 point charges that frames state (``external_positions`` in Å, ``external_charges`` in e) act with ``--method pyscf``;
-other methods refuse such frames.
+other methods refuse such frames, and all refuse frames in an ``electric_field``. Labels that frames have from
+elsewhere are dropped; everything else, as the array ``fragment``, is kept.
 
 Written keys and units, one convention for all methods:
 
@@ -101,6 +102,20 @@ OPTIONS = {
 }
 POPULATIONS = ("mulliken", "lowdin", "iao")
 EXTERNAL = ("external_positions", "external_charges", "external_widths")
+FIELD = ("electric_field", "external_field", "efield")
+FRAGMENTS = ("fragment", "fragment_charge")
+PREFIXES = ("ref_", "dft_", "qm_", "reference_")  # of keys, which mean the same without
+OLD_INFO = {
+    *("energy", "free_energy", "total_energy", "stress", "virial", "virials"),
+    *("dipole", "dipole_moment", "quadrupole", "polarizability"),
+    *("method", "level_of_theory", "theory", "theory_level", "s_squared"),
+}
+OLD_ARRAYS = {
+    *("forces", "force", "energies", "stresses", "magmoms", "initial_magmoms", "initial_charges"),
+    *("charges", "partial_charges", "atomic_charges", "spin_charges", "spin_populations", "spin_densities"),
+    *("volume_ratios", "atomic_dipoles", "atomic_quadrupoles", "induced_dipoles", "atomic_polarizabilities"),
+    *("c6_coefficients", "born_charges", "born_effective_charges", "wannier_displacements"),
+}
 GFN2_GUESSES = {"sad": (0,), "eeq": (1,), "lowest": (0, 1)}
 
 
@@ -173,24 +188,42 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def prepare(frames: Iterable[Atoms], charge: int | None = None, multiplicity: int | None = None) -> list[Atoms]:
-    """Return clean frames: rounded positions, old labels dropped, charge and multiplicity checked.
+    """Return clean frames: rounded positions, labels of other methods dropped, charge and multiplicity checked.
 
     ``charge`` (e) and ``multiplicity`` (2S+1) are for frames that carry none. The first frame without a state,
     with an impossible one, or with numbers that are not finite raises :class:`LabelError`.
     """
     prepared = []
     for index, atoms in enumerate(frames):
-        info = {k: v for k, v in atoms.info.items() if k not in {"energy", "dipole", "stress", "method"}}
+        info = {_own_key(k): v for k, v in atoms.info.items() if plain(k) not in OLD_INFO}
         positions = np.round(atoms.positions, POSITION_DECIMALS) + 0.0
         if len(atoms) == 0 or not np.isfinite(positions).all():
             raise LabelError(f"frame {index}: no atoms, or positions that are not finite: remove it")
         state = (_integer(info, "total_charge", charge, index), _integer(info, "multiplicity", multiplicity, index))
         check_state(atoms.numbers, *state, where=f"frame {index} ({atoms.get_chemical_formula()})")
         info.update(total_charge=state[0], multiplicity=state[1])
-        prepared.append(Atoms(atoms.numbers, positions, cell=atoms.cell, pbc=atoms.pbc, info=info))
+        clean = Atoms(atoms.numbers, positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
+        for key, values in atoms.arrays.items():
+            if plain(key) not in {"numbers", "positions"} | OLD_ARRAYS:
+                clean.set_array(_own_key(key), values)
+        prepared.append(clean)
     if not prepared:
         raise LabelError("no frames in the input")
     return prepared
+
+
+def plain(key: str) -> str:
+    """Return what a key says, whatever its case and prefix."""
+    word = str(key).lower()
+    for prefix in PREFIXES:
+        word = word.removeprefix(prefix)
+    return word
+
+
+def _own_key(key: str) -> str:
+    """Return the name that this file knows a key by, or the key itself."""
+    word = "electric_field" if plain(key) in FIELD else plain(key)
+    return word if word in (*EXTERNAL, *FIELD, *FRAGMENTS) else key
 
 
 def _integer(info: dict[str, Any], key: str, default: int | None, index: int) -> int:
@@ -225,6 +258,8 @@ def frame_key(atoms: Atoms, settings: Settings) -> str:
     for name in EXTERNAL:
         if name in atoms.info:
             digest.update(name.encode() + np.ascontiguousarray(atoms.info[name], "<f8").tobytes())
+    for name in sorted(atoms.arrays.keys() - {"numbers", "positions", "masses", "momenta"}):
+        digest.update(name.encode() + np.ascontiguousarray(atoms.arrays[name]).tobytes())
     return digest.hexdigest()[:24]
 
 
@@ -446,6 +481,8 @@ def compute_label(atoms: Atoms, settings: Settings) -> Label:
     np.random.seed(int(frame_key(atoms, settings)[:8], 16) ^ settings.seed)  # for calculators that draw numbers
     if settings.method != "pyscf" and any(name in atoms.info for name in EXTERNAL):
         raise LabelError(f"the method {settings.method} knows no external charges, which this frame states: use pyscf")
+    if np.any(atoms.info.get("electric_field", 0.0)):
+        raise LabelError("no method here knows an electric field, which this frame states: use another program")
     if settings.method == "ase":
         label = label_ase(atoms, settings)
     else:

@@ -251,3 +251,32 @@ def test_shipped_splits_are_consistent_and_disjoint(labels):
             key = (atoms.numbers.tobytes(), atoms.positions.tobytes(), info["total_charge"], info["multiplicity"])
             assert key not in seen
             seen.add(key)
+
+
+def test_what_frames_say_is_kept_and_other_labels_are_not(labels, tmp_path):
+    """Fragments decide what a label is; labels of another method, and its name, must not stand beside the new ones."""
+    atoms = frame()
+    atoms.arrays["fragment"], atoms.arrays["residue"] = np.array([0, 1]), np.array(["A", "B"])
+    atoms.arrays["REF_forces"], atoms.arrays["c6_coefficients"] = np.ones((2, 3)), np.ones(2)
+    atoms.info |= {"level_of_theory": "B3LYP", "DFT_energy": 1.0, "quadrupole": np.eye(3), "temperature": 300}
+    settings, output = springs(labels), tmp_path / "a.extxyz"
+    labels.label_frames(labels.prepare([atoms]), output, settings, workers=0)
+    (read,) = labels.read_frames(output)
+    assert read.arrays["fragment"].tolist() == [0, 1] and read.arrays["residue"].tolist() == ["A", "B"]
+    assert read.info["temperature"] == 300
+    assert not {"level_of_theory", "DFT_energy", "quadrupole"} & set(read.info)
+    assert not {"REF_forces", "c6_coefficients"} & set(read.arrays)
+    whole = atoms.copy()
+    whole.arrays["fragment"][:] = 0
+    one, other = (labels.frame_key(each, settings) for each in labels.prepare([atoms, whole]))
+    assert one != other
+
+
+@pytest.mark.parametrize("key", ["electric_field", "REF_efield"])
+def test_fields_are_refused(labels, key):
+    atoms = frame()
+    atoms.info[key] = [0.0, 0.0, 0.0]
+    labels.compute_label(labels.prepare([atoms])[0], springs(labels))
+    atoms.info[key] = [0.0, 0.0, 0.1]
+    with pytest.raises(labels.LabelError, match="knows an electric field"):
+        labels.compute_label(labels.prepare([atoms])[0], springs(labels))
