@@ -84,7 +84,8 @@ class ColdStarts:
         Args:
             positions: Å, (N, 3).
             cell: Lattice vectors as rows in Å, (3, 3).
-            key: All else that solutions depend on: elements in their order, charge, spin, field, precision.
+            key: All else that solutions depend on: elements in their order, charge, spin, field, precision; but not
+                external charges, which move as atoms do.
         """
 
     def state(self) -> tuple[dict[str, Any], list[np.ndarray]] | None:

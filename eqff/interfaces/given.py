@@ -14,7 +14,7 @@ from eqff.data.atoms import from_atoms
 from eqff.data.convert import Multiplicity
 from eqff.data.graph import FRAGMENTS
 from eqff.errors import DataError, ModelError
-from eqff.interfaces.state import STATE, is_input, require_state, stated, stated_field, surroundings
+from eqff.interfaces.state import STATE, is_external, is_input, require_state, stated, stated_field, surroundings
 
 _REMEDY = (
     "Say it on the structure, atoms.info.update(total_charge=0, multiplicity=1), or for all structures, "
@@ -84,6 +84,11 @@ def fragments_said(arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     if _FRAGMENTS.isdisjoint(arrays):  # as in most trajectories
         return {}
     return {name: arrays[name].tobytes() for name in FRAGMENTS if name in arrays}
+
+
+def without_external(said: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What `Given.said` says but for external charges."""
+    return tuple(entry for entry in said if not (isinstance(entry, tuple) and is_external(entry[0])))
 
 
 def _digits(value: Any) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from ase import Atoms
 from eqff.data.atomic_data import AtomicData
 from eqff.data.graph import AtomicGraph
 from eqff.data.solves import ColdStarts
-from eqff.interfaces.given import finite, require_geometry
+from eqff.interfaces.given import finite, require_geometry, without_external
 from eqff.interfaces.graphs import MovingGraph, lasting
 from eqff.interfaces.pairs import Pairs
 from eqff.interfaces.skin import SkinLists
@@ -39,6 +39,7 @@ class Inputs:
         self.pairs: dict[str, Pairs] = {}
         self._finite_cell: bytes | None = None
         self._settled: tuple[Any, MovingGraph] | None = None
+        self._solved: tuple[Any, ...] = ()
         self._first_weight: tuple[Potential, torch.Tensor | None] | None = None
 
     def __call__(
@@ -66,13 +67,15 @@ class Inputs:
         if self._settled is None or self._settled[0] != key:
             graph = lasting(structure(atoms), *where)
             self._settled = key, MovingGraph(replace(graph, solves=self.solves))
+            # external charges move as atoms do: solutions go on from those before
+            self._solved = now.numbers, now.pbc, without_external(said), where
         positions = atoms.positions
         if now.cell != self._finite_cell or not len(positions) or not finite(positions):
             require_geometry(atoms)
             self._finite_cell = now.cell
         cell = atoms.cell.array if now.periodic else _NO_CELL  # the box around a molecule means nothing
         self.pairs = self.neighbours(positions, cell, atoms.pbc)
-        self.solves.begin(positions, cell, key)
+        self.solves.begin(positions, cell, self._solved)
         return self._settled[1](positions, cell, self.pairs)
 
     def shortest_distance(self) -> tuple[float, int, int]:

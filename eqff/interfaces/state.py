@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from eqff.data import fields as table
+from eqff.data.external import NAMES
 from eqff.data.keys import DERIVED, recognise
 from eqff.errors import DataError
 
@@ -43,6 +44,11 @@ def stated_charges(info: Mapping[str, Any]) -> dict[str, Any]:
 def is_input(key: object) -> bool:
     """Whether an entry of a structure's ``info`` is read at all, by its key."""
     return _target(key) in (*STATE, *table.optional_inputs())
+
+
+def is_external(key: object) -> bool:
+    """Whether an entry of ``info`` states external charges, by its key."""
+    return _target(key) in NAMES
 
 
 def require_state(keys: Iterable[str], total_charge: object, multiplicity: object, place: str, remedy: str) -> None:

@@ -110,6 +110,22 @@ def test_a_change_of_the_structure_begins_at_nothing(change):
     np.testing.assert_array_equal(forces, alone.get_forces())
 
 
+def test_external_charges_may_move_as_atoms_do():
+    """And come and go, as those of molecules around a region do."""
+    atoms = water()
+    atoms.pbc = False
+    atoms.calc = make("charges").calculator(warm_start="last")
+    for step in range(4):
+        atoms.positions[0, 0] += 0.01
+        count = 2 + step % 2
+        places = [[-3.0 - 0.01 * step, 3.0 * k, -3.0] for k in range(count)]
+        atoms.info.update(external_positions=np.array(places), external_charges=np.full(count, 0.4))
+        forces = atoms.get_forces()
+    assert atoms.calc.solves.warm == 3 * atoms.calc.solves.cold > 0  # every step but the first
+    cold = make("charges").calculator().get_property("forces", atoms)
+    np.testing.assert_allclose(forces, cold, atol=30 * TOLERANCE * np.abs(cold).max())
+
+
 def test_a_repeated_calculation_is_the_same_to_the_bit():
     atoms = water()
     atoms.calc = make("induction").calculator(warm_start="fitted")
