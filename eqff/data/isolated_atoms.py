@@ -75,19 +75,20 @@ def given_atoms(table: Mapping[Any, Any]) -> IonEnergies:
 
 def atoms_from_file(
     path: PathLike, keys: Mapping[str, str | None], units: Mapping[str, str]
-) -> list[tuple[int, int, float]]:
+) -> tuple[list[tuple[int, int, float]], set[str]]:
     """Z, charge and eV of each frame of a file of isolated atoms, of which charge (then 0) and multiplicity need not be
-    stated.
+    stated; and the levels of theory that they declare, empty where none is.
 
     Raises:
         DataError: A frame has more than one atom or no energy, or its unit is nowhere stated.
     """
-    reading, found = Reading(keys, units, labels=("energy",)), []
+    reading, found, levels = Reading(keys, units, labels=("energy",)), [], set()
     for file, part in resolve_paths(path):
         converter = reading.converter(reader_for(file))
-        records = take(guarded(reader_for(file).records(file), file), part)
-        found += [_atom(record, converter) for record in records]
-    return found
+        for record in take(guarded(reader_for(file).records(file), file), part):
+            found.append(_atom(record, converter))
+            levels.add(_level(record, converter))
+    return found, levels
 
 
 def _atom(record: Record, converter: Converter) -> tuple[int, int, float]:
@@ -100,6 +101,12 @@ def _atom(record: Record, converter: Converter) -> tuple[int, int, float]:
     if not np.isfinite(energy):
         raise DataError(f"{record.place}: the energy of an isolated atom is {energy}. Leave the frame out.")
     return int(record.numbers[0]), round(float(np.asarray(charge).item())), energy
+
+
+def _level(record: Record, converter: Converter) -> str:
+    if "level_of_theory" not in converter.key_map.candidates(record):
+        return ""
+    return str(record.value(converter.key_map.choose(record, "level_of_theory")))
 
 
 def charges_to_energies(table: Mapping[Any, Any], place: str) -> dict[int, float]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.charge_reference import ChargeReference
+from eqff.data.differences import require_one_base
 from eqff.data.energy_fit import EnergyFit, Solution
 from eqff.data.energy_rows import EnergyRows
 from eqff.data.frame_sequence import as_frames
@@ -158,7 +159,10 @@ def _atom_table(choice: Choice, fit: EnergyFit, keys: Mapping[str, str | None], 
     if not Path(choice).suffix:  # a misspelt method rather than a file
         known = ["least_squares", "isolated_atoms", "none"]
         raise ConfigError(f"reference_energies can't be '{choice}'.{did_you_mean(choice, known)} Or a file.")
-    return AtomTable(lowest_energies(atoms_from_file(choice, keys, units)), f"isolated atoms of {choice}")
+    found, levels = atoms_from_file(choice, keys, units)
+    remedy = "Subtract the base from these too (python -m eqff.delta), or take data.reference_energies=least_squares"
+    require_one_base([*fit.levels, *levels], f"The training set and isolated atoms of {choice}", remedy)
+    return AtomTable(lowest_energies(found), f"isolated atoms of {choice}")
 
 
 def _atoms_of_level(choice: Choice, fit: EnergyFit, level: str) -> AtomTable:

@@ -7,6 +7,7 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import molecule as named_molecule
 from ase.calculators.lj import LennardJones
 from ase.io import read, write
@@ -22,6 +23,7 @@ from eqff.data.atoms import from_atoms
 from eqff.data.differences import base_of, difference_level, require_one_base, whole_level
 from eqff.data.levels import LevelCounts, choose_level
 from eqff.data.reading import read_frames
+from eqff.data.reference_energies import reference_energies
 from eqff.delta import _from_command_line as delta_task
 from eqff.delta import subtract_labels
 from eqff.errors import ConfigError, DataError, ModelError
@@ -170,6 +172,21 @@ def test_what_can_not_be_subtracted(labelled, capsys, monkeypatch, arguments, wo
     with pytest.raises(SystemExit):
         run(delta_task, "delta", f"data.path={labelled}", *arguments)
     assert words in capsys.readouterr().err
+
+
+def test_isolated_atoms_are_differences_where_all_else_is(labelled, tmp_path):
+    """Energies of the elements that are whole would be a thousand times those of what is to be learned."""
+    frames = read_frames(subtract(labelled, tmp_path / "delta.extxyz"))
+    singles = [Atoms([z], [[0, 0, 0]], info={"REF_energy": e, "level_of_theory": "PBE"}) for z, e in ENERGIES.items()]
+    write(tmp_path / "atoms.extxyz", singles)
+    with pytest.raises(DataError, match="labels minus .*, whole labels are not the same .*python -m eqff.delta"):
+        reference_energies(str(tmp_path / "atoms.extxyz"), frames)
+    state = ("data.total_charge=0", "data.multiplicity=lowest")
+    subtract(tmp_path / "atoms.extxyz", tmp_path / "minus.extxyz", *state)
+    found = reference_energies(str(tmp_path / "minus.extxyz"), frames)
+    assert found.energies == pytest.approx({z: ENERGIES[z] for z in found.energies})  # atoms alone have no pairs
+    with pytest.raises(DataError, match="whole labels are not the same"):
+        reference_energies(str(tmp_path / "minus.extxyz"), read_frames(labelled))
 
 
 def test_differences_of_differences_are_refused(labelled, tmp_path, capsys):
