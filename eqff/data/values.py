@@ -42,8 +42,10 @@ def numeric(raw: object, key: str, record: Record) -> np.ndarray:
     try:
         return np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError) as error:
+        names = "If these are names, as of fragments, number them: np.unique(names, return_inverse=True)[1]. "
         raise DataError(
-            f"{record.place}: '{key}' should be a number, but is {raw!r}. If it is no label, say keys={{{key}: null}}."
+            f"{record.place}: '{key}' should be a number, but is {raw!r}. {names if np.ndim(raw) else ''}If it is no "
+            f"label, say keys={{{key}: null}}."
         ) from error
 
 

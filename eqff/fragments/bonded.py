@@ -20,14 +20,20 @@ def stated_fragments(atoms: Atoms) -> np.ndarray:
     """Numbers of fragments as ``atoms.arrays`` has them, counted from 0 without gaps, (N,) int64.
 
     Raises:
-        DataError: There are none.
+        DataError: There are none, or they are no numbers.
     """
-    if FRAGMENT not in atoms.arrays or np.any(atoms.arrays[FRAGMENT] < 0):
+    number = atoms.arrays.get(FRAGMENT)
+    if number is not None and number.dtype.kind not in "biuf":
+        raise DataError(
+            f"{atoms.get_chemical_formula()}: atoms.arrays['{FRAGMENT}'] should be numbers, but is {number!r}. Number "
+            "them: np.unique(names, return_inverse=True)[1]."
+        )
+    if number is None or np.any(number < 0):
         raise DataError(
             f"{atoms.get_chemical_formula()} states no fragments: give atoms.arrays['{FRAGMENT}'] a number for each "
             "atom, or let them follow from bonds (source=bonds)."
         )
-    return np.unique(atoms.arrays[FRAGMENT], return_inverse=True)[1].astype(np.int64)
+    return np.unique(number, return_inverse=True)[1].astype(np.int64)
 
 
 def bonded_fragments(atoms: Atoms, stretch: float = 1.25, alone: Sequence[str | int] = ()) -> np.ndarray:

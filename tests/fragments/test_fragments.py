@@ -222,3 +222,10 @@ def test_files_hold_fragments(tmp_path):
     both.arrays["fragment"] = both.arrays["fragment"] + 0.5
     with pytest.raises(DataError, match=r"'fragment' holds whole numbers, but here 0\.5"):
         from_atoms(both, labels=())
+
+
+def test_names_of_fragments_are_to_be_numbered():
+    atoms = pair()
+    atoms.arrays["fragment"] = np.array(["ion", "water"])[atoms.arrays["fragment"]]
+    with pytest.raises(DataError, match=r"(?s)'fragment' should be a number.*number them: np\.unique\(names"):
+        from_atoms(atoms)

@@ -193,6 +193,10 @@ def test_what_can_not_be_expanded():
         many_body_expansion(atoms, EMT(), 1)
     with pytest.raises(DataError, match="states no fragments"):
         many_body_expansion(molecule("H2O"), EMT(), 1)
+    named = waters(2)
+    named.arrays["fragment"] = np.array([f"W{n}" for n in named.arrays["fragment"]])
+    with pytest.raises(DataError, match=r"should be numbers, but is .*W0.* np\.unique\(names"):
+        many_body_expansion(named, EMT(), 1)
 
 
 def test_calculator_notices_charges_that_are_edited_in_place():
