@@ -20,7 +20,8 @@ def _system(molecules=40):
     particles = np.concatenate([[3 * m, 3 * m + 2] for m in range(1, molecules + 1)])
     charges = np.tile([0.4, -0.3], molecules)
     owners = np.repeat(np.arange(molecules), 2)
-    return positions, Surroundings(np.arange(3), particles, charges, owners, (3.0, 6.0), 0.1)
+    before = 3 * (np.arange(len(positions)) // 3)
+    return positions, Surroundings(np.arange(3), particles, charges, owners, (3.0, 6.0), 0.1, before)
 
 
 def test_nearest_images_are_the_shortest_within_half_the_box():
@@ -73,6 +74,19 @@ def test_images_do_not_matter():
     np.testing.assert_allclose(one[1], other[1], atol=1e-9)
 
 
+def test_molecules_that_are_longer_than_the_box_hold_together():
+    """A chain beside the region, bonded from its middle to both ends, every other particle without a charge."""
+    chain = np.column_stack([np.linspace(-16, 16, 41), np.full(41, 3.0), np.zeros(41)])
+    positions = np.concatenate([0.5 * np.eye(3), chain]) + RNG.integers(-2, 3, (44, 3)) @ BOX
+    before = np.concatenate([np.zeros(3, int), np.arange(4, 24), [23], np.arange(23, 43)])
+    particles = np.arange(3, 44, 2)
+    charges, fade = np.full(21, 0.1), (4.0, 6.5)
+    surroundings = Surroundings(np.arange(3), particles, charges, np.zeros(21, int), fade, 0.0, before)
+    around = surroundings.around(whole(positions[:3], BOX), positions, BOX)
+    np.testing.assert_allclose(around.positions - around.positions[0], (chain - chain[0])[::2], atol=1e-12)
+    assert around.charges == pytest.approx(charges)  # its centre is near
+
+
 def test_molecules_fade_as_wholes():
     """Between the two distances their charges are scaled alike; beyond the second they are gone."""
     positions, surroundings = _system()
@@ -94,7 +108,7 @@ def test_cutoffs_beyond_the_nearest_images_are_refused(fade):
 
 def test_nothing_around():
     none = np.zeros(0, dtype=np.int64)
-    around = Surroundings(np.arange(2), none, np.zeros(0), none, None, 0.0).around(
+    around = Surroundings(np.arange(2), none, np.zeros(0), none, None, 0.0, np.arange(2)).around(
         np.zeros((2, 3)), np.zeros((2, 3)), None
     )
     assert around.positions.shape == (0, 3) and len(around.charges) == 0

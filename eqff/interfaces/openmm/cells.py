@@ -26,6 +26,23 @@ def half_width(box: np.ndarray) -> float:
     return 0.5 * float(np.min(np.diag(box)))
 
 
+def whole_molecules(positions: np.ndarray, before: np.ndarray, box: np.ndarray | None) -> np.ndarray:
+    """The same particles (n, 3) in Å with each molecule as one piece, however long it is: put together bond by bond.
+
+    Args:
+        positions: Å, (n, 3).
+        before: Of each particle one that is bonded to it, towards the first of its molecule, and for that itself, (n,).
+        box: Lattice vectors as rows in Å, (3, 3); None for none.
+    """
+    if box is None:
+        return positions
+    bonds = positions - positions[before]
+    shifts = np.rint((nearest(bonds, box) - bonds) @ np.linalg.inv(box))
+    while (before != before[before]).any():  # sums along the way to the first, of twice as many bonds each time
+        shifts, before = shifts + shifts[before], before[before]
+    return positions + shifts @ box
+
+
 def whole(positions: np.ndarray, box: np.ndarray | None) -> np.ndarray:
     """The same atoms (n, 3) in Å as one piece, next to the first of them.
 

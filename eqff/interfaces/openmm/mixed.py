@@ -115,7 +115,8 @@ def _surroundings(system: System, region: Sequence[int], cutoff: Any, fade: Any,
     charges = particle_charges(system)
     charges[list(region)] = 0.0
     particles = np.flatnonzero(charges)
-    molecules = molecules_of(system)[particles]
+    molecules, before = molecules_of(system)
+    molecules = molecules[particles]
     order = np.argsort(molecules, kind="stable")
     particles, molecules = particles[order], np.unique(molecules[order], return_inverse=True)[1]
     return Surroundings(
@@ -125,6 +126,7 @@ def _surroundings(system: System, region: Sequence[int], cutoff: Any, fade: Any,
         molecules=molecules,
         fade=None if cutoff is None else _fading(lengths(cutoff), lengths(fade)),
         width=lengths(width),
+        before=before,
     )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from eqff.errors import ModelError
 from eqff.interfaces.openmm.package import openmm
@@ -79,12 +79,25 @@ def particle_charges(system: System) -> np.ndarray:
     return np.array([found[0].getParticleParameters(index)[0].value_in_unit(unit) for index in range(count)])
 
 
-def molecules_of(system: System) -> np.ndarray:
-    """The molecule of each particle, (n,): what bonds, constraints and virtual sites connect."""
-    pairs = np.array(_links(system), dtype=np.int64).reshape(-1, 2)
+def molecules_of(system: System) -> tuple[np.ndarray, np.ndarray]:
+    """What bonds, constraints and virtual sites connect.
+
+    Returns:
+        The molecule of each particle, (n,); and the particle before it on the way from the first of its molecule, (n,),
+        for which this is itself.
+    """
     count = system.getNumParticles()
-    graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
+    pairs = np.array(_links(system), dtype=np.int64).reshape(-1, 2)
+    molecules = connected_components(_graph(pairs, count), directed=False)[1]
+    first = np.unique(molecules, return_index=True)[1]
+    # from one more particle that is bonded to all of these
+    joined = np.concatenate([pairs, np.column_stack([np.full(len(first), count), first])])
+    before = breadth_first_order(_graph(joined, count + 1), count, directed=False)[1][:count]
+    return molecules, np.where(before == count, np.arange(count), before)
+
+
+def _graph(pairs: np.ndarray, count: int) -> csr_matrix:
+    return csr_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
 
 
 def _links(system: System) -> list[tuple[int, int]]:

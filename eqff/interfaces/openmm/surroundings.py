@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqff.errors import ModelError
-from eqff.interfaces.openmm.cells import half_width, nearest
+from eqff.interfaces.openmm.cells import half_width, nearest, whole_molecules
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Surroundings:
         molecules: To which molecule each belongs, (K,), 0 to G - 1, ascending.
         fade: Å, where charges begin to fade and where they have ended; None for all charges, without a cutoff.
         width: Å, of all external charges' densities; 0 for points.
+        before: Of all particles, how molecules hold together: see `eqff.interfaces.openmm.cells.whole_molecules`, (n,).
     """
 
     region: np.ndarray
@@ -32,6 +33,7 @@ class Surroundings:
     molecules: np.ndarray
     fade: tuple[float, float] | None
     width: float
+    before: np.ndarray
 
     def around(self, region: np.ndarray, positions: np.ndarray, box: np.ndarray | None) -> Around:
         """The charges that the region sees.
@@ -47,9 +49,7 @@ class Surroundings:
         self._require_images(box)
         counts = np.bincount(self.molecules)
         first = np.cumsum(counts) - counts
-        places = positions[self.particles]
-        anchors = places[first]  # molecules as one piece, beside their first charge
-        places = anchors[self.molecules] + nearest(places - anchors[self.molecules], box)
+        places = whole_molecules(positions, self.before, box)[self.particles]
         centres = np.add.reduceat(places, first, axis=0) / counts[:, None]
         apart = centres - region.mean(axis=0)
         towards = nearest(apart, box)
