@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from eqff.data import fields as table
 from eqff.errors import ModelError
-from eqff.parts import Head, Part, Term
+from eqff.parts import Exchange, Head, Part, Term
 
 MOMENT_UNITS = ("e", "e·Å")
 
@@ -62,19 +62,23 @@ def moments_without(
     return tuple(name for name in read if contribution(name) not in held)
 
 
-def reaches_energy(field: str, heads: Mapping[str, Head], terms: Mapping[str, Term]) -> bool:
-    """Whether some term reads a field, or what heads before it made of that.
+def reaches_energy(field: str, parts: Iterable[Part]) -> bool:
+    """Whether some term reads a field, or what parts before it made of that.
 
     Args:
         field: Its name.
-        heads: By name, in the order in which they run.
-        terms: By name.
+        parts: In the order in which they run.
     """
     reached = {field}
-    for head in heads.values():
-        if not head.after_terms and not reached.isdisjoint(head.reads):
-            reached.update(head.writes)
-    return any(not reached.isdisjoint(term.reads) for term in terms.values())
+    for part in parts:
+        if reached.isdisjoint(part.reads):
+            continue
+        if isinstance(part, Term):
+            return True
+        reached.update(part.writes)
+        if isinstance(part, Exchange):
+            reached.update(("features", "pass_scalars", *(f"pass_{name}" for name in part.writes)))
+    return False
 
 
 def _is_moment(name: str) -> bool:

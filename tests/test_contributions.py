@@ -28,8 +28,8 @@ INDUCTION = {"_target_": "eqff.terms.induction.Induction"}
 FIELD = {"_target_": "eqff.terms.uniform_field.UniformField"}
 
 
-def potential_of(terms, charges=INFERRED):
-    heads = {"charges": charges, "polarizabilities": ALPHA}
+def potential_of(terms, charges=INFERRED, more=None):
+    heads = {"charges": charges, "polarizabilities": ALPHA} | (more or {})
     config = {"backbone": BACKBONE, "heads": heads, "terms": terms}
     return build_potential(config, ModelContext((1, 6, 7, 8), {}), torch.float64).eval()
 
@@ -65,6 +65,19 @@ def test_charges_without_energy_in_the_field_are_told_once(caplog):
 def test_so_are_equilibrated_charges_whose_energy_is_not_that_of_equilibration(caplog):
     """4G: the field moves them, but -F·r q is in nobody's energy."""
     assert len(told(potential_of({"coulomb": COULOMB}, EQUILIBRATED), caplog)) == 1
+
+
+@pytest.mark.parametrize("reader", [{}, {"dipole": {"_target_": "eqff.heads.dipole.Dipole"}}], ids=["alone", "dipole"])
+def test_equilibrated_charges_without_an_energy_are_refused_in_a_field(reader):
+    """The field moves them, but neither energy nor forces would know."""
+    repulsion = {"_target_": "eqff.terms.zbl.ZBLRepulsion", "inner": 0.5, "outer": 1.0}
+    potential = potential_of({"zbl": repulsion}, EQUILIBRATED, reader)
+    graph = graph_of([molecule(1, 4)], potential.neighbour_lists, torch.float64)
+    potential(graph)
+    inside = replace(graph, electric_field=torch.full((1, 3), 0.1, dtype=torch.float64))
+    for ask in (lambda: potential(inside), lambda: energy_response(potential, graph)):
+        with pytest.raises(ModelError, match=r"No energy of this model follows .* \+term@model.terms.uniform_field"):
+            ask()
 
 
 @pytest.mark.parametrize(

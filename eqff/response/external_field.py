@@ -15,18 +15,19 @@ from eqff.kernels.capture import capturing
 log = logging.getLogger(__name__)
 
 NO_READER = (
-    "No part of this model reads the external field, so it would act on nothing. Add one that does: "
-    "+term@model.terms.uniform_field=uniform_field for charges and dipoles that the field leaves as they are, charge "
-    "equilibration, or induced dipoles."
+    "No energy of this model follows from the external field, so it would exert no forces. Add one that does: "
+    "+term@model.terms.uniform_field=uniform_field for charges and dipoles, also equilibrated charges whose own energy "
+    "is in no term; charge equilibration with that energy (+term@model.terms.equilibration=equilibration); or "
+    "induced dipoles."
 )
-"""Message for a model in a field that none of its parts reads."""
+"""Message for a structure in a field that no energy of the model follows from."""
 
 
 class FieldGuard:
     """Looks whether a model's energy answers an external field as a whole.
 
     Args:
-        read: Whether some part reads the field.
+        read: Whether some energy follows from it.
         left_out: Names of fields of charges and dipoles whose energy in it no part holds.
     """
 
@@ -39,7 +40,7 @@ class FieldGuard:
             self.require()
 
     def require(self) -> None:
-        """Raises ModelError if no part reads the field; logs once which moments have no energy in it."""
+        """Raises ModelError if no energy follows from the field; logs once which moments have no energy in it."""
         if not self._read:
             raise ModelError(NO_READER)
         if self._left_out and not self._told:

@@ -33,11 +33,11 @@ def energy_response(potential: Potential, graph: AtomicGraph) -> EnergyResponse:
     """First and second derivatives of the energy by a uniform field, and by field and positions.
 
     Args:
-        potential: A model of which some part reads ``electric_field``.
-        graph: Open structures with the model's neighbour lists.
+        potential: A model whose energy follows from ``electric_field``.
+        graph: Structures with the model's neighbour lists; open ones, unless induced dipoles alone feel the field.
 
     Raises:
-        ModelError: No part of the model reads the field, or a structure is periodic.
+        ModelError: The energy does not follow from the field, or charges of a periodic structure would feel it.
     """
     potential.field_guard.require()
     potential.require_elements(graph.numbers)

@@ -152,9 +152,9 @@ def test_a_field_along_a_lattice_vector_is_refused():
 def test_models_without_a_reader_refuse_fields():
     model = {"backbone": MINIMAL_BACKBONE, "terms": {"local": LOCAL_ENERGY}}
     potential = _potential(model)
-    with pytest.raises(ModelError, match="No part of this model reads the external field"):
+    with pytest.raises(ModelError, match="No energy of this model follows from the external field"):
         potential(_graph(potential, OPEN, STRENGTHS))
-    with pytest.raises(ModelError, match="No part of this model reads the external field"):
+    with pytest.raises(ModelError, match="No energy of this model follows from the external field"):
         energy_response(potential, _graph(potential, OPEN))
 
 
