@@ -18,6 +18,9 @@ Made = TypeVar("Made")
 LOCAL = "local"
 """Name of the neighbour list that backbones use."""
 
+CONTACT = 1e-4
+"""Å; atoms closer than this are taken for one that is there twice."""
+
 
 @dataclass(frozen=True)
 class Edges:

@@ -10,7 +10,7 @@ from ase.geometry import complete_cell
 from vesin import NeighborList
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.graph import LOCAL
+from eqff.data.graph import CONTACT, LOCAL
 from eqff.errors import DataError
 
 
@@ -48,6 +48,29 @@ def neighbour_pairs(
     return sender[order], receiver[order], shift[order]
 
 
+def require_apart(sender: np.ndarray, receiver: np.ndarray, vectors: np.ndarray, where: str) -> None:
+    """Checks that no two atoms lie on each other: the direction from one to the other is not defined, nor are forces.
+
+    Args:
+        sender: Of each pair, (E,).
+        receiver: Likewise.
+        vectors: Between them in Å, (E, 3).
+        where: The structure, for people.
+
+    Raises:
+        DataError: Names the two atoms.
+    """
+    squares = np.vecdot(vectors, vectors)
+    if not squares.min(initial=np.inf) < CONTACT**2:
+        return
+    pair = int(squares.argmin())
+    first, second, length = int(receiver[pair]), int(sender[pair]), float(np.sqrt(squares[pair]))
+    raise DataError(
+        f"{where}: atoms {first} and {second} (counted from 0) are {length:.2g} Å apart, so their forces are not "
+        "defined. Leave out the one that is there twice, or correct the positions or the cell."
+    )
+
+
 def _all_pairs(num_atoms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     receiver, sender = np.nonzero(~np.eye(num_atoms, dtype=bool))
     return sender, receiver, np.zeros((len(sender), 3), dtype=np.int32)
@@ -65,12 +88,15 @@ def add_neighbours(data: AtomicData, lists: Mapping[str, float]) -> AtomicData:
         The same object.
 
     Raises:
-        DataError: A periodic direction without a lattice vector.
+        DataError: A periodic direction without a lattice vector, or two atoms that lie on each other.
     """
     positions, cell, pbc = data.positions.numpy(), data.cell[0].numpy(), data.pbc[0].numpy()
     check_cell(cell, pbc, data.place)
     for name, cutoff in lists.items():
         sender, receiver, shift = neighbour_pairs(positions, cell, pbc, float(cutoff))
+        if cutoff == min(lists.values()):  # every other list has the pairs of the shortest
+            vectors = positions[sender] - positions[receiver] + (shift @ cell if pbc.any() else 0.0)
+            require_apart(sender, receiver, vectors, data.place)
         suffix = "" if name == LOCAL else f"_{name}"
         data[f"edge_index{suffix}"] = torch.from_numpy(np.stack((sender, receiver)))
         data[f"edge_shift{suffix}"] = torch.from_numpy(shift.astype(np.float32))

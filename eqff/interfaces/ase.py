@@ -74,11 +74,12 @@ class EqffCalculator(Calculator):
         solves: Where iterative solves begin.
 
     Raises:
-        DataError: On calculation: no atoms, positions that are not finite, a charge or multiplicity that is nowhere
-            given or impossible.
+        DataError: On calculation: no atoms, positions that are not finite, two atoms that lie on each other, a charge
+            or multiplicity that is nowhere given or impossible.
         ModelError: On calculation: an element that the model does not cover; a refused state (``outside``); charge,
-            multiplicity or field given here and, with another value, in ``info``; a field that no part of the model
-            reads, or along a lattice vector. When it is made: the model gives differences to a base (``difference``).
+            multiplicity or field given here and, with another value, in ``info``; a field that no energy of the model
+            follows from, or along a lattice vector. When it is made: the model gives differences to a base
+            (``difference``).
         PropertyNotImplementedError: On asking for the stress of atoms without three lattice vectors.
     """
 

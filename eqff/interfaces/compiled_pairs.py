@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from eqff.data.graph import CONTACT
 from eqff.interfaces.pairs import Found, FoundPairs, Kept, Pairs
 from eqff.kernels.library import compiled_library
 
@@ -27,6 +28,8 @@ class _List(ctypes.Structure):
         ("place", ctypes.c_void_p),
         ("kept", ctypes.c_int64),
         ("most", ctypes.c_int64),
+        ("contact", ctypes.c_double),
+        ("touching", ctypes.c_int64),
     ]
 
 
@@ -61,7 +64,7 @@ class CompiledPairs(FoundPairs):
         # kept here, as the code only knows where they lie
         self._arrays = sender, receiver, found[2].astype(np.float64, order="C"), np.empty(len(sender), dtype=np.int64)
         addresses = [array.ctypes.data for array in self._arrays]
-        self._list = _List(len(sender), *addresses[:3], cutoff**2, addresses[3], -1, 0)
+        self._list = _List(len(sender), *addresses[:3], cutoff**2, addresses[3], -1, 0, CONTACT**2, 0)
         self._here = ctypes.addressof(self._list)
         self._measure = _function(code.eqff_measure, ctypes.c_int, 3)
         self._keep = _function(code.eqff_keep, None, 3)
@@ -73,6 +76,7 @@ class CompiledPairs(FoundPairs):
         # bytes are a pointer to ctypes, made in a fraction of the time in which an array tells its address
         if self._measure(self._here, positions.tobytes(), box) or self._kept is None:
             self._kept = self._those_within(len(positions), cell is not None)
+        self.touching = bool(self._list.touching)
         return Pairs(self._kept, positions, cell)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -10,6 +10,8 @@ struct List {
     std::int64_t* place;         // of those within the cutoff among all
     std::int64_t kept;           // how many these are; below zero before the first time
     std::int64_t most;           // of one receiver
+    double contact;              // square of the distance below which two atoms lie on each other
+    std::int64_t touching;       // whether two of them do
 };
 
 static inline double translated(double distance, const double* shift, const double* cell) {
@@ -33,9 +35,11 @@ static double length_squared(const List& list, std::int64_t pair, const double* 
 template <bool periodic>
 static int measure(List& list, const double* positions, const double* cell) {
     std::int64_t kept = 0, most = 0, neighbours = 0, before = -1;
-    bool changed = false;
+    bool changed = false, touching = false;
     for (std::int64_t pair = 0; pair < list.count; ++pair) {
-        if (!(length_squared<periodic>(list, pair, positions, cell) < list.square)) continue;
+        double square = length_squared<periodic>(list, pair, positions, cell);
+        if (!(square < list.square)) continue;
+        touching |= square < list.contact;
         neighbours = list.receiver[pair] == before ? neighbours + 1 : 1;
         before = list.receiver[pair];
         most = neighbours > most ? neighbours : most;
@@ -45,6 +49,7 @@ static int measure(List& list, const double* positions, const double* cell) {
     changed |= kept != list.kept;
     list.kept = kept;
     list.most = most;
+    list.touching = touching;
     return changed;
 }
 

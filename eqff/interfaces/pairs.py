@@ -11,6 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
+from eqff.data.graph import CONTACT
+
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Sender, receiver and shift, as `eqff.data.neighbours.neighbour_pairs` gives them."""
 
@@ -72,7 +74,12 @@ class FoundPairs:
     Args:
         found: All pairs that can be within the cutoff.
         cutoff: Å.
+
+    Attributes:
+        touching: Whether two atoms lay on each other in the last geometry.
     """
+
+    touching = False
 
     def __init__(self, found: Found, cutoff: float):
         self._found, self._cutoff = found, cutoff
@@ -88,7 +95,9 @@ class FoundPairs:
         """
         positions = np.array(positions, dtype=np.float64, order="C")  # a copy, as atoms go on moving
         vectors = _vectors(*self._found, positions, cell)
-        inside = np.vecdot(vectors, vectors) < self._cutoff**2
+        squares = np.vecdot(vectors, vectors)
+        self.touching = bool(squares.min(initial=np.inf) < CONTACT**2)
+        inside = squares < self._cutoff**2
         within = inside.tobytes()
         if within != self._within or self._kept is None:
             place = inside.nonzero()[0]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eqff.data.neighbours import check_cell, neighbour_pairs
+from eqff.data.neighbours import check_cell, neighbour_pairs, require_apart
 from eqff.errors import ModelError
 from eqff.interfaces.compiled_pairs import found_pairs
 from eqff.interfaces.pairs import FoundPairs, Pairs
@@ -83,7 +83,7 @@ class SkinLists:
             pbc: (3,) bool.
 
         Raises:
-            DataError: A periodic direction without a lattice vector.
+            DataError: A periodic direction without a lattice vector, or two atoms that lie on each other.
         """
         directions = pbc.tobytes()
         periodic = directions != _OPEN
@@ -94,7 +94,11 @@ class SkinLists:
             check_cell(cell, pbc, "structure")
             search = self._search = self._new_search(positions, box, pbc)
         vectors = box if periodic else None
-        return {name: found(positions, vectors) for name, found in search.pairs.items()}
+        pairs = {name: found(positions, vectors) for name, found in search.pairs.items()}
+        for name, found in search.pairs.items():
+            if found.touching:
+                require_apart(pairs[name].sender, pairs[name].receiver, pairs[name].vectors, "structure")
+        return pairs
 
     def _new_search(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> _Search:
         self.searches += 1

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from eqff.data.external import ExternalCharges
-from eqff.data.graph import AtomicGraph
+from eqff.data.graph import CONTACT, AtomicGraph
 from eqff.errors import ModelError
-from eqff.longrange.interaction import CONTACT
 from eqff.longrange.multipoles.damping import GaussianDamping
 from eqff.longrange.multipoles.moments import LocalFields
 from eqff.longrange.multipoles.radial import bare_chain

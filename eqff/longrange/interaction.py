@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eqff.data.graph import AtomicGraph, Edges
+from eqff.data.graph import CONTACT, AtomicGraph, Edges
 from eqff.errors import ModelError
 from eqff.kernels.capture import capturing
 from eqff.longrange.ewald import EwaldSum
@@ -19,9 +19,6 @@ from eqff.longrange.periodic_sums import bind_by_size
 from eqff.longrange.tuning import FADE, Splitting, cutoff_for
 from eqff.nn.reduce import segment_sum
 from eqff.units import COULOMB_CONSTANT
-
-CONTACT = 1e-4
-"""Å; atoms closer than this are taken for one that stands twice."""
 
 OPEN_PAIRS = "open_pairs"
 """Neighbour list of all pairs in structures without periodic directions."""

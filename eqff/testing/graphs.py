@@ -31,6 +31,14 @@ def graph_of(
     return graph_from_batch(collate(frames), dtype)
 
 
+def on_each_other(graph: AtomicGraph, first: int, second: int, apart: float = 0.0) -> AtomicGraph:
+    """The graph with one atom moved to another, ``apart`` Å from it; readers refuse such structures."""
+    positions = graph.positions.clone()
+    positions[first] = positions[second]
+    positions[first, 2] += apart
+    return graph.deformed(positions)
+
+
 def _classical(atoms: Atoms) -> AtomicData:
     bare, state = atoms.copy(), ("total_charge", "multiplicity")
     for key in state:

@@ -17,7 +17,7 @@ from eqff.heads.formal_charges import FormalCharges
 from eqff.potential import Potential
 from eqff.terms.coulomb import Coulomb
 from eqff.terms.local import LocalEnergy
-from eqff.testing.graphs import graph_of
+from eqff.testing.graphs import graph_of, on_each_other
 from eqff.testing.structures import crystal, molecule
 
 ENERGIES = dict.fromkeys((1, 6, 7, 8), 0.0)
@@ -142,8 +142,7 @@ def test_atoms_on_each_other_are_refused_by_compiled_steps_too(compiled):
     potential = compiled._potential
     compiled(ions(potential, 6, 5, 4), False)
     twice = ion(7, 6, 0)
-    twice.positions[3] = twice.positions[1] + [0.0, 0.0, 1e-5]
-    graph = ions(potential, 4, 5, more=(twice,))
+    graph = on_each_other(ions(potential, 4, 5, more=(twice,)), 12, 10, apart=1e-5)
     with pytest.raises(ModelError, match=r"structure 2\) are 1e-05 Å apart"):
         compiled(graph, False)
     assert sum(map(len, compiled._codes.values())) == 1

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ase import Atoms
 from test_open_structures import ENERGIES, ions, require_same
 
 from eqff.compilation import tapes
@@ -21,6 +20,7 @@ from eqff.parts import Head, Term
 from eqff.potential import Potential
 from eqff.terms.coulomb import Coulomb
 from eqff.terms.field_energy import FieldEnergy
+from eqff.testing.graphs import on_each_other
 from eqff.testing.structures import crystal
 
 
@@ -278,7 +278,6 @@ def test_fields_act_in_compiled_steps(equilibrium):
 
 
 def test_two_atoms_on_each_other_are_refused(equilibrium):
-    twice = Atoms("HOH", [[0.0, 0.0, 0.0], [0.0, 0.0, 1e-5], [0.0, 0.9, 0.0]])
-    twice.info.update(total_charge=0, multiplicity=1)
+    graph = on_each_other(ions(equilibrium._potential, 4, 3), 5, 4, apart=1e-5)
     with pytest.raises(ModelError, match="apart"):
-        equilibrium(ions(equilibrium._potential, 4, more=(twice,)), False)
+        equilibrium(graph, False)

@@ -102,3 +102,14 @@ def test_order_does_not_depend_on_the_search():
     sender, receiver, shift = neighbour_pairs(structure.positions, structure.cell.array, structure.pbc, 4.0)
     keys = np.column_stack([receiver, sender, shift])
     assert [tuple(row) for row in keys] == sorted(tuple(row) for row in keys)
+
+
+@pytest.mark.parametrize("pbc", [False, True])
+@pytest.mark.parametrize("lists", [{"local": 3.0, "all": np.inf}, {"wide": 6.0, "local": 3.0}], ids=["all", "wide"])
+def test_atoms_on_each_other_are_named(pbc, lists):
+    atoms = Atoms("OHHO", [[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 9.0 if pbc else 0.0]], cell=[9.0] * 3, pbc=pbc)
+    atoms.info.update(total_charge=0, multiplicity=1)
+    with pytest.raises(DataError, match=r"atoms 0 and 3 \(counted from 0\) are 0 Å apart"):
+        add_neighbours(from_atoms(atoms), lists)
+    atoms.positions[3] += [0, 0, 0.01]
+    add_neighbours(from_atoms(atoms), lists)

@@ -9,7 +9,7 @@ from eqff.dispersion import pairs
 from eqff.dispersion.all_pairs import AllPairs, pair_lists
 from eqff.dispersion.cutoffs import Cutoff
 from eqff.errors import ConfigError, ModelError
-from eqff.testing.graphs import graph_of
+from eqff.testing.graphs import graph_of, on_each_other
 from eqff.testing.structures import crystal
 from eqff.testing.structures import molecule as cluster
 
@@ -68,17 +68,13 @@ def test_cutoffs_end_at_zero():
 
 @pytest.mark.parametrize("atoms", [cluster(1, 4), crystal(4)], ids=["open", "periodic"])
 def test_all_pairs_name_atoms_on_each_other(atoms):
-    atoms = atoms.copy()
-    atoms.positions[3] = atoms.positions[1]
-    graph = graph_of([atoms], pair_lists(6.0), torch.float64)
+    graph = on_each_other(graph_of([atoms], pair_lists(6.0), torch.float64), 3, 1)
     with pytest.raises(ModelError, match="are 0 Å apart: their dispersion interaction is not finite"):
         AllPairs.of(graph, 6.0)
 
 
 @pytest.mark.parametrize("damping", ["bj", "zero"])
 def test_atoms_on_each_other_are_named(damping):
-    atoms = molecule("H2")
-    atoms.positions[1] = atoms.positions[0]
-    potential, graph = d3(atoms, damping=damping)
+    potential, graph = d3(molecule("H2"), damping=damping)
     with pytest.raises(ModelError, match="Atoms . and . of the batch.*their dispersion interaction is not finite"):
-        potential(graph)
+        potential(on_each_other(graph, 1, 0))

@@ -283,6 +283,7 @@ def test_entries_under_keys_that_are_no_words_are_left_alone(cation):
         (Atoms("OH2", [[0, 0, 0], [0.96, np.nan, 0], [-0.24, 0.93, 0]]), r"position of atom 1 \(H\).*1 of 3 atoms"),
         (Atoms("H", cell=[3, np.inf, 3], pbc=True), "cell .* not finite"),
         (Atoms("H2", [[0, 0, 0], [0, 0, 0.7]], cell=[5, 0, 5], pbc=True), "periodic along a, b, c"),
+        (Atoms("H3O", [[0, 0, 0], [0, 0, 0.7], [0, 0, 0.7], [0, 1, 0]]), r"atoms 1 and 2 .* are 0 Å apart"),
     ],
 )
 def test_structures_that_can_not_be(potential, atoms, message):

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from eqff.build import ModelContext, build_potential
 from eqff.data.neighbours import neighbour_pairs
 from eqff.errors import DataError, ModelError
+from eqff.interfaces import skin
 from eqff.interfaces.ase import EqffCalculator
+from eqff.interfaces.pairs import FoundPairs
 from eqff.interfaces.skin import SkinLists
 from eqff.testing.structures import crystal, molecule
 
@@ -180,3 +182,18 @@ def test_shortest_distance_counts_images(potential):
     alone = Atoms("H", info={"total_charge": 0, "multiplicity": 2}, calculator=EqffCalculator(potential))
     alone.get_potential_energy()
     assert alone.calc.shortest_distance()[0] == np.inf
+
+
+@pytest.mark.parametrize("code", ["plain", "compiled"])
+@pytest.mark.parametrize("atoms", [molecule(1, 5), crystal(2)], ids=["molecule", "crystal"])
+def test_atoms_that_come_to_lie_on_each_other_are_named(monkeypatch, code, atoms):
+    """Without a new search, too; and the lists are right again after that."""
+    if code == "plain":
+        monkeypatch.setattr(skin, "found_pairs", FoundPairs)
+    lists, positions, cell = SkinLists(CUTOFFS, 0.5), atoms.positions.copy(), atoms.cell.array
+    for apart in (0.2, 0.1):
+        positions[3] = positions[1] + [0.0, 0.0, apart]
+        assert_same(lists, positions, cell, atoms.pbc)
+        with pytest.raises(DataError, match="structure: atoms 1 and 3 .* are 5e-05 Å apart"):
+            lists(np.array([*positions[:3], positions[1] + [0.0, 3e-5, 4e-5], *positions[4:]]), cell, atoms.pbc)
+    assert lists.searches == 1

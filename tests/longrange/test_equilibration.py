@@ -13,7 +13,7 @@ from eqff.longrange.convergence import failure
 from eqff.longrange.equilibration import equilibrate
 from eqff.longrange.interaction import LatticeInteraction
 from eqff.longrange.kernels import GaussianKernel, PointKernel
-from eqff.testing.graphs import graph_of
+from eqff.testing.graphs import graph_of, on_each_other
 from eqff.testing.structures import crystal, molecule, slab, wire
 
 STRUCTURES = [molecule(1, 5), molecule(2, 6, total_charge=1), slab(3), crystal(4), molecule(5, 1, total_charge=1)]
@@ -164,8 +164,6 @@ def test_what_is_not_finite_never_counts_as_solved(iterative):
 
 @pytest.mark.parametrize("atoms", [molecule(1, 4), crystal(4)], ids=["open", "periodic"])
 def test_atoms_on_each_other_are_named(atoms):
-    atoms = atoms.copy()
-    atoms.positions[3] = atoms.positions[1]
     graph, parameters = batch([atoms])
     with pytest.raises(ModelError, match="are 0 Å apart: their Coulomb interaction is not finite"):
-        equilibrate(graph, INTERACTION, *parameters)
+        equilibrate(on_each_other(graph, 3, 1), INTERACTION, *parameters)

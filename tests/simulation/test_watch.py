@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.io import read, write
 
 from eqff.checkpoints import load_model
@@ -70,6 +70,17 @@ def test_numbers_that_end(tmp_path):
     result = run_simulation(pulled(ends=True), pair(), settings(temperature=0.0, max_temperature=1e9), tmp_path)
     assert not result.completed and "not finite" in result.message
     assert np.isfinite(read(tmp_path / "last_good.extxyz").get_momenta()).all()
+
+
+def test_atoms_that_meet(tmp_path):
+    """There are no forces where they lie on each other; the frame before is kept."""
+    atoms = pair()
+    atoms.set_velocities([[0, 0, 0], [0, 0, -1.6 / units.fs]])
+    unlimited = {"max_temperature": 1e12, "max_atom_energy": 1e12, "min_distance": 0.0}
+    chosen = settings(velocities="structure", timestep=1.0, **unlimited)
+    result = run_simulation(Potential(None, {"pull": Pull(0.0)}, elements=(1, 8)).double(), atoms, chosen, tmp_path)
+    assert not result.completed and "Stopped at step 1 (1 fs): structure: atoms 0 and 1" in result.message
+    assert read(tmp_path / "last_good.extxyz").get_distance(0, 1) == pytest.approx(1.6)
 
 
 def test_atoms_closer_than_in_training_stop_a_run(save, tmp_path):

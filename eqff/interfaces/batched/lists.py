@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqff.data.neighbours import check_cell, neighbour_pairs
+from eqff.data.graph import CONTACT
+from eqff.data.neighbours import check_cell, neighbour_pairs, require_apart
 from eqff.errors import ModelError
 from eqff.interfaces.pairs import Found
 from eqff.interfaces.skin import FEW
@@ -143,7 +144,7 @@ class BatchLists:
         """Positions next to those of the last search, (N, 3) in Å, and the pairs within the cutoffs, by list.
 
         Raises:
-            DataError: A periodic direction without a lattice vector.
+            DataError: A periodic direction without a lattice vector, or two atoms that lie on each other.
         """
         self.updates += 1
         search = self._search
@@ -154,8 +155,10 @@ class BatchLists:
         if bool(stale.any()):
             self.searches += search.again(geometry, stale)
             positions, _ = self._followed(search, geometry)
+        shortest = min(self.cutoffs.values(), default=0.0)  # every other list has its pairs
         lists = {
-            name: _within(search.candidates[name], cutoff, positions, geometry) for name, cutoff in self.cutoffs.items()
+            name: _within(search.candidates[name], cutoff, positions, geometry, look=cutoff == shortest)
+            for name, cutoff in self.cutoffs.items()
         }
         return positions, lists
 
@@ -203,9 +206,20 @@ def _times(rows: Tensor, matrices: Tensor) -> Tensor:
     return (rows[:, None, :] @ matrices)[:, 0, :]
 
 
-def _within(candidates: Candidates, cutoff: float, positions: Tensor, geometry: Geometry) -> Candidates:
+def _within(candidates: Candidates, cutoff: float, positions: Tensor, geometry: Geometry, look: bool) -> Candidates:
+    """Those within the cutoff; on demand it is looked whether two atoms lie on each other."""
     sender, receiver = candidates.index
     shifts = _times(candidates.shift, geometry.cell[geometry.batch[receiver]])
     vectors = positions[sender] - positions[receiver] + shifts
-    kept = ((vectors * vectors).sum(dim=1) < cutoff**2).nonzero()[:, 0]
+    squares = (vectors * vectors).sum(dim=1)
+    if look and bool((squares < CONTACT**2).any()):
+        _refuse(candidates.index, vectors, geometry.batch)
+    kept = (squares < cutoff**2).nonzero()[:, 0]
     return Candidates(candidates.index[:, kept], candidates.shift[kept])
+
+
+def _refuse(index: Tensor, vectors: Tensor, batch: Tensor) -> None:
+    """Raises DataError naming two atoms that lie on each other, by their numbers in their structure."""
+    structure = int(batch[index[0, (vectors * vectors).sum(dim=1).argmin()]])
+    sender, receiver = (index - int((batch < structure).sum())).cpu().numpy()
+    require_apart(sender, receiver, vectors.cpu().numpy(), f"structure {structure} of the batch")

@@ -57,7 +57,8 @@ class BatchedModel:
             stress: Whether to give the stress too.
 
         Raises:
-            DataError: Positions or cells that are not finite; impossible charges or multiplicities.
+            DataError: Positions or cells that are not finite; atoms on each other; impossible charges or
+                multiplicities.
             ModelError: Tensors of another precision or device; an element that the model does not cover; a refused
                 state.
         """

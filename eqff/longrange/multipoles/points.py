@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eqff.data.graph import AtomicGraph
+from eqff.data.graph import CONTACT, AtomicGraph
 from eqff.errors import ModelError
-from eqff.longrange.interaction import CONTACT
 from eqff.longrange.multipoles.moments import Moments
 from eqff.longrange.multipoles.pairs import potential_of
 from eqff.longrange.padding import Padding

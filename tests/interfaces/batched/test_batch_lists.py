@@ -106,3 +106,8 @@ def test_errors():
     flat.cell[2] = 0
     with pytest.raises(DataError, match="structure 1 of the batch"):
         BatchLists(CUTOFFS, 0.5)(geometry([molecule(1), flat]))
+    twice = molecule(2, 5)
+    twice.positions[4] = twice.positions[2] + [0.0, 0.0, 5e-5]
+    for cutoffs in (CUTOFFS, {"all": np.inf}):
+        with pytest.raises(DataError, match="structure 1 of the batch: atoms 2 and 4 .* are 5e-05 Å apart"):
+            BatchLists(cutoffs, 0.5)(geometry([molecule(1), twice, crystal(3)]))

@@ -19,7 +19,7 @@ from eqff.longrange.multipoles.moments import LocalFields, Moments, traceless
 from eqff.longrange.multipoles.points import potential_at
 from eqff.longrange.multipoles.scaling import PairScaling
 from eqff.longrange.multipoles.switching import SwitchedDamping
-from eqff.testing.graphs import graph_of
+from eqff.testing.graphs import graph_of, on_each_other
 from eqff.testing.structures import crystal, molecule, slab, wire
 from eqff.units import COULOMB_CONSTANT
 
@@ -282,7 +282,7 @@ def test_nothing_jumps_at_the_cutoff_however_low_the_accuracy():
 
 
 def test_atoms_on_each_other_are_named():
-    atoms = crystal(4)
-    atoms.positions[3] = atoms.positions[1]
+    interaction = MultipoleInteraction(cutoff=5.0)
+    graph = graph_of([crystal(4)], interaction.neighbour_lists, torch.float64)
     with pytest.raises(ModelError, match="are 0 Å apart: their interaction of multipoles is not finite"):
-        bound_to([atoms])
+        interaction.bind(on_each_other(graph, 3, 1))
