@@ -138,14 +138,14 @@ def _root(squared: Tensor) -> Tensor:
 
 def _with_unit_vectors(cell: Tensor, pbc: Tensor) -> Tensor:
     """Lattice vectors, and in open directions unit vectors at right angles to them and to each other, (P, 3, 3)."""
-    # the identity stands in where there is nothing to normalise, so that no derivative is NaN
+    # the identity stands in for structures of another kind, so that nothing of length zero is normalised
     eye = torch.eye(3, dtype=cell.dtype, device=cell.device)
-    rows = torch.where(pbc[:, :, None], cell, eye)
     dimensions, structure = pbc.sum(dim=1), torch.arange(len(cell), device=cell.device)
     one_open = pbc.long().argmin(dim=1)
-    normal = _unit(torch.linalg.cross(rows[structure, (one_open + 1) % 3], rows[structure, (one_open + 2) % 3]))
+    plane = torch.where((dimensions == 2)[:, None, None], cell, eye)
+    normal = _unit(torch.linalg.cross(plane[structure, (one_open + 1) % 3], plane[structure, (one_open + 2) % 3]))
     axis = pbc.long().argmax(dim=1)
-    direction = rows[structure, axis]
+    direction = torch.where((dimensions == 1)[:, None], cell[structure, axis], eye[0])
     helper = eye[direction.detach().abs().argmin(dim=1)]
     first = _unit(torch.linalg.cross(direction, helper))
     second = _unit(torch.linalg.cross(direction, first))

@@ -244,3 +244,21 @@ def test_widths_that_reach_beyond_the_neighbours_are_refused():
     interaction = LatticeInteraction(GaussianKernel(3.0), 6.0)
     with pytest.raises(ModelError, match="Raise cutoff to"):
         summed(interaction, [crystal(1)], charges_of([crystal(1)]))
+
+
+@pytest.mark.parametrize("row", range(3))
+def test_wires_lie_along_any_axis(row: int):
+    """Whichever lattice vector is the periodic one, and wherever it points: all results turn with the wire."""
+    positions, charges = wire(6).positions, charges_of([wire(6)])
+    interaction, found = LatticeInteraction(PointKernel(), 4.0, 1e-12), []
+    for axis in range(3):
+        turn = np.roll(np.eye(3), axis, axis=1)  # x becomes this axis
+        cell = np.zeros((3, 3))
+        cell[row, axis] = 3.6
+        atoms = Atoms(wire(6).numbers, positions @ turn, cell=cell, pbc=np.arange(3) == row)
+        atoms.info.update(total_charge=0, multiplicity=1)
+        result, back = summed(interaction, [atoms], charges), torch.as_tensor(turn.T.copy())
+        found.append((result["energy"], result["forces"] @ back, back.T @ result["virial"][0] @ back))
+    for other in found[1:]:
+        for value, expected in zip(other, found[0], strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
