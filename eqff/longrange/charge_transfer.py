@@ -10,8 +10,9 @@ from torch import Tensor
 from eqff.data.graph import AtomicGraph, Edges
 from eqff.errors import ModelError
 from eqff.kernels.capture import operation
-from eqff.longrange.conjugate_gradient import RUNAWAY
+from eqff.longrange.conjugate_gradient import RUNAWAY, require_finite
 from eqff.longrange.convergence import Convergence, Failure, refuse
+from eqff.longrange.dense import require_finite_matrix
 from eqff.longrange.equilibration import Equilibrated, HardnessAndCoulomb, evenly, in_field
 from eqff.longrange.implicit_transfer import transfer_iteratively
 from eqff.longrange.interaction import BoundInteraction, Interaction
@@ -120,10 +121,11 @@ def _factorised(
     matrix = matrix + torch.diag_embed(padding.gather(hardness))
     response = _response(bonds, softness, padding, graph.batch)
     eye = torch.eye(matrix.shape[1], dtype=torch.float64, device=matrix.device)
-    right = padding.gather(start) - (response @ padding.gather(chi)[..., None])[..., 0]
+    right = start - _flow(bonds, chi, softness)
     whole = eye + response @ matrix
-    factors = transfer_factors(matrix.detach(), response.detach(), padding.mask)
-    return padding.scatter(solutions(whole, right, transfer_solutions, *factors))
+    given = (matrix.detach(), response.detach(), right.detach(), padding.mask, graph.batch)
+    factors = transfer_factors(*given)
+    return padding.scatter(solutions(whole, padding.gather(right), transfer_solutions, *factors))
 
 
 def _response(bonds: Edges, softness: Tensor, padding: Padding, batch: Tensor) -> Tensor:
@@ -137,17 +139,31 @@ def _response(bonds: Edges, softness: Tensor, padding: Padding, batch: Tensor) -
     return both.reshape(count, size, size)
 
 
-def _factors_like(matrix: Tensor, response: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _factors_like(
+    matrix: Tensor, response: Tensor, right: Tensor, mask: Tensor, batch: Tensor
+) -> tuple[Tensor, Tensor]:
     return matrix.new_empty(matrix.shape), matrix.new_empty(matrix.shape[:2], dtype=torch.int32)
 
 
-@operation("(Tensor matrix, Tensor response, Tensor mask) -> (Tensor, Tensor)", _factors_like)
-def transfer_factors(matrix: Tensor, response: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """1 + S M as L U and its pivots, from M, S and whether a place is taken, (B, n).
+@operation(
+    "(Tensor matrix, Tensor response, Tensor right, Tensor mask, Tensor batch) -> (Tensor, Tensor)", _factors_like
+)
+def transfer_factors(
+    matrix: Tensor, response: Tensor, right: Tensor, mask: Tensor, batch: Tensor
+) -> tuple[Tensor, Tensor]:
+    """1 + S M as L U and its pivots.
+
+    Args:
+        matrix: M, (B, n, n).
+        response: S, (B, n, n).
+        right: The right-hand side, (N,), which is looked at.
+        mask: Whether a place is taken, (B, n).
+        batch: Structure of each atom, (N,).
 
     Raises:
-        ModelError: There is no minimum.
+        ModelError: There is no minimum, or something is not finite.
     """
+    require_finite(right, batch, WHAT)
     _require_minimum(matrix, response, mask)
     eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     factor, pivots = torch.linalg.lu_factor(eye + response @ matrix)
@@ -168,6 +184,7 @@ def _require_minimum(matrix: Tensor, response: Tensor, mask: Tensor) -> None:
     """Raises ModelError unless 1 + √S M √S is positive definite; a positive definite M is enough for that."""
     _, failed = torch.linalg.cholesky_ex(matrix + torch.diag_embed((~mask).to(matrix.dtype)))
     for index in failed.nonzero()[:, 0].tolist():
+        require_finite_matrix(matrix[index], index, WHAT)
         values, vectors = torch.linalg.eigh(response[index])
         root = vectors * values.clamp(min=0).sqrt()
         lowest = 1 + float(torch.linalg.eigvalsh(root.T @ matrix[index] @ root)[0])

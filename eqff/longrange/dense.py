@@ -88,13 +88,18 @@ def constrained_step(right: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
     return torch.cholesky_solve(centred[..., None], factor)[..., 0].contiguous()
 
 
-def _indefinite(projected: Tensor, failed: Tensor, what: str) -> str:
-    worst = int(failed.nonzero()[0])
-    if not bool(projected[worst].isfinite().all()):
-        return (
-            f"{what} of structure {worst} of the batch can't be solved: its matrix is not finite. What predicts "
+def require_finite_matrix(matrix: Tensor, structure: int, what: str) -> None:
+    """Raises ModelError if the ``matrix`` (n, n) of a structure, for the problem ``what``, isn't finite."""
+    if not bool(matrix.isfinite().all()):
+        raise ModelError(
+            f"{what} of structure {structure} of the batch can't be solved: its matrix is not finite. What predicts "
             "hardness or widths, or the geometry, is not."
         )
+
+
+def _indefinite(projected: Tensor, failed: Tensor, what: str) -> str:
+    worst = int(failed.nonzero()[0])
+    require_finite_matrix(projected[worst], worst, what)
     lowest = float(torch.linalg.eigvalsh(projected[worst])[0])
     return (
         f"{what} of structure {worst} of the batch has no minimum: its lowest eigenvalue under the constraint is "

@@ -136,7 +136,8 @@ class HardnessAndCoulomb:
 
     def prepare(self, positions: Tensor, cell: Tensor, hardness: Tensor, widths: Tensor) -> Callable[[Tensor], Tensor]:
         """The product with M, with what does not depend on x computed once."""
-        moved = replace(self.graph, cell=cell).deformed(positions)
+        edges = {name: self.graph.edges[name] for name in self.interaction.neighbour_lists}
+        moved = replace(self.graph, cell=cell, edges=edges).deformed(positions)
         bound = self.interaction.bind(moved, widths if widths.numel() else None)
         return lambda x: bound.potential(x) + hardness * x
 

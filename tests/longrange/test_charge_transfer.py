@@ -207,3 +207,21 @@ def test_what_a_start_has_beside_flows_is_not_kept():
     potential = parameters[0] + matrix_of(graph, parameters) @ charges
     torch.testing.assert_close(kept[-1], -potential, rtol=0, atol=1e-8)
     torch.testing.assert_close(kept[-1], kept[0], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("broken", "iterative", "message"),
+    [
+        ("chi", False, "right-hand side is nan at atom"),
+        ("chi", True, "right-hand side is nan at atom"),
+        ("hardness", False, "its matrix is not finite"),
+        ("softness", False, "right-hand side is nan at atom"),
+    ],
+)
+def test_what_is_not_finite_never_counts_as_solved(broken, iterative, message):
+    graph, parameters, soft = batch(STRUCTURES)
+    values = dict(zip(("chi", "hardness", "softness"), (*parameters[:2], soft), strict=True))
+    place = 7 if broken != "softness" else int((graph.batch[graph.local.receiver] == 1).nonzero()[0])
+    values[broken][place] = torch.nan  # of the second structure
+    with pytest.raises(ModelError, match=f"structure 1 of the batch .*{message}"):
+        transfer(graph, parameters, soft, iterative=iterative)
