@@ -1,9 +1,14 @@
 """D4: the battery, with charges of its own and of the model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from eqff.terms.d4 import D4
 from eqff.testing.battery import MINIMAL_BACKBONE, TermBattery
+from eqff.testing.graphs import graph_of
+from eqff.testing.structures import crystal, molecule
 
 TARGET = "eqff.terms.d4.D4"
 
@@ -43,8 +48,6 @@ def test_every_element_of_the_tables_is_covered():
     from ase import Atoms
 
     from eqff.potential import Potential
-    from eqff.terms.d4 import D4
-    from eqff.testing.graphs import graph_of
 
     term = D4((1, 96, 103), "pbe", fade=0.0, tail=False)
     potential = Potential(None, {"d4": term}, elements=(1, 96, 103))
@@ -58,3 +61,13 @@ def test_no_size_is_factorised_and_on_a_mesh():
     from eqff.dispersion.d4.eeq import DENSE_UP_TO, EEQCharges
 
     assert EEQCharges((1, 8), 1e-6).interaction.mesh_from > DENSE_UP_TO
+
+
+def test_an_external_field_changes_nothing():
+    """Nor is one along a lattice vector refused: D4's charges are those that its references were made with."""
+    term = D4((1, 6, 7, 8), "pbe", cutoff=6.0, three_body=False)
+    graph = graph_of([molecule(1), crystal(2)], term.neighbour_lists, torch.float64)
+    inside = replace(graph, electric_field=torch.full((2, 3), 0.5, dtype=torch.float64, requires_grad=True))
+    energy = term(inside, {})["energy"]
+    torch.testing.assert_close(energy, term(graph, {})["energy"], rtol=0, atol=0)
+    assert not energy.requires_grad

@@ -26,7 +26,8 @@ REACH_MARGIN = 1.06
 class EEQCharges(ExactModule):
     """Electronegativity equilibration as D4 has it [Caldeweyher et al., J. Chem. Phys. 150, 154122 (2019)].
 
-    Open structures have all their pairs; periodic ones Ewald's sum, and a uniform background where they are charged.
+    Open structures have all their pairs; periodic ones Ewald's sum, and a uniform background where they are charged. An
+    external field does not move these charges: in the published method dispersion knows of none.
 
     Args:
         elements: Atomic numbers, in the order of the rows.
@@ -72,5 +73,6 @@ class EEQCharges(ExactModule):
             chi,
             self.hardness[species],
             self.width[species],
+            field=torch.zeros_like(graph.electric_field),
             iterative=largest > DENSE_UP_TO,
         ).charges
