@@ -52,8 +52,10 @@ def require_total_charge(graph: AtomicGraph, charges: Tensor, what: str) -> None
     Raises:
         ModelError: They don't; ``what`` they are stands in the message.
     """
-    sums = segment_sum(charges, graph.batch, graph.num_structures)
-    wrong = (sums - graph.total_charge).abs() > 1e-4  # float32 sums of some thousand charges
+    exact = charges.to(torch.float64)
+    sums, sizes = (segment_sum(values, graph.batch, graph.num_structures) for values in (exact, exact.abs()))
+    rounding = torch.finfo(charges.dtype).eps * sizes  # of each charge, which molecules of one kind have alike
+    wrong = (sums - graph.total_charge).abs() > 1e-4 + rounding
     if bool(wrong.any()):
         index = int(wrong.nonzero()[0])
         raise ModelError(
