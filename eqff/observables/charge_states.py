@@ -22,6 +22,7 @@ STEPS = (-1, 0, 1)
 """Added to the total charge: with one electron more, as it is, with one less."""
 
 SAME_GEOMETRY = 1e-4  # Å
+SAME_ENERGY = 1e-4  # eV; single precision leaves less, and no molecule has I and A as small
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,9 @@ def reactivity(
 
     Raises:
         DataError: A multiplicity that the electron count does not allow, or no electron left to remove.
-        ModelError: No part of the model reads the total charge, so all states would be the same; or the model gives
-            differences to a base.
+        ModelError: The model has the same energy in every charge state, or gives differences to a base.
     """
     require_whole(potential)
-    read = {name for part in potential.ordered_parts().values() for name in part.reads}
-    if "total_charge" not in read:
-        raise ModelError(
-            "No part of this model reads the total charge: it has the same energy in every charge state. Take one that "
-            "does, as model=aimnet_nse, or a backbone with charge_and_spin: true."
-        )
     states = [_in_state(frame, step, multiplicities) for frame in frames for step in STEPS]
     labels = ("energy", "charges") if "charges" in potential.predicts else ("energy",)
     predictions = predict(potential, states, labels=labels, batch_size=batch_size, progress=progress)
@@ -128,8 +122,19 @@ def reactivity(
         three, found = states[start : start + 3], predictions[start : start + 3]
         charges = np.stack([p.labels["charges"] for p in found]) if "charges" in labels else None
         energies = [float(prediction.labels["energy"]) for prediction in found]
+        _require_differences(energies, three[1].place)
         results.append(_collected(three, round(float(three[1].total_charge)), energies, charges))
     return results
+
+
+def _require_differences(energies: Sequence[float], place: str) -> None:
+    """Raises ModelError if the energy does not depend on the charge, whatever parts read it."""
+    if max(energies) - min(energies) < SAME_ENERGY:
+        raise ModelError(
+            f"{place}: the model has the same energy, {energies[1]:.6g} eV, in all three charge states: nothing in it "
+            "follows from the total charge. Take one that does, as model=aimnet_nse, or a backbone with "
+            "charge_and_spin: true."
+        )
 
 
 def labelled_reactivity(frames: Sequence[AtomicData]) -> dict[str, Reactivity]:

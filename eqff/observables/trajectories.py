@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.geometry import find_mic
 from ase.io import iread
+from ase.io.formats import UnknownFileTypeError
 
 from eqff.data.atomic_data import AtomicData
 from eqff.data.atoms import from_atoms
@@ -54,7 +55,7 @@ def read_trajectory(
 
     Raises:
         ConfigError: Interval or temperature are nowhere given.
-        DataError: There is no such file, or it holds frames of different atoms.
+        DataError: There is no such file, it can't be read, or it holds frames of different atoms.
     """
     source, said = Path(path).expanduser(), {}
     if not source.exists():
@@ -147,7 +148,7 @@ def spectra(
 def _read(source: Path) -> Iterator[Atoms]:
     try:
         yield from iread(source, index=":")
-    except (OSError, ValueError, KeyError, StopIteration) as error:
+    except (OSError, ValueError, KeyError, StopIteration, UnknownFileTypeError) as error:
         raise DataError(f"'{source}' can't be read as a trajectory: {error}") from error
 
 

@@ -85,10 +85,12 @@ def test_impossible_states_are_refused():
         reactivity(potential(), [from_atoms(proton)], multiplicities="lowest")
 
 
-def test_models_that_ignore_charge_are_refused(monkeypatch):
-    model = potential()
-    monkeypatch.setattr(type(model.backbone), "reads", ("numbers",))
-    with pytest.raises(ModelError, match="No part of this model reads the total charge"):
+@pytest.mark.parametrize("heads", [{}, {"charges": {"_target_": "eqff.heads.charges.Charges", "hidden": 4}}])
+def test_energies_that_ignore_charge_are_refused(heads):
+    """Also where charges follow from it: only the energies would be wrong."""
+    schnet = {"_target_": "eqff.backbones.schnet.SchNet", "channels": 4, "num_passes": 1, "charge_and_spin": False}
+    model = potential(backbone=schnet, heads=heads)
+    with pytest.raises(ModelError, match="same energy, -.* eV, in all three charge states"):
         reactivity(model, [frame()], multiplicities="lowest")
 
 

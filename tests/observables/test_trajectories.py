@@ -117,6 +117,9 @@ def test_reading(tmp_path):
     write(tmp_path / "mixed.extxyz", [*frames, Atoms("H")])
     with pytest.raises(DataError, match="different atoms"):
         read_trajectory(tmp_path / "mixed.extxyz", 1.0, 300.0)
+    (tmp_path / "empty.extxyz").touch()
+    with pytest.raises(DataError, match="can't be read as a trajectory: Empty file"):
+        read_trajectory(tmp_path / "empty.extxyz", 1.0, 300.0)
 
 
 def test_command(tmp_path, potential, capsys):
