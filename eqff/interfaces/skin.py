@@ -48,11 +48,8 @@ class _Search:
     complete: bool
 
 
-class SkinLists:
-    """Neighbour lists of one structure along a trajectory; whatever is asked for, the answer is that of a new search.
-
-    The pairs kept, and their order, are decided by positions and cell alone, never by when the last search was. So a
-    trajectory that is resumed from its positions goes on to the same bit.
+class ListsWithSkin:
+    """Neighbour lists that are searched up to cutoff + skin; whatever is asked for, the answer is that of a new search.
 
     Args:
         cutoffs: Å, by name of the list.
@@ -62,7 +59,7 @@ class SkinLists:
         ModelError: A skin below zero.
 
     Attributes:
-        searches: How often pairs were searched.
+        searches: How often pairs of a structure were searched.
         updates: How often pairs were asked for.
     """
 
@@ -72,7 +69,16 @@ class SkinLists:
         self.cutoffs = {name: float(cutoff) for name, cutoff in cutoffs.items()}
         self.skin = float(skin)
         self.searches, self.updates = 0, 0
-        self._search: _Search | None = None
+
+
+class SkinLists(ListsWithSkin):
+    """Lists of one structure along a trajectory.
+
+    The pairs kept, and their order, are decided by positions and cell alone, never by when the last search was. So a
+    trajectory that is resumed from its positions goes on to the same bit.
+    """
+
+    _search: _Search | None = None
 
     def __call__(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> dict[str, Pairs]:
         """The pairs of each list, by name.

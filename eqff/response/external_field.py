@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
 from eqff.kernels.capture import capturing
-
-log = logging.getLogger(__name__)
-
-NO_READER = (
-    "No energy of this model follows from the external field, so it would exert no forces. Add one that does: "
-    "+term@model.terms.uniform_field=uniform_field for charges and dipoles, also equilibrated charges whose own energy "
-    "is in no term; charge equilibration with that energy (+term@model.terms.equilibration=equilibration); or "
-    "induced dipoles."
-)
-"""Message for a structure in a field that no energy of the model follows from."""
+from eqff.response.guard import EnergyGuard
 
 
-class FieldGuard:
-    """Looks whether a model's energy answers an external field as a whole.
+class FieldGuard(EnergyGuard):
+    """Looks whether a model's energy answers an external field as a whole."""
 
-    Args:
-        read: Whether some energy follows from it.
-        left_out: Names of fields of charges and dipoles whose energy in it no part holds.
-    """
+    no_reader = (
+        "No energy of this model follows from the external field, so it would exert no forces. Add one that does: "
+        "+term@model.terms.uniform_field=uniform_field for charges and dipoles, also equilibrated charges whose own "
+        "energy is in no term; charge equilibration with that energy (+term@model.terms.equilibration=equilibration); "
+        "or induced dipoles."
+    )
+    lacking = (
+        "An external field acts, but no part of this model holds the energy of %s in it: the field moves them at most, "
+        "and the derivative of the energy by the field is not minus the dipole. "
+        "+term@model.terms.uniform_field=uniform_field (its charges, dipoles) adds what is missing."
+    )
 
-    def __init__(self, read: bool, left_out: Sequence[str]):
-        self._read, self._left_out, self._told = read, left_out, False
-
-    def check(self, graph: AtomicGraph) -> None:
-        """See `require`, for a batch of which some structure may be in a field."""
-        if (not self._read or (self._left_out and not self._told)) and bool(graph.electric_field.any()):
-            self.require()
-
-    def require(self) -> None:
-        """Raises ModelError if no energy follows from the field; logs once which moments have no energy in it."""
-        if not self._read:
-            raise ModelError(NO_READER)
-        if self._left_out and not self._told:
-            self._told = True
-            log.warning(
-                "An external field acts, but no part of this model holds the energy of %s in it: the field moves them "
-                "at most, and the derivative of the energy by the field is not minus the dipole. "
-                "+term@model.terms.uniform_field=uniform_field (its charges, dipoles) adds what is missing.",
-                " and ".join(self._left_out),
-            )
+    def acts(self, graph: AtomicGraph) -> bool:
+        """See `EnergyGuard`."""
+        return bool(graph.electric_field.any())
 
 
 def acting_field(graph: AtomicGraph) -> Tensor | None:

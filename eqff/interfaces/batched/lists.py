@@ -20,9 +20,8 @@ from torch import Tensor
 
 from eqff.data.graph import CONTACT
 from eqff.data.neighbours import check_cell, neighbour_pairs, require_apart
-from eqff.errors import ModelError
 from eqff.interfaces.pairs import Found
-from eqff.interfaces.skin import FEW
+from eqff.interfaces.skin import FEW, ListsWithSkin
 
 _MARGINS = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Å of the bound that rounding can take away."""
@@ -116,29 +115,11 @@ class _Search:
         return Candidates(index, torch.from_numpy(shift).to(like))
 
 
-class BatchLists:
-    """Neighbour lists of a batch along its trajectory; whatever is asked for, the answer is that of a new search.
+class BatchLists(ListsWithSkin):
+    """Lists of a batch along its trajectory."""
 
-    Args:
-        cutoffs: Å, by name of the list.
-        skin: Å.
-
-    Raises:
-        ModelError: A skin below zero.
-
-    Attributes:
-        searches: How many structures were searched.
-        updates: How often pairs were asked for.
-    """
-
-    def __init__(self, cutoffs: Mapping[str, float], skin: float):
-        if not 0 <= skin < np.inf:
-            raise ModelError(f"skin is {skin}: give a length in Å, 0 or more.")
-        self.cutoffs = {name: float(cutoff) for name, cutoff in cutoffs.items()}
-        self.skin = float(skin)
-        self.searches, self.updates = 0, 0
-        self._search: _Search | None = None
-        self._inverted: tuple[Tensor, Tensor] | None = None
+    _search: _Search | None = None
+    _inverted: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, geometry: Geometry) -> tuple[Tensor, dict[str, Candidates]]:
         """Positions next to those of the last search, (N, 3) in Å, and the pairs within the cutoffs, by list.

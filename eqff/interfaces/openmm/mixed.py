@@ -14,7 +14,6 @@ from eqff.interfaces.openmm.package import atomic_numbers, chosen_atoms, lengths
 from eqff.interfaces.openmm.region import molecules_of, particle_charges, take_out
 from eqff.interfaces.openmm.surroundings import Surroundings
 from eqff.potential import Potential
-from eqff.response.external_charges import NO_READER, READ
 
 if TYPE_CHECKING:
     from openmm import System
@@ -102,8 +101,11 @@ def _by_model(coulomb: str) -> bool:
 
 
 def _require_feeling(potential: Potential) -> None:
-    if not any(READ in part.reads for part in potential.ordered_parts().values()):
-        raise ModelError(f"{NO_READER} Or leave the Coulomb interaction to the force field: coulomb='force_field'.")
+    try:
+        potential.external_guard.require()
+    except ModelError as error:
+        text = f"{error} Or leave the Coulomb interaction to the force field: coulomb='force_field'."
+        raise ModelError(text) from error
 
 
 def _surroundings(system: System, region: Sequence[int], cutoff: Any, fade: Any, width: Any) -> Surroundings:
