@@ -141,14 +141,8 @@ def interval_checked() -> Iterator[None]:
 def selection(
     training: TrainingSettings, losses: Losses, folder: RunFolder, has_validation: bool
 ) -> list[lightning.Callback]:
-    """The callbacks that watch a validation metric: for the best checkpoint, and for early stopping.
-
-    Raises:
-        ConfigError: There is no validation set, but something watches it.
-    """
+    """The callbacks that watch a validation metric: for the best checkpoint, and for early stopping."""
     if not has_validation:
-        if training.early_stopping:
-            raise ConfigError("training.early_stopping needs a validation set: give data.val or data.split.val.")
         return []
     judgement = losses.judgement if training.monitor == "val/loss" else ""
     best = BestCheckpoint(folder.best_checkpoint, training.monitor, judgement)

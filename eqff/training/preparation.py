@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from eqff.training.rehearsal import rehearse
 from eqff.training.resuming import require_same_data
 from eqff.training.settings import RunSettings
 from eqff.training.validating import check_validation, validation_notes
+
+_WIDTH = 120  # of tables in a log file
 
 
 @dataclass
@@ -67,7 +70,7 @@ def prepare(cfg: dict[str, Any], folder: RunFolder | None, clocks: Clocks) -> Pr
 
     With several ranks all of them read and build, and the first one makes the folder.
     """
-    console = Console(quiet=not is_first())
+    console = Console(quiet=not is_first(), width=None if sys.stdout.isatty() else _WIDTH)
     with together():
         settings, data, module, built = _read_and_build(cfg, folder, console)
     require_same(data.data_hash, "Ranks have read different data: all must see the same files.", DataError)
@@ -105,8 +108,7 @@ def _read_and_build(
         built.potential, settings.losses, training.optimizer, tuple(training.metrics), built.frozen
     )
     known = {row.name for row in data.report["val"].labels if row.frames} if data.frames["val"] else None
-    if known is not None:
-        check_validation(training, module, known)
+    check_validation(training, module, known)
     for line in validation_notes(settings.losses, known):
         console.print(line, highlight=False, soft_wrap=True)
     return settings, data, module, built

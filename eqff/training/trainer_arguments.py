@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any, Literal
 
 import lightning
-from annotated_types import Ge
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
@@ -27,6 +26,9 @@ _OWN = (
     "fast_dev_run",
     "gradient_clip_algorithm",
     "check_val_every_n_epoch",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "sync_batchnorm",
     "use_distributed_sampler",
     "overfit_batches",
     "barebones",
@@ -34,9 +36,12 @@ _OWN = (
 )
 """Arguments that eqff gives itself, or that would have no effect."""
 
+_ENDS = ("max_time", "min_epochs", "min_steps")
+"""Arguments that end a training, or keep it from its end, where neither learning rate nor validations know of it."""
+
 _RANGES: dict[str, Any] = {
     "max_epochs": Count | None,
-    "max_steps": Annotated[int, Ge(-1)],
+    "max_steps": Literal[-1] | Count,
     "num_nodes": Count,
     "log_every_n_steps": Count,
     "accumulate_grad_batches": Count,
@@ -69,6 +74,12 @@ def check_trainer(arguments: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: An unknown argument, a wrong type or value, or an accelerator that isn't here.
     """
+    for name in _ENDS:
+        if arguments.get(name) is not None:
+            raise ConfigError(
+                f"trainer.{name}: a training ends by trainer.max_epochs, trainer.max_steps and budget.wall_seconds or "
+                "budget.cpu_seconds, which learning rate and validations follow. Give one of these instead."
+            )
     known = [name for name in inspect.signature(lightning.Trainer).parameters if name not in _OWN]
     check_arguments(lightning.Trainer, arguments, "trainer", known=known)
     _check_precision(arguments.get("precision"))

@@ -10,8 +10,18 @@ from eqff.training.module import ForceFieldModule
 from eqff.training.settings import TrainingSettings
 
 
-def check_validation(training: TrainingSettings, module: ForceFieldModule, labels: Collection[str]) -> None:
-    """Raises ConfigError if a metric or the monitor asks for what none of the validation set's ``labels`` gives."""
+def check_validation(training: TrainingSettings, module: ForceFieldModule, labels: Collection[str] | None) -> None:
+    """Raises ConfigError if a metric, the monitor or early stopping asks for what no validation frame gives.
+
+    Args:
+        training: What is asked for.
+        module: That is validated.
+        labels: That some validation frame has; None where there is no validation set.
+    """
+    if labels is None:
+        if training.early_stopping is not None:
+            raise ConfigError("training.early_stopping needs a validation set: give data.val or data.split.val.")
+        return
     for name in training.metrics:
         if name not in labels:
             raise ConfigError(
