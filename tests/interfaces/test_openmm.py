@@ -8,6 +8,7 @@ from eqff.build import ModelContext, build_potential
 from eqff.errors import ConfigError, ModelError
 from eqff.interfaces.openmm import mixed_system, model_force
 from eqff.interfaces.openmm.package import KJ_PER_MOL
+from eqff.interfaces.openmm.region import molecules_of
 from eqff.testing.structures import crystal, molecule
 
 openmm = pytest.importorskip("openmm", reason="OpenMM is not installed: pip install 'eqff[openmm]'")
@@ -230,6 +231,19 @@ def test_systems_can_be_saved_and_copied():
     np.testing.assert_array_equal(one[1], other[1])
 
 
+def test_molecules_are_followed_along_bonds_and_constraints():
+    system, bonds = openmm.System(), openmm.HarmonicBondForce()
+    for _ in range(7):
+        system.addParticle(1.0)
+    for one, other in ((3, 0), (3, 5), (2, 4)):
+        bonds.addBond(one, other, 0.1, 1.0)
+    system.addForce(bonds)
+    system.addConstraint(5, 1, 0.1)
+    molecules, before = molecules_of(system)
+    assert [np.flatnonzero(molecules == k).tolist() for k in range(3)] == [[0, 1, 3, 5], [2, 4], [6]]
+    assert before.tolist() == [0, 5, 2, 0, 2, 3, 6]
+
+
 def test_a_bond_to_the_rest_is_refused():
     topology, _ = _waters(4)
     system = _force_field_system(topology, rigidWater=False)
@@ -243,6 +257,21 @@ def test_models_that_feel_no_external_charges_are_refused():
     system = _force_field_system(topology)
     with pytest.raises(ModelError, match="No part of this model feels external charges"):
         mixed_system(system, topology, [0, 1, 2], _potential(SHORT), coulomb="model", **STATE)
+
+
+@pytest.mark.parametrize("particle", [1, 4])
+def test_charges_that_follow_from_a_parameter_are_refused(particle):
+    """In the region and around it: the model would see those without it."""
+    topology, _ = _waters(2)
+    system = _force_field_system(topology)
+    force = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+    force.addGlobalParameter("scale", 1.0)
+    force.addParticleParameterOffset("scale", particle, 0.0, 0.0, 0.1)
+    mixed_system(system, topology, [0, 1, 2], _potential(QEQ), coulomb="model", **STATE)
+    force.addParticleParameterOffset("scale", particle, 0.1, 0.0, 0.0)
+    with pytest.raises(ModelError, match=f"charge of particle {particle} follows from the parameter 'scale'"):
+        mixed_system(system, topology, [0, 1, 2], _potential(QEQ), coulomb="model", **STATE)
+    mixed_system(system, topology, [0, 1, 2], _potential(QEQ), coulomb="force_field", **STATE)
 
 
 def test_errors_of_the_model_are_told_by_openmm():

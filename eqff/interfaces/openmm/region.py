@@ -66,7 +66,7 @@ def particle_charges(system: System) -> np.ndarray:
     """Of all particles in e, (n,).
 
     Raises:
-        ModelError: No ``NonbondedForce`` says them, or several do.
+        ModelError: No ``NonbondedForce`` says them, or several do; or one follows from a parameter.
     """
     found = [force for force in system.getForces() if type(force).__name__ == "NonbondedForce"]
     if len(found) != 1:
@@ -74,6 +74,13 @@ def particle_charges(system: System) -> np.ndarray:
             f"Charges are taken from the system's NonbondedForce, of which there are {len(found)}. With "
             "coulomb='force_field' none is needed."
         )
+    for index in range(found[0].getNumParticleParameterOffsets()):
+        parameter, particle, charge = found[0].getParticleParameterOffset(index)[:3]
+        if charge:
+            raise ModelError(
+                f"The charge of particle {particle} follows from the parameter '{parameter}' of the NonbondedForce, "
+                "which the model is not told of. Make the system without it."
+            )
     unit = openmm().unit.elementary_charge
     count = found[0].getNumParticles()
     return np.array([found[0].getParticleParameters(index)[0].value_in_unit(unit) for index in range(count)])
@@ -192,13 +199,6 @@ def _exclude(force: NonbondedForce, inside: set[int]) -> None:
 
 def _discharge(force: NonbondedForce, inside: set[int]) -> None:
     """No charges in the region."""
-    for index in range(force.getNumParticleParameterOffsets()):
-        particle = force.getParticleParameterOffset(index)[1]
-        if particle in inside:
-            raise ModelError(
-                f"The charge of particle {particle} of the region depends on a parameter of the NonbondedForce. Make "
-                "the system without it."
-            )
     for particle in inside:
         _, sigma, epsilon = force.getParticleParameters(particle)
         force.setParticleParameters(particle, 0.0, sigma, epsilon)
