@@ -16,7 +16,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from eqff.config import config_directory
 from eqff.errors import EqffError
 from eqff.help_pages import help_page
-from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, first_lines, is_setting, open_override, quoted
+from eqff.override_errors import first_lines
+from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, is_setting, open_override, quoted
 
 
 def run_command(

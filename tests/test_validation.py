@@ -14,12 +14,13 @@ from annotated_types import Ge, Interval
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqff.annotations import describe
 from eqff.build import check_model
 from eqff.config import config_directory, settings
 from eqff.errors import ConfigError
 from eqff.packages import allow
 from eqff.ranges import Count, InnerShare, NonNegative, Positive, Share, Size
-from eqff.validation import check_arguments, check_value, describe, parameters_of
+from eqff.validation import check_arguments, check_value, parameters_of
 
 ANYTHING = st.one_of(
     st.none(),
