@@ -14,6 +14,7 @@ from eqff.export.operations import called_by_name, transpose_weights
 from eqff.kernels import bilinear, linear, messages, products  # noqa: F401  # define operations
 from eqff.kernels.capture import captured
 from eqff.kernels.library import FLAGS, find_compiler, library
+from eqff.kernels.library import SOURCES as HEADERS
 from eqff.kernels.native import declarations
 from eqff.kernels.native.declarations import SCHEMAS, declaration, linkable
 from eqff.kernels.native.objects import SOURCES
@@ -84,7 +85,7 @@ def each_degree(request, tmp_path_factory):
     """The C functions for matrix products, for tensors, and their precision."""
     made = tmp_path_factory.mktemp("native") / "linear.so"
     root, real = Path(torch.__file__).parent, {torch.float32: "float", torch.float64: "double"}[request.param]
-    command = [*find_compiler(), *FLAGS, f"-DREAL={real}", f"-I{root / 'include'}"]
+    command = [*find_compiler(), *FLAGS, f"-DREAL={real}", f"-I{HEADERS}", f"-I{root / 'include'}"]
     torch_library = (f"-L{root / 'lib'}", "-ltorch_cpu")
     subprocess.run([*command, str(SOURCES / "linear_calls.cpp"), *torch_library, "-o", str(made)], check=True)
     loaded = ctypes.CDLL(str(made))
