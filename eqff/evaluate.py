@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def _from_command_line(cfg: DictConfig) -> None:
     from eqff.evaluation import rich_report
 
     evaluation = evaluate(cfg)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)  # of tables in a log file
     console.print(rich_report(evaluation))
     console.print(f"Tables, figures and predictions: {cfg.output}", soft_wrap=True, highlight=False)
 

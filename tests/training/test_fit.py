@@ -105,6 +105,13 @@ def test_every_loss_has_its_error_in_the_table(compose, tmp_path, capsys):
     assert f"val/stress_mae {result.metrics['val/stress_mae']:.4g} GPa" in capsys.readouterr().out
 
 
+def test_tables_in_a_log_keep_names_whole(compose, tmp_path, capsys):
+    path = tmp_path / "test.extxyz"
+    write(path, water_frames(2))
+    train(compose(f"+data.test.molecules_that_training_never_saw={path}", "trainer.max_steps=1", "evaluate=false"))
+    assert "molecules_that_training_never_saw  " in capsys.readouterr().out
+
+
 def test_cpu_budget_ends_when_it_is_used(compose, monkeypatch):
     """By a clock that moves on when it is looked at: how much a step takes is not the machine's."""
     looks = itertools.count()
