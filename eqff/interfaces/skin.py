@@ -100,11 +100,12 @@ class SkinLists(ListsWithSkin):
             check_cell(cell, pbc, "structure")
             search = self._search = self._new_search(positions, box, pbc)
         vectors = box if periodic else None
-        pairs = {name: found(positions, vectors) for name, found in search.pairs.items()}
+        lists = {}
         for name, found in search.pairs.items():
+            lists[name] = pairs = found(positions, vectors)
             if found.touching:
-                require_apart(pairs[name].sender, pairs[name].receiver, pairs[name].vectors, "structure")
-        return pairs
+                require_apart(pairs.sender, pairs.receiver, pairs.vectors, "structure")
+        return lists
 
     def _new_search(self, positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> _Search:
         self.searches += 1
