@@ -55,7 +55,7 @@ def differentiate(
 
 
 def require_derivatives() -> None:
-    """Raises ModelError in PyTorch's inference mode, where nothing has derivatives and forces would come out as zero."""
+    """Raises ModelError in PyTorch's inference mode, where nothing has derivatives and forces would be zero."""
     if torch.is_inference_mode_enabled():
         raise ModelError(
             "Forces are derivatives, and torch.inference_mode() allows none. Take torch.no_grad() instead, or ask for "
