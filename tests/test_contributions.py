@@ -21,15 +21,17 @@ ALPHA = {
     "_target_": "eqff.heads.polarizabilities.TabulatedPolarizabilities",
     "values": {"H": 0.4, "C": 1.0, "N": 0.8, "O": 0.7},
 }
+PERMANENT = {"_target_": "eqff.heads.multipoles.AtomicDipoles", "hidden": 4}
 COULOMB = {"_target_": "eqff.terms.coulomb.Coulomb"}
 MULTIPOLES = {"_target_": "eqff.terms.multipoles.Multipoles", "dipoles": None, "quadrupoles": None}
+DIPOLES = {**MULTIPOLES, "charges": None, "dipoles": "atomic_dipoles"}
 EQUILIBRATION = {"_target_": "eqff.terms.field_energy.FieldEnergy"}
 INDUCTION = {"_target_": "eqff.terms.induction.Induction"}
 FIELD = {"_target_": "eqff.terms.uniform_field.UniformField"}
 
 
 def potential_of(terms, charges=INFERRED, more=None):
-    heads = {"charges": charges, "polarizabilities": ALPHA} | (more or {})
+    heads = {"charges": charges, "polarizabilities": ALPHA, "dipoles": PERMANENT} | (more or {})
     config = {"backbone": BACKBONE, "heads": heads, "terms": terms}
     return build_potential(config, ModelContext((1, 6, 7, 8), {}), torch.float64).eval()
 
@@ -47,6 +49,8 @@ def told(potential, caplog, times=1):
 @pytest.mark.parametrize(
     ("terms", "charges", "message"),
     [
+        ({"a": EQUILIBRATION, "b": EQUILIBRATION}, EQUILIBRATED, "'terms.b' both hold the energy in the field equili"),
+        ({"a": DIPOLES, "b": DIPOLES}, INFERRED, "'terms.b' both hold the Coulomb energy of atomic_dipoles"),
         ({"a": COULOMB, "b": MULTIPOLES}, INFERRED, "'terms.a' and 'terms.b' both hold the Coulomb energy of charges"),
         ({"a": EQUILIBRATION, "b": COULOMB}, EQUILIBRATED, "'heads.charges' and 'terms.b' both hold the Coulomb"),
         ({"a": EQUILIBRATION, "b": FIELD}, EQUILIBRATED, "'terms.b' both hold the energy of charges in an external"),

@@ -21,6 +21,7 @@ class FieldEnergy(Term):
         super().__init__()
         self.field = field
         self.reads = (field,)
+        self.holds = (f"the energy in the field {field}",)
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
         """Energies in eV, (B,)."""

@@ -82,7 +82,7 @@ class Multipoles(Term):
         self.charged_cells = charged_cells(charged_cell)
         others = tuple(field for field in (widths, groups) if field is not None)
         self.reads = ("positions", *self.moments.values(), *others)
-        self.holds = () if charges is None else (coulomb_energy(charges),)
+        self.holds = tuple(coulomb_energy(field) for field in self.moments.values())
         damping = SwitchedDamping(*switch) if short_range == "switch" else NoDamping()
         self.interaction = MultipoleInteraction(damping, cutoff, accuracy, mesh_from)
 

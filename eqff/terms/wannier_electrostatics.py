@@ -14,6 +14,8 @@ from eqff.parts import Fields, Term
 from eqff.ranges import Count, InnerShare, Positive
 from eqff.response.external_field import acting_field
 
+CHARGES = ("ion_charges", "centroid_charges")
+
 
 class WannierElectrostatics(Term):
     """E = 1/2 sum_(i≠j) k_e q_i q_j erf(beta r_ij) / r_ij of ions and centroids, and what they have in a uniform field.
@@ -30,8 +32,8 @@ class WannierElectrostatics(Term):
         charged_cell: "background" or "refuse", as for `eqff.terms.coulomb.Coulomb`.
     """
 
-    reads = ("positions", "electric_field", "ion_charges", "centroid_charges", "wannier_displacements")
-    holds = (coulomb_energy("ion_charges"), field_energy("ion_charges"), field_energy("centroid_charges"))
+    reads = ("positions", "electric_field", *CHARGES, "wannier_displacements")
+    holds = (*map(coulomb_energy, CHARGES), *map(field_energy, CHARGES))
     level = "structure"
     compiles = False  # which atoms have a charge is looked at
 
