@@ -501,24 +501,26 @@ def compute_label(atoms: Atoms, settings: Settings) -> Label:
 
 
 def check_dipole_origin(frames: list[Atoms], settings: Settings, shift: float = 1.0) -> None:
-    """Raise if the dipole of an ASE calculator is not taken about the coordinate origin (one charged frame is moved).
+    """Raise if the dipole of an ASE calculator is not taken about the coordinate origin (a charged frame is moved).
 
     Moving an ion of charge Q by ``shift`` (Å) along x must change its dipole by Q ``shift``.
     """
-    ion = next((atoms for atoms in frames if atoms.info["total_charge"]), None)
-    if settings.method != "ase" or ion is None:
-        return
-    moved = ion.copy()
-    moved.positions[:, 0] += shift
-    labels = [compute_label(atoms, settings) for atoms in (ion, moved)]
-    if "dipole" in labels[0]:
-        change = labels[1]["dipole"][0] - labels[0]["dipole"][0]
+    for ion in (atoms for atoms in frames if atoms.info["total_charge"] and settings.method == "ase"):
+        moved = ion.copy()
+        moved.positions[:, 0] += shift
+        one, other = (_work(atoms, settings) for atoms in (ion, moved))
+        if "error" in one or "error" in other:
+            continue  # told where frames are labelled
+        if "dipole" not in one:
+            return
+        change = other["dipole"][0] - one["dipole"][0]
         if abs(change - ion.info["total_charge"] * shift) > 1e-3:
             raise LabelError(
                 f"the dipole of {settings.calculator} changes by {change:.4f} e Å when an ion of charge "
                 f"{ion.info['total_charge']:+d} moves by {shift} Å: it is not about the coordinate origin; wrap the "
                 "calculator in a class that corrects or drops it"
             )
+        return
 
 
 # ---------------------------------------------------------------------------------------------- running
@@ -672,6 +674,8 @@ def label_frames(
     ]
     if kept:
         write_frames(output, kept)
+    else:
+        output.unlink(missing_ok=True)  # labels of other frames or settings
     report = {"job": job, "input": len(frames), "written": len(kept), "failed": failed, **provenance(settings)}
     replace_file(sidecar, (json.dumps(report, indent=1) + "\n").encode())
     journal.path.unlink(missing_ok=True)

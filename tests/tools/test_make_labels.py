@@ -127,6 +127,17 @@ def test_failed_frame_is_left_out_and_reported(labels, tmp_path, capsys):
     assert labels.main([*command, "--strict"]) == 1
 
 
+def test_an_ion_that_fails_is_one_failure(labels, tmp_path):
+    """Also where it is the one by which the origin of dipoles is looked for."""
+    frames, output = labels.prepare([frame("H2O", 1, 2), frame("H2", 1, 2)]), tmp_path / "a.extxyz"
+    report = labels.label_frames(frames, output, springs(labels), workers=0)
+    assert report["written"] == 1 and report["failed"][0]["frame"] == 0
+    with pytest.raises(labels.LabelError, match="not about the coordinate origin"):
+        labels.label_frames(frames, tmp_path / "b.extxyz", springs(labels, about_center=True), workers=0)
+    labels.label_frames(frames[:1], output, springs(labels), workers=0)
+    assert not output.exists(), "older labels stay beside a report of other frames"
+
+
 def test_two_workers_give_the_file_of_one(labels, tmp_path):
     pytest.importorskip("tblite")
     frames = labels.prepare([frame("H2O", shift=0.01 * i) for i in range(4)])
