@@ -422,6 +422,7 @@ CONFIGS = [
     (["trainer.max_time=00:01:00:00"], r"trainer\.max_time: .*budget\.wall_seconds"),
     (["trainer.min_epochs=5"], r"trainer\.min_epochs: .*trainer\.max_epochs"),
     (["trainer.limit_test_batches=5"], r"trainer\.limit_test_batches is not a setting"),
+    (["trainer.reload_dataloaders_every_n_epochs=1"], r"reload_dataloaders_every_n_epochs is not a setting"),
     (["trainer.accelerator=gpux"], r"trainer.*gpux"),
     (["trainer.accelerator=tpu"], r"trainer.*torch_xla"),
     (["trainer.devices=none"], r"trainer.*devices"),

@@ -25,15 +25,13 @@ FIXED = (
     "seed",
     "output",
     "finetune",
-    "training.optimizer.name",
-    "training.optimizer.no_decay",
     "trainer.accumulate_grad_batches",
     "trainer.limit_train_batches",
 )
 """What a resumed run can't change: state, weights and the number of steps in an epoch belong to it."""
 
-_GROUPS = "training.optimizer.groups."
-"""Whose options can change, but not which parameters they match."""
+_OPTIMIZER, _OF_STATE = "training.optimizer.", ("name", "no_decay", "match", "amsgrad", "centered")
+"""Settings of the optimizer and its groups that say which parameters have what state; others can change."""
 
 CHANGEABLE = ("data.eval_batch_size", "data.num_workers", "finetune.lr_factor")
 """What it can all the same: it changes no step."""
@@ -94,7 +92,8 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
         key = override.key_or_group
         if key == "resume":
             continue
-        if _is_fixed(key) or "/" in key or OmegaConf.is_dict(OmegaConf.select(cfg, key)):
+        replaced = OmegaConf.is_dict(OmegaConf.select(cfg, key)) and override.value() is not None
+        if _is_fixed(key) or "/" in key or replaced:
             raise ConfigError(
                 f"'{key}' can't be changed on resume: the stopped run's state belongs to it. Start a new run for that."
             )
@@ -121,8 +120,8 @@ def _load(path: Path) -> DictConfig:
 
 def _is_fixed(key: str) -> bool:
     inside = any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED)
-    regrouped = key.startswith(_GROUPS) and key.endswith(".match")
-    return (inside or regrouped) and key not in CHANGEABLE
+    of_state = key.startswith(_OPTIMIZER) and key.rpartition(".")[2] in _OF_STATE
+    return (inside or of_state) and key not in CHANGEABLE
 
 
 def limits(cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _OWN = (
     "check_val_every_n_epoch",
     "limit_test_batches",
     "limit_predict_batches",
+    "reload_dataloaders_every_n_epochs",
     "sync_batchnorm",
     "use_distributed_sampler",
     "overfit_batches",

@@ -321,6 +321,14 @@ def test_rates_and_decays_can_be_changed(compose):
     assert {group["weight_decay"] for group in groups} == {0.125, 0.0}
 
 
+def test_losses_can_be_switched_off(compose):
+    """It was refused, for a reason that was none: that the state belonged to it."""
+    first = train(compose("trainer.max_epochs=1"))
+    second = train(compose(f"resume={first.folder}"), ["trainer.max_epochs=2", "training.losses.energy=null"])
+    early, late = [row for row in read_metrics(second.folder) if "val/loss" in row]
+    assert "val/energy_mae" in early and "val/energy_mae" not in late
+
+
 def test_patience_can_be_changed(compose):
     """The count of validations without a better one goes on; how many there may be is the config's."""
     nothing = ("training/optimizer=sgd", "training.optimizer.lr=1e-30", "training.validations=50")
@@ -341,6 +349,7 @@ def test_refuses_another_model(compose):
     parts = ("model.backbone.channels=8", "training.optimizer.name=SGD", "seed=3", "data.batch_size=3", steps)
     # parameters in other groups: their state would be that of others
     grouping = ("training.optimizer.no_decay=[terms.*]", "training.optimizer.groups.a.match=terms.*")
+    grouping += ("training.optimizer.amsgrad=true", "training.optimizer.groups.a.amsgrad=true")  # which has more state
     start = ("finetune.freeze=[backbone.*]", "finetune.reference_energies=keep")  # which is over
     for override in (*parts, *grouping, *start):
         with pytest.raises(ConfigError, match="can't be changed on resume"):
