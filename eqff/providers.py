@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from omegaconf import OmegaConf
 
-from eqff.build import GROUPS, locate
+from eqff.build import GROUPS
 from eqff.config import config_directory
+from eqff.construct import locate
 
 
 def providers(field: str) -> list[str]:

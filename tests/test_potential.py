@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from eqff.build import ModelContext, allow, build_potential, construct, locate
+from eqff.build import ModelContext, allow, build_potential
 from eqff.compilation.agreement import require_agreement
+from eqff.construct import construct, locate
 from eqff.errors import ConfigError, ModelError
 from eqff.field_check import check_fields
 from eqff.parts import Head, Term

@@ -1,6 +1,6 @@
 """Model files: weights in safetensors, and in its metadata all that is needed to rebuild and use the model.
 
-Nothing in a file is ever executed: no pickle, and every class that a file names is looked up by `eqff.build`, which
+Nothing in a file is ever executed: no pickle, and every class that a file names is looked up by `eqff.construct`, which
 only builds eqff's own parts (and those of packages that the user has allowed by name). docs/model_files.md lists what
 is checked.
 """

@@ -88,7 +88,7 @@ def _defaults(path: str, target: str | None) -> dict[str, Any]:
 
 
 def _class_named(target: str) -> type | None:
-    from eqff.build import locate
+    from eqff.construct import locate
 
     try:
         return locate(target)

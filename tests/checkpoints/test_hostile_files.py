@@ -92,7 +92,7 @@ def test_pickles_in_any_dress_run_nothing(tmp_path):
 
 
 TARGETS = """os.system builtins.eval builtins.exec subprocess.Popen torch.load eqff.train.train eqff.build.torch
-eqff.build.importlib.import_module eqff.testing.minimal.MinimalBackbone ..os.system eqff..x"""
+eqff.construct.importlib.import_module eqff.testing.minimal.MinimalBackbone ..os.system eqff..x"""
 
 
 @pytest.mark.parametrize("target", [*TARGETS.split(), 7, ["os.system"]])

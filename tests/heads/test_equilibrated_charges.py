@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eqff.build import construct
+from eqff.construct import construct
 from eqff.errors import ConfigError, ModelError
 from eqff.heads.charge_equilibration import ChargeEquilibration
 from eqff.parts import Head

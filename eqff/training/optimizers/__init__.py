@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from eqff.build import locate
+from eqff.construct import locate
 from eqff.errors import ConfigError, did_you_mean
 from eqff.training.optimizers.groups import parameter_groups
 from eqff.validation import check_arguments, check_value, parameters_of
