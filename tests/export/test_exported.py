@@ -263,7 +263,7 @@ def test_refusals_of_the_model_hold():
         one.get_potential_energy(molecule("NH3"))
     with pytest.raises(DataError, match="total charge is nowhere given"):
         exported.calculator().get_potential_energy(molecule("H2O"))
-    with pytest.raises(ModelError, match="reads the external field"):
+    with pytest.raises(ModelError, match="follows from the external field"):
         calculator = exported.calculator(total_charge=0, multiplicity=1, electric_field=(0, 0, 0.1))
         calculator.get_potential_energy(molecule("H2O"))
 
