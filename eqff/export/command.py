@@ -49,6 +49,9 @@ def export(cfg: DictConfig) -> ExportedPotential:
 def _from_command_line(cfg: DictConfig) -> None:
     from rich.console import Console
 
+    from eqff.training.quiet import quiet_libraries
+
+    quiet_libraries()
     console = Console(soft_wrap=True, highlight=False)
     console.print("Compiling; this takes minutes.")
     exported = export(cfg)
