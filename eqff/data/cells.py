@@ -1,4 +1,4 @@
-"""Cells of lattice vectors."""
+"""Cells of lattice vectors, and what they do to geometries."""
 
 import torch
 from torch import Tensor
@@ -12,3 +12,9 @@ def volumes(cells: Tensor) -> Tensor:
     """
     first, second, third = cells.unbind(dim=1)
     return (torch.linalg.cross(first, second) * third).sum(dim=1).abs()
+
+
+def exactly_transformed(rows: Tensor, matrices: Tensor) -> Tensor:
+    """Rows (..., 3) times matrices (..., 3, 3), as sums: a matrix product would have its factors rounded by TF32."""
+    along = [rows[..., k, None] * matrices[..., k, :] for k in range(3)]
+    return along[0] + along[1] + along[2]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from eqff.data.cells import exactly_transformed
 from eqff.errors import DataError
 
 POSITIONS, CHARGES, WIDTHS = NAMES = ("external_positions", "external_charges", "external_widths")
@@ -39,7 +40,7 @@ class ExternalCharges:
 
     def strained(self, strain: Tensor) -> ExternalCharges:
         """The same under symmetric strains (B, 3, 3), which act on structures and their surroundings alike."""
-        return replace(self, positions=self.positions + (self.positions[:, None, :] @ strain[self.batch])[:, 0, :])
+        return replace(self, positions=self.positions + exactly_transformed(self.positions, strain[self.batch]))
 
 
 def of_batch(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> ExternalCharges | None:

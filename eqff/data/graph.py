@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from eqff.data.cells import volumes
+from eqff.data.cells import exactly_transformed, volumes
 from eqff.data.external import EXTERNAL, ExternalCharges, of_batch
 from eqff.data.solves import COLD, ColdStarts
 
@@ -146,8 +146,8 @@ class AtomicGraph:
         cell, external = self.cell, self.external if external is None else external
         if strain is not None:
             symmetric = 0.5 * (strain + strain.transpose(1, 2))
-            cell = cell + cell @ symmetric
-            positions = positions + (positions[:, None, :] @ symmetric[self.batch])[:, 0, :]
+            cell = cell + exactly_transformed(cell, symmetric[:, None])
+            positions = positions + exactly_transformed(positions, symmetric[self.batch])
             external = external if external is None else external.strained(symmetric)
         edges = {
             name: _edges(old.sender, old.receiver, old.shift, old.slots, positions, cell, self.batch)
@@ -160,9 +160,9 @@ def _edges(
     sender: Tensor, receiver: Tensor, shift: Tensor, slots: Tensor, positions: Tensor, cell: Tensor, batch: Tensor
 ) -> Edges:
     if cell.shape[0] == 1:  # one large structure: a cell for each edge would cost more than the rest
-        translation = shift @ cell[0]
+        translation = exactly_transformed(shift, cell[0])
     else:
-        translation = (shift[:, None, :] @ cell[batch[receiver]])[:, 0, :]
+        translation = exactly_transformed(shift, cell[batch[receiver]])
     vectors = positions[sender] - positions[receiver] + translation
     return Edges(sender, receiver, shift, vectors, torch.linalg.vector_norm(vectors, dim=-1), slots)
 

@@ -4,7 +4,9 @@ import gc
 import weakref
 from dataclasses import replace
 
+import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqff.data.flat import pack, unpack
 from eqff.longrange.multipoles.interaction import MultipoleInteraction
@@ -55,3 +57,26 @@ def test_whether_all_are_open_is_known_and_kept():
         graph = graph_of(structures, {"local": 3.0}, torch.float64)
         assert graph.open is expected and graph.deformed(graph.positions).open is expected
     assert not unpack(pack(graph, ("local",)), ("local",)).open
+
+
+class Operations(TorchDispatchMode):
+    """Names of all operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("structures", [[crystal(1)], [crystal(1), crystal(2), molecule(3)]], ids=["one", "several"])
+def test_geometry_takes_no_matrix_products_which_tf32_would_round(structures):
+    with Operations() as operations:
+        graph = graph_of(structures, {"local": 3.0}, torch.float32)
+        strain = torch.zeros(len(structures), 3, 3, requires_grad=True)
+        moved = graph.deformed(graph.positions.requires_grad_(), strain)
+        torch.autograd.grad(moved.local.lengths.sum(), [graph.positions, strain])
+    assert "linalg_vector_norm" in operations.names
+    assert not {"mm", "bmm", "addmm", "baddbmm", "mv"} & operations.names
