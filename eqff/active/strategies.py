@@ -43,7 +43,7 @@ def uncertain_diverse(candidates: Candidates, count: int, rng: np.random.Generat
 def worst_clusters(candidates: Candidates, count: int, rng: np.random.Generator) -> list[int]:
     """From each cluster in proportion to its share of all squared errors of a labelled set; within it, the farthest.
 
-    What a cluster can't give for want of candidates comes from the others.
+    What a cluster can't give because it has too few candidates comes from the others.
 
     Raises:
         ConfigError: There is no labelled set whose errors could be clustered.

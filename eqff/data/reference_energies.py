@@ -230,7 +230,8 @@ def _residual_note(reference: ReferenceSet, chunks: Iterable[EnergyRows]) -> lis
         left.add(reference.above(rows.with_energies()))
     if not left.count:
         return []
-    text = f"energies lie {round(left.mean, 4) + 0.0:+.4f} eV/atom above them, with a spread of {left.spread:.4f}"
+    mean = round(left.mean, 4) + 0.0
+    text = f"energies lie {mean:+.4f} eV/atom above them, with a spread of {left.spread:.4f} eV/atom"
     return [f"{text}, over {left.count} frames"]
 
 

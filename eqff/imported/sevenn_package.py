@@ -117,8 +117,8 @@ def _told_as_a_file(checkpoint: Path) -> Iterator[None]:
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         raise ModelFileError(
             f"'{checkpoint}' can't be read as a SevenNet checkpoint ({type(error).__name__}: {reason}). It is cut off, "
-            "damaged, another program's, or of a version that the installed sevenn doesn't know: bring it anew, or try "
-            "it with SevenNet itself."
+            "damaged, another program's, or of a version that the installed sevenn doesn't know: download it again or "
+            "try it with SevenNet itself."
         ) from error
 
 

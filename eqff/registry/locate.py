@@ -91,7 +91,7 @@ def file_of(entry: ModelEntry) -> Path:
             return _checked(path, entry)
     if not entry.web_addresses:
         places = ", ".join(map(str, entry.local_files))
-        raise DownloadError(f"'{entry.name}' should be at {places}, but is not. Mend the registry {entry.source}.")
+        raise DownloadError(f"'{entry.name}' should be at {places}, but is not. Correct the registry {entry.source}.")
     wanted = Wanted(entry.name, entry.sha256, entry.size, entry.web_addresses)
     return fetch(wanted, cached_path(entry.name, entry.sha256))
 
@@ -106,6 +106,6 @@ def _checked(path: Path, entry: ModelEntry) -> Path:
     if found != entry.sha256:
         raise DownloadError(
             f"{path} has the sha256 {found}, but '{entry.name}' of {entry.source} must have {entry.sha256}: it is "
-            "another file, and nothing was loaded. Bring the right one, or load this one by its path if you trust it."
+            "another file, and nothing was loaded. Replace it, or load it by its path if you trust it."
         )
     return path

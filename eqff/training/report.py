@@ -48,7 +48,7 @@ class ReportContent:
 def run_report(content: ReportContent) -> str:
     """The text."""
     folder = content.prepared.folder.path
-    parts = [f"# {content.prepared.cfg['name']}", _state(content), "## Result", _summary(content)]
+    parts = [f"# {folder.name}", _state(content), "## Result", _summary(content)]
     if content.prepared.start:
         parts += ["## Before and after", _before_and_after(content)]
     parts += ["## Training", _training(content)]

@@ -291,7 +291,7 @@ def test_files_that_are_not_sevennets_are_one_message(package, theirs, name, tmp
     assert converted.metadata.training["name"] == f"sevenn://{package.checkpoint.name}"  # not where it lay
     package.checkpoint.write_bytes(FILES[name](tmp_path / "other", theirs.state_dict()))
     before = sorted((tmp_path / "cache").rglob("*"))
-    with pytest.raises(ModelFileError, match=r"SevenNet (checkpoint|model).*(bring it anew|Give the checkpoint)"):
+    with pytest.raises(ModelFileError, match=r"SevenNet (checkpoint|model).*(download it again|Give the checkpoint)"):
         eqff.load(address)
     assert sorted((tmp_path / "cache").rglob("*")) == before  # nothing is kept of it
 

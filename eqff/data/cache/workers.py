@@ -46,7 +46,7 @@ def in_order(function: Callable[[Task], Result], tasks: Iterable[Task], processe
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
-            "A process that builds the data cache was killed, probably for want of memory. Try fewer of them: "
+            "A process that builds the data cache was killed, probably because memory ran out. Try fewer of them: "
             "data.cache_workers=1."
         ) from error
     finally:
