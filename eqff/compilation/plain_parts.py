@@ -124,15 +124,19 @@ def plain_first(
 
 
 def _second_like(wanted: Sequence[int], ticket: Tensor, inputs: Sequence[Tensor], *_: Any) -> list[Tensor]:
-    return list(each_like(*(inputs[n] for n in wanted)))
+    return [ticket.new_empty(1), *each_like(*(inputs[n] for n in wanted))]
 
 
 @operation("(int[] wanted, Tensor ticket, Tensor[] inputs, Tensor[] along) -> Tensor[]", _second_like)
 def plain_second(
     wanted: Sequence[int], ticket: Tensor, inputs: Sequence[Tensor], along: Sequence[Tensor]
 ) -> list[Tensor]:
-    """See `Tapes.second`; ``inputs`` are those of the part and the cotangents, and say what sizes there are."""
-    return tapes_of(ticket).second(int(ticket[1]), wanted, along)
+    """See `Tapes.second`; ``inputs`` are those of the part and the cotangents, and say what sizes there are.
+
+    A number that nobody reads comes first: C++ that PyTorch before 2.15 writes takes a list of one tensor for a tensor,
+    and the process ends.
+    """
+    return [ticket[:1].clone(), *tapes_of(ticket).second(int(ticket[1]), wanted, along)]
 
 
 def _where(flags: Sequence[bool]) -> list[int]:
@@ -193,5 +197,5 @@ class _First(torch.autograd.Function):
             raise NotImplementedError("third derivatives of a part that runs as it is are asked for.")
         left, *tensors = ctx.saved_tensors
         wanted = _where(needed(ctx)[: len(tensors)])
-        found = plain_second(wanted, left, tensors, along) if wanted else []
+        found = plain_second(wanted, left, tensors, along)[1:] if wanted else []
         return *_placed(found, wanted, len(tensors)), None, None, None, None

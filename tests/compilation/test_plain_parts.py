@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from test_open_structures import ENERGIES, ions, require_same
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from eqff.compilation import tapes
 from eqff.compilation.plain_parts import called, results_of, with_plain_parts
@@ -236,6 +237,13 @@ def equilibrium() -> CompiledPrediction:
     compiled = CompiledPrediction(equilibrating(ChargeEquilibration), "none")
     compiled(ions(compiled._potential, 4, 5), False)
     return compiled
+
+
+def test_no_node_gives_a_list_of_one():
+    with FakeTensorMode():
+        ticket, value = torch.zeros(2, dtype=torch.long), torch.zeros(3)
+        assert len(torch.ops.eqff.plain_first([0], [0], False, ticket, [value], [value])) > 1
+        assert len(torch.ops.eqff.plain_second([0], ticket, [value], [value])) > 1
 
 
 @pytest.mark.parametrize("head", [ChargeEquilibration, pytest.param(SplitCharges, marks=pytest.mark.slow)])
