@@ -50,7 +50,7 @@ def own_configs(tmp_path):
 @pytest.mark.parametrize("form", ["--config-dir F", "--config-dir=F", "-cd F", "-cd=F", "--config-d=F"])
 def test_configs_of_ones_own_are_those_of_the_training(form, own_configs, monkeypatch):
     options = [word.replace("F", str(own_configs)) for word in form.split()]
-    argv = ["data=mine", *options, "model=minimal"]
+    argv = ["data=mine", *options, "model=minimal", "output=here"]  # whose default has the second in its name
     monkeypatch.setattr(sys, "argv", ["eqff-train"])
     trained = []
     run_command(trained.append, "train", argv)
