@@ -146,7 +146,7 @@ def _save_view(arguments: argparse.Namespace, comparison: Comparison) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    from eqff.cli import without_traceback
+    from eqff.command_line.run import without_traceback
 
     without_traceback(_from_command_line, sys.argv[1:] if argv is None else list(argv))
 

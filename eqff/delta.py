@@ -71,7 +71,7 @@ def delta(cfg: DictConfig) -> Subtracted:
     Raises:
         EqffError: Config, data or base can't be used as they are.
     """
-    from eqff.commands import plain_settings
+    from eqff.command_line.trained_model import plain_settings
     from eqff.config import settings
     from eqff.data.reading import read_frames
 
@@ -92,7 +92,7 @@ def delta(cfg: DictConfig) -> Subtracted:
 
 def _with_calculator(frames: Sequence[AtomicData], chosen: DeltaSettings) -> Subtracted:
     """Differences to a calculator; structures on which it fails are left out."""
-    from eqff.commands import progress_bar
+    from eqff.command_line.trained_model import progress_bar
     from eqff.interfaces.calculator_energy import calculator_potential
     from eqff.interfaces.calculators import build_calculator
 
@@ -131,7 +131,7 @@ def _from_command_line(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "delta", folder="commands")
 

@@ -28,7 +28,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
     Raises:
         EqffError: Config, model or data can't be used as they are.
     """
-    from eqff.commands import EvaluateSettings, load_for_command, plain_settings
+    from eqff.command_line.trained_model import EvaluateSettings, load_for_command, plain_settings
     from eqff.config import settings
     from eqff.data.reading import read_frames
     from eqff.evaluation import write_report
@@ -48,7 +48,7 @@ def evaluate(cfg: DictConfig) -> Evaluation:
 
 
 def _evaluation(potential: Potential, frames: Sequence[AtomicData], values: Mapping[str, Any]) -> Evaluation:
-    from eqff.commands import progress_bar
+    from eqff.command_line.trained_model import progress_bar
     from eqff.data.differences import require_one_base
     from eqff.data.energy_rows import level_of_theory
     from eqff.evaluation import evaluate_potential
@@ -109,7 +109,7 @@ def _from_command_line(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "evaluate", folder="commands")
 

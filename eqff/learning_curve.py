@@ -88,7 +88,7 @@ def _from_command_line(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    from eqff.cli import run_on_arguments
+    from eqff.command_line.run import run_on_arguments
 
     run_on_arguments(_from_command_line, HELP, argv)
 

@@ -43,7 +43,7 @@ def show(names: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    from eqff.cli import without_traceback
+    from eqff.command_line.run import without_traceback
 
     parser = argparse.ArgumentParser(
         prog="eqff.models",

@@ -29,7 +29,7 @@ def simulate(cfg: DictConfig, overrides: Sequence[str] = ()) -> SimulationResult
     """
     if cfg.get("resume") is not None:
         return _resume(str(cfg["resume"]), _changes(cfg, overrides), bool(cfg.get("trust_code")))
-    from eqff.commands import load_for_command, plain_settings
+    from eqff.command_line.trained_model import load_for_command, plain_settings
     from eqff.config import settings
     from eqff.outputs import require_writable
     from eqff.simulation import SimulationSettings
@@ -66,7 +66,7 @@ def simulate_potential(potential: Potential, section: Mapping[str, Any], folder:
 def _run(
     potential: Potential, section: Mapping[str, Any], folder: str | Path, origin: Mapping[str, Any]
 ) -> SimulationResult:
-    from eqff.commands import progress_bar
+    from eqff.command_line.trained_model import progress_bar
     from eqff.config import settings
     from eqff.simulation import SimulationSettings, read_structure, run_simulation
 
@@ -77,7 +77,7 @@ def _run(
 
 
 def _resume(folder: str, changes: Mapping[str, Any], trust_code: bool) -> SimulationResult:
-    from eqff.commands import load_for_command, progress_bar
+    from eqff.command_line.trained_model import load_for_command, progress_bar
     from eqff.errors import ModelError
     from eqff.simulation import resume_simulation
     from eqff.simulation.simulation import stored_config
@@ -164,7 +164,7 @@ def _uncertainty_of(name: str) -> str:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "simulate", folder="commands")
 

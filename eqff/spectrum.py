@@ -64,7 +64,7 @@ def spectrum(cfg: DictConfig) -> dict[str, Path]:
     Raises:
         EqffError: Config, model or trajectory can't be used as they are.
     """
-    from eqff.commands import load_for_command, plain_settings, progress_bar
+    from eqff.command_line.trained_model import load_for_command, plain_settings, progress_bar
     from eqff.config import settings
     from eqff.observables.trajectories import read_trajectory, spectra
     from eqff.outputs import require_writable
@@ -149,7 +149,7 @@ def _from_command_line(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "spectrum", folder="commands")
 

@@ -82,7 +82,7 @@ def _from_command_line(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    from eqff.cli import run_on_arguments
+    from eqff.command_line.run import run_on_arguments
 
     argv = sys.argv[1:] if argv is None else argv
     run_on_arguments(_from_command_line, HELP, [text for text in argv if text not in ("-m", "--multirun")])

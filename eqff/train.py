@@ -30,7 +30,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = (), *, since_process_start
 
 def main() -> None:
     """The command; with ``-m`` it is that of a sweep, unless one of Hydra's own launchers or sweepers is asked for."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     hydras = any(text.startswith(("hydra/launcher=", "hydra/sweeper=")) for text in sys.argv)
     if {"-m", "--multirun"} & set(sys.argv[1:]) and not hydras:

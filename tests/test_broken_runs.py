@@ -13,7 +13,7 @@ from broken.commands import composed, refuses, run_composed, run_whole, snapshot
 from broken.files import Trap, write_all
 from omegaconf import OmegaConf
 
-from eqff.cli import run_command
+from eqff.command_line.run import run_command
 from eqff.config import config_directory
 from eqff.errors import EqffError
 from eqff.train import _train_from_command_line

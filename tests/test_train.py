@@ -7,10 +7,10 @@ import sys
 import hydra
 import pytest
 
-from eqff.cli import run_command
+from eqff.command_line.overrides import check_command_line, open_override, quoted
+from eqff.command_line.run import run_command
 from eqff.config import config_directory, settings
 from eqff.errors import ConfigError, DataError
-from eqff.overrides import check_command_line, open_override, quoted
 from eqff.sweeps.space import read_space
 
 

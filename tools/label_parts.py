@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from make_labels import companion, parse_option, read_frames, replace_file, write_frames
 
-from eqff.cli import without_traceback
+from eqff.command_line.run import without_traceback
 from eqff.errors import DataError
 from eqff.sweeps.driver import Outcome, run_jobs
 from eqff.sweeps.launchers import Job, make_launcher

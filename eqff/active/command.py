@@ -24,7 +24,7 @@ def learn(cfg: DictConfig) -> Course:
     from eqff.active.course import write_course
     from eqff.active.loop import ActiveLoop
     from eqff.active.settings import ActiveSettings
-    from eqff.commands import plain_settings
+    from eqff.command_line.trained_model import plain_settings
     from eqff.config import settings
 
     values = plain_settings(cfg)
@@ -45,6 +45,6 @@ def _from_command_line(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "active", folder="commands")

@@ -38,7 +38,7 @@ def export(cfg: DictConfig) -> ExportedPotential:
     Raises:
         EqffError: Config or model can't be used as they are, or the compiler fails.
     """
-    from eqff.commands import plain_settings
+    from eqff.command_line.trained_model import plain_settings
     from eqff.config import settings
     from eqff.export.export import export_model
 
@@ -61,6 +61,6 @@ def _from_command_line(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "export", folder="commands")

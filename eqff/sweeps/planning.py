@@ -17,10 +17,17 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from eqff.checkpoints.atomic import replacing
+from eqff.command_line.override_errors import first_lines
+from eqff.command_line.overrides import (
+    check_command_line,
+    composition,
+    is_setting,
+    open_override,
+    read_arguments,
+    search_path,
+)
 from eqff.config import config_directory
 from eqff.errors import ConfigError
-from eqff.override_errors import first_lines
-from eqff.overrides import check_command_line, composition, is_setting, open_override, read_arguments, search_path
 from eqff.sweeps.space import Choice, Space
 
 SWEEP_FILE = "sweep.json"

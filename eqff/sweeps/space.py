@@ -10,8 +10,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from eqff.command_line.overrides import quoted
 from eqff.errors import ConfigError
-from eqff.overrides import quoted
 
 Choice = dict[str, str]
 

@@ -41,7 +41,7 @@ def fit_uncertainty(cfg: DictConfig) -> Fitted:
     Raises:
         EqffError: Config, models or data can't be used as they are.
     """
-    from eqff.commands import plain_settings
+    from eqff.command_line.trained_model import plain_settings
     from eqff.config import settings
     from eqff.uncertainty.loading import members_of
     from eqff.uncertainty.settings import UncertaintySettings
@@ -177,6 +177,6 @@ def _from_command_line(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
 
     run_command(_from_command_line, "uncertainty", folder="commands")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from eqff.commands import ModelSettings
+from eqff.command_line.trained_model import ModelSettings
 from eqff.data.convert import Multiplicity
 from eqff.devices import choose_device
 from eqff.outputs import require_writable

@@ -14,9 +14,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from eqff.cli import run_command, without_traceback
+from eqff.command_line.overrides import HYDRA_VERSION_BASE
+from eqff.command_line.run import run_command, without_traceback
 from eqff.config import config_directory
-from eqff.overrides import HYDRA_VERSION_BASE
 from eqff.training.quiet import quiet_libraries
 
 FOLDERS = {"train": "", "evaluate": "commands", "simulate": "commands"}

@@ -50,7 +50,7 @@ def run_tests(arguments: list[str]) -> None:
 
 def train(arguments: list[str]) -> None:
     """python -m eqff.train ..., in this process, which spares the imports."""
-    from eqff.cli import run_command
+    from eqff.command_line.run import run_command
     from eqff.train import train as task
     from eqff.training.quiet import quiet_libraries
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from eqff.cli import open_override
+from eqff.command_line.overrides import check_command_line, is_setting
+from eqff.command_line.run import open_override
 from eqff.config import config_directory
-from eqff.overrides import check_command_line, is_setting
 from eqff.training.finetuning.command_line import with_structure
 
 ROOT = Path(__file__).parents[2]

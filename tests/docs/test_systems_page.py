@@ -10,7 +10,7 @@ from ase.data import atomic_numbers
 from omegaconf import OmegaConf
 
 from eqff.build import ModelContext, build_potential
-from eqff.cli import open_override
+from eqff.command_line.run import open_override
 from eqff.config import config_directory
 
 README = Path(__file__).parents[2] / "README.md"

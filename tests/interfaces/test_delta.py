@@ -16,7 +16,7 @@ from foreign_calculators import Springs, lennard_jones
 import eqff
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import MODEL_FILE, save_model
-from eqff.cli import run_command
+from eqff.command_line.run import run_command
 from eqff.config import config_directory
 from eqff.corrections import with_terms
 from eqff.data.atoms import from_atoms

@@ -12,7 +12,7 @@ from ase.io import write
 
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import save_model
-from eqff.cli import run_command
+from eqff.command_line.run import run_command
 from eqff.errors import ConfigError, DataError
 from eqff.observables.spectra import BOLTZMANN, WAVENUMBER
 from eqff.observables.trajectories import Trajectory, read_trajectory, spectra, unwrapped

@@ -6,7 +6,7 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from eqff.cli import run_command
+from eqff.command_line.run import run_command
 from eqff.errors import ConfigError
 from eqff.sweep import sweep
 from eqff.sweeps.planning import Planned, check_runs, composed, plan_grid, remember, remembered

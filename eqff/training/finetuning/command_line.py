@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
+from eqff.command_line.overrides import is_setting
 from eqff.errors import ConfigError
-from eqff.overrides import is_setting
 
 MODEL = "finetune.model"
 

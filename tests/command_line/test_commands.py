@@ -11,7 +11,7 @@ from ase.io import read, write
 
 from eqff.build import ModelContext, build_potential
 from eqff.checkpoints import MODEL_FILE, save_model
-from eqff.cli import run_command
+from eqff.command_line.run import run_command
 from eqff.config import config_directory
 from eqff.data.atoms import from_atoms, to_atoms
 from eqff.evaluate import _from_command_line as evaluate_task

@@ -15,8 +15,8 @@ from hydra.errors import ConfigCompositionException, HydraException, OverridePar
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from eqff.command_line.override_errors import check_group_syntax, explain, first_lines, names_group
 from eqff.errors import ConfigError
-from eqff.override_errors import check_group_syntax, explain, first_lines, names_group
 
 HYDRA_VERSION_BASE = "1.3"
 

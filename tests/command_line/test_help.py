@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqff.cli import run_command
+from eqff.command_line.help_pages import groups, help_page
+from eqff.command_line.run import run_command
 from eqff.config import config_directory
 from eqff.errors import ConfigError
-from eqff.help_pages import groups, help_page
 
 CONF = config_directory()
 FILES = sorted(path for path in CONF.rglob("*.yaml") if "experiment" not in path.parts)

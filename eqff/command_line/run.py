@@ -13,11 +13,11 @@ import hydra
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from eqff.command_line.help_pages import help_page
+from eqff.command_line.override_errors import first_lines
+from eqff.command_line.overrides import HYDRA_VERSION_BASE, check_command_line, is_setting, open_override, quoted
 from eqff.config import config_directory
 from eqff.errors import EqffError
-from eqff.help_pages import help_page
-from eqff.override_errors import first_lines
-from eqff.overrides import HYDRA_VERSION_BASE, check_command_line, is_setting, open_override, quoted
 
 
 def run_command(
