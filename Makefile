@@ -11,8 +11,12 @@ WORKERS ?= 2
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.stamp
 
+# settings of the set-up that are given, as a shell reads them; the stamp keeps those that the environment was made with
+from_user = $(filter command environment,$(firstword $(origin $(1))))
+GIVEN   := $(strip $(foreach name,PY TORCH EXTRAS PIPARGS,$(if $(call from_user,$(name)),$(name)='$($(name))')))
+
 .DEFAULT_GOAL := train
-.PHONY: train test test-triton setup lint lock scatter clean help
+.PHONY: train test test-triton setup same-settings lint lock scatter clean help
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/'
@@ -32,10 +36,16 @@ lint: $(STAMP)   ## style checks
 
 setup: $(STAMP)  ## only set up
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt | same-settings
 	test -x $(BIN)/python || $(PY) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -q $(PIPARGS) "$(TORCH)" -c constraints.txt -e ".[$(EXTRAS)]"
+	TORCH='$(TORCH)' EXTRAS='$(EXTRAS)' PIPARGS='$(PIPARGS)'; if test -e $@; then . $(abspath $@); fi; \
+	$(BIN)/python -m pip install --disable-pip-version-check -q $$PIPARGS "$$TORCH" -c constraints.txt -e ".[$$EXTRAS]"
+	test -s $@ || echo "$(GIVEN)" > $@
 	touch $@
+
+same-settings:
+	@made=$$(cat $(STAMP) 2>/dev/null) || exit 0; test -z "$(GIVEN)" || test "$(GIVEN)" = "$$made" || { \
+	echo "$(VENV) was made with $${made:-the default settings}. For others: make clean, then this command again." >&2; exit 1; }
 
 scatter: $(STAMP) ## build torch-scatter against the installed torch (5 to 12 minutes, needs g++)
 	$(BIN)/python -m pip install --disable-pip-version-check setuptools wheel
