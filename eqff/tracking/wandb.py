@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MODES = ("offline", "online", "disabled")
 _ID_FILE = "wandb_run.json"
 
+UNNAMED = "run"
+"""The name in the config of a run whose user gave none, see ``conf/train.yaml``."""
+
 
 @dataclass(frozen=True)
 class TrackingSettings:
@@ -62,7 +65,7 @@ def wandb_logger(
     Args:
         settings: What to send where.
         folder: The run's folder; W&B's files go below it.
-        name: Of the run.
+        name: Of the run in its config.
         config: Plain values shown with it: the run's config, data hash, versions, units of metrics.
         clocks: More columns of every row, by name.
 
@@ -75,11 +78,12 @@ def wandb_logger(
 
     from eqff.tracking.wandb_logger import ClockedWandbLogger
 
+    identity, shown = _identity(folder, name)
     try:
         run = wandb.init(
-            name=name,
+            name=shown,
             dir=str(folder),
-            id=_run_id(folder),
+            id=identity,
             project=settings.project,
             mode=settings.mode,
             entity=settings.entity,
@@ -99,12 +103,18 @@ def wandb_logger(
     return ClockedWandbLogger(run, clocks)
 
 
-def _run_id(folder: Path) -> str:
+def _identity(folder: Path, name: str) -> tuple[str, str]:
+    """W&B's id of a run and its name there; both stay when it is resumed, and when its folder is moved.
+
+    A run without a name of its own is called after its folder: else all of them would be called the same.
+    """
     path = folder / _ID_FILE
     if not path.is_file():
+        known = {"id": uuid.uuid4().hex[:8], "folder": folder.resolve().name}
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"id": uuid.uuid4().hex[:8]}) + "\n", encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))["id"]
+            temporary.write_text(json.dumps(known) + "\n", encoding="utf-8")
+    known = json.loads(path.read_text(encoding="utf-8"))
+    return known["id"], known.get("folder", name) if name == UNNAMED else name
 
 
 @dataclass(frozen=True)

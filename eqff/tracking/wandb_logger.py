@@ -8,9 +8,15 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+_STEP = "trainer/global_step"  # as Lightning calls it in every row
+_OVER_STEPS = ("train/*", "val/*", "learning_rate")
+
 
 class ClockedWandbLogger(WandbLogger):
     """Adds CPU and wall time to every row, so that W&B's charts can have them on their x axis.
+
+    By default that is the optimizer step: W&B's own is the number of the row, and W&B keeps rows that a resumed run has
+    dropped and written again. Over steps they lie upon each other.
 
     Args:
         run: As `wandb.init` gave it.
@@ -19,6 +25,8 @@ class ClockedWandbLogger(WandbLogger):
 
     def __init__(self, run: Any, clocks: Mapping[str, Callable[[], float]]):
         super().__init__(experiment=run, log_model=False)
+        for name in _OVER_STEPS:
+            run.define_metric(name, step_metric=_STEP, step_sync=False)
         self.clocks = dict(clocks)
 
     @rank_zero_only

@@ -2,14 +2,18 @@
 
 import json
 import re
+from unittest.mock import MagicMock
 
 import pytest
 import wandb
+from omegaconf import OmegaConf
 
+from eqff.comparison.wandb_log import read_records
+from eqff.config import config_directory
 from eqff.errors import ConfigError, TrainingError
 from eqff.tracking.metric_files import MetricFiles, read_metrics
 from eqff.tracking.run_folder import RunFolder, git_commit
-from eqff.tracking.wandb import TrackingSettings, wandb_logger
+from eqff.tracking.wandb import UNNAMED, TrackingSettings, wandb_logger
 from eqff.train import train
 from eqff.training.module import ForceFieldModule
 
@@ -22,9 +26,12 @@ def test_wandb_offline_run_is_left_and_resumed_under_its_id(compose):
     assert runs
     # two runs of one identity that begin within one second: W&B appends -1 to the second
     assert all(re.fullmatch(rf"offline-run-\d+_\d+-{identity}(-\d+)?", run.name) for run in runs)
-    recorded = b"".join(path.read_bytes() for run in runs for path in run.glob("*.wandb"))
+    logs = [path for run in runs for path in run.glob("*.wandb")]
+    recorded = b"".join(path.read_bytes() for path in logs)
     for text in (b"val/forces_mae", b"data_hash", b"learning_rate"):
         assert text in recorded
+    metrics = [r.metric for path in logs for r in read_records(path) if r and r.WhichOneof("record_type") == "metric"]
+    assert {"train/*", "val/*"} <= {m.glob_name for m in metrics if m.step_metric == "trainer/global_step"}
 
 
 def test_modes():
@@ -74,3 +81,22 @@ def test_a_training_that_fails_leaves_no_open_run(compose, monkeypatch):
     with pytest.raises(TrainingError, match="too bad"):
         train(compose("tracking=wandb"))
     assert wandb.run is None
+
+
+def test_runs_without_a_name_are_called_after_their_folders(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(wandb, "init", lambda **settings: shown.append(settings["name"]) or MagicMock())
+
+    def name_of(folder, name):
+        folder.mkdir(exist_ok=True)
+        wandb_logger(TrackingSettings(), folder, name, {}, {})
+        return shown[-1]
+
+    assert OmegaConf.load(config_directory() / "train.yaml").name == UNNAMED
+    one, other, old = tmp_path / "one", tmp_path / "other", tmp_path / "old"
+    assert [name_of(folder, UNNAMED) for folder in (one, other)] == ["one", "other"]
+    assert name_of(other, "baseline") == "baseline"
+    assert name_of(one.rename(tmp_path / "moved"), UNNAMED) == "one"  # resumed
+    old.mkdir()
+    (old / "wandb_run.json").write_text('{"id": "0"}')  # begun when its name was that of the config
+    assert name_of(old, UNNAMED) == UNNAMED
