@@ -1,12 +1,13 @@
 """Inputs that can't be right: each gives one message that names what and where, and leaves everything as it was."""
 
 import os
+import pickle
 from functools import partial
 
 import pytest
 import torch
 from broken.commands import composed, refuses, run_composed, run_whole, snapshot, with_values
-from broken.files import write_all
+from broken.files import SPRUNG, Trap, write_all
 from safetensors.torch import save_file
 
 from eqff.build import ModelContext, build_potential
@@ -155,7 +156,13 @@ def test_data(here, capsys, file, extra, pattern):
         cfg = with_values(composed("train", TRAIN), [f"data.path='{here}/{file}'", *extra])
         run = partial(run_composed, "train", cfg)
     refuses(capsys, run, pattern)
-    assert not os.path.exists("/tmp/eqff_trap_was_sprung")
+    assert not os.path.exists(SPRUNG)
+
+
+def test_the_trap_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(Trap())).close()
+    assert os.path.exists(SPRUNG)
 
 
 STRUCTURES = [

@@ -10,7 +10,7 @@ import hydra
 import pytest
 import torch
 from broken.commands import composed, refuses, run_composed, run_whole, snapshot, with_values
-from broken.files import Trap, write_all
+from broken.files import SPRUNG, Trap, write_all
 from omegaconf import OmegaConf
 
 from eqff.command_line.run import run_command
@@ -107,7 +107,7 @@ def test_resumes(run, capsys, name):
     before = snapshot(run) if run.exists() else None
     refuses(capsys, lambda: run_whole("train", [f"resume={run}", *extra]), pattern)
     assert before is None or snapshot(run) == before
-    assert not os.path.exists("/tmp/eqff_trap_was_sprung")
+    assert not os.path.exists(SPRUNG)
 
 
 # ------------------------------------------------------------------ every setting of the config

@@ -143,8 +143,12 @@ def _without_forces(index: int) -> str:
     return "\n".join([*head, *(" ".join([*row.split()[:4], "0", "0", "0"]) for row in rows)]) + "\n"
 
 
+SPRUNG = "trap_was_sprung"
+"""The file that a `Trap` leaves in the working folder."""
+
+
 class Trap:
     """An object whose unpickling would leave a mark."""
 
     def __reduce__(self):
-        return pickle.loads, (b"cbuiltins\nopen\n(S'/tmp/eqff_trap_was_sprung'\nS'w'\ntR.",)
+        return pickle.loads, (f"cbuiltins\nopen\n(S'{SPRUNG}'\nS'w'\ntR.".encode(),)

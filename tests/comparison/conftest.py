@@ -42,12 +42,13 @@ def trained(tmp_path_factory):
     return run
 
 
-def wait_for_log(run, seconds=60.0):
+def wait_for_log(run, seconds=1200.0):
     """W&B's own process goes on writing its log for a moment after the run has ended."""
     (folder,) = (run / "wandb").glob("offline-run-*")
     deadline = time.monotonic() + seconds
     while read_log(folder).exit_code is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert read_log(folder).exit_code is not None, f"W&B has not ended for {seconds} s"
 
 
 @pytest.fixture

@@ -42,6 +42,19 @@ def slow(monkeypatch, seconds):
     monkeypatch.setattr(reading, "check_frame", slowly)
 
 
+def stuck(monkeypatch, after):
+    """So many structures are checked by each process, the next one's check never ends."""
+    check, checked = reading.check_frame, []
+
+    def checking(*arguments):
+        checked.append(arguments)
+        if len(checked) > after:
+            time.sleep(3600)
+        return check(*arguments)
+
+    monkeypatch.setattr(reading, "check_frame", checking)
+
+
 def wait_until(condition, seconds=300.0):
     end = time.monotonic() + seconds
     while not condition():
@@ -53,10 +66,10 @@ def wait_until(condition, seconds=300.0):
 def test_a_killed_build_leaves_nothing_that_is_used(path, tmp_path, processes, small_parts, monkeypatch, caplog):
     kept = tmp_path / "cache"
     with monkeypatch.context() as patched:
-        slow(patched, 0.05)
+        stuck(patched, after=6)  # one part of 4 and a half
         builder = FORK.Process(target=cached_set, args=(path, Reading(), kept, processes))
         builder.start()
-        wait_until(lambda: list(kept.glob("*.building-*/part-1/*.npy")))
+        wait_until(lambda: list(kept.glob("*.building-*/part-[1-9]/*.npy")))
         workers = psutil.Process(builder.pid).children(recursive=True)
         assert len(workers) == (processes if processes > 1 else 0)
         os.kill(builder.pid, signal.SIGKILL)
@@ -77,7 +90,7 @@ def test_a_killed_build_of_lists_leaves_the_structures(path, tmp_path, small_par
     frames = cached_set(path, Reading(), kept, 1).frames
 
     def never_ends(columns, cutoff):
-        time.sleep(60)
+        time.sleep(3600)
 
     with monkeypatch.context() as patched:
         patched.setattr("eqff.data.cache.build.make_lists", never_ends)

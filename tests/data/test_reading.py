@@ -42,16 +42,18 @@ def test_round_trip_through_a_file(tmp_path):
 
 
 def test_compressed_files_are_read_through_memory(tmp_path):
+    """Not from the beginning for each frame: the quickest of three takes what a plain file does, and to unpack it."""
     path = write_extxyz(tmp_path / "a.extxyz", waters(300))
     packed = tmp_path / "b.extxyz.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    times = {}
-    for file in (path, packed):
+
+    def seconds(file):
         start = time.process_time()
-        frames = read_frames(file)
-        times[file] = time.process_time() - start
-        assert len(frames) == 300
-    assert times[packed] < 5 * times[path] + 0.1
+        assert len(read_frames(file)) == 300
+        return time.process_time() - start
+
+    plain, unpacked = (min(seconds(file) for _ in range(3)) for file in (path, packed))
+    assert unpacked < 5 * plain
 
 
 @pytest.mark.parametrize(

@@ -30,4 +30,4 @@ def test_arrays_that_come_again_take_no_new_pages():
     if kept == "False":
         pytest.skip("not glibc")
     assert int(count) < 1000  # of 21,000 pages of 4 KiB
-    assert int(left) > 10_000  # what is asked for makes the difference
+    assert int(left) > 20 and int(left) > 10 * int(count)  # what is asked for makes the difference, also to large pages

@@ -17,7 +17,7 @@ from eqff.sweeps.launchers.local import ForeignHandle, LocalLauncher
 from eqff.sweeps.launchers.slurm import CommandOfJob, QueuedHandle, SlurmLauncher
 from eqff.sweeps.settings import SweepSettings
 
-PATIENCE = 120.0  # s; on a busy machine a process takes a while to start
+PATIENCE = 1200.0  # s; on a busy machine a process takes a while to start
 
 
 def job(name, code):
