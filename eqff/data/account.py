@@ -90,7 +90,7 @@ def _missing(keys: Mapping[str, str | None], read: FrameSet) -> dict[str, str]:
     """Key to what is to be said of it."""
     files = ", ".join(dict.fromkeys(file.name for file in read.files))
     missing = {key: target for key, target in keys.items() if target is not None and key not in _seen(read)}
-    return {key: f"keys: no frame of {files} has '{key}' (for {target})." for key, target in missing.items()}
+    return {key: f"data.keys: no frame of {files} has '{key}' (for {target})." for key, target in missing.items()}
 
 
 def _seen(read: FrameSet) -> set[str]:

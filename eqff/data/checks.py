@@ -55,7 +55,7 @@ def check_finite(frame: AtomicData) -> None:
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise DataError(
             f"{frame.place}: {name} has {int(bad.sum())} number(s) that are NaN or infinite, first at {list(first)} "
-            f"({values[first]}). Leave such frames out of the file, or the label: keys={{KEY: null}}."
+            f"({values[first]}). Leave such frames out of the file, or the label: 'data.keys={{KEY: null}}'."
         )
 
 
@@ -68,7 +68,7 @@ def check_distances(frame: AtomicData, min_distance: float) -> float:
         raise DataError(
             f"{frame.place}: atoms {first} (Z={numbers[first]}) and {second} (Z={numbers[second]}) are "
             f"{distance:.4f} Å apart{' through the periodic boundary or an image' if frame.pbc.any() else ''}. Is a "
-            "structure doubled, or are the unit of positions (units={positions: bohr}) or the cell wrong?"
+            "structure doubled, or are the unit of positions ('data.units={positions: bohr}') or the cell wrong?"
         )
     return distance
 

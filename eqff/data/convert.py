@@ -141,7 +141,8 @@ class Converter:
             return False
         text = (
             f"'{key}' has a trace ({trace:.4g} e·Å² in frame {record.frame} of {record.source}), but the field "
-            f"quadrupole is traceless; if it is the second moment sum q r r, say so: keys={{{key}: second_moment}}"
+            "quadrupole is traceless; if it is the second moment sum q r r, say so: "
+            f"'data.keys={{{key}: second_moment}}'"
         )
         if key in self.key_map.keys:
             raise DataError(f"{record.place}: {text}.")
@@ -164,7 +165,7 @@ class Converter:
         if not self.units_known and parse_unit(own or "1")[1][:2] != (0, 0):
             raise DataError(
                 f"{record.place}: the unit of '{key}' is nowhere stated, and files of this kind have no usual one. "
-                f"Say it: units={{{name}: {typed(own)}}} if it is {own} (a leading minus turns the sign, for "
+                f"Say it: 'data.units={{{name}: {typed(own)}}}' if it is {own} (a leading minus turns the sign, for "
                 "gradients)."
             )
         return 1.0
@@ -194,10 +195,9 @@ class Converter:
 
 def _nowhere(name: str, record: Record) -> str:
     setting = name.split(" (")[0].replace(" ", "_")
-    more = "; multiplicity=lowest takes the lowest that the electrons allow" if setting == "multiplicity" else ""
+    more = "; lowest takes the lowest that the electrons allow" if setting == "multiplicity" else ""
     return (
         f"{record.place}: the {name} is nowhere given, and eqff does not guess it ({record.keys_text()}). If a key "
-        f"has it, name it: keys={{KEY: {setting}}}. If it is the same for all frames that don't say: "
-        f"{setting}=NUMBER{more} (in a config under data, e.g. "
-        f"data.{setting}={'1' if setting == 'multiplicity' else '0'})."
+        f"has it, name it: 'data.keys={{KEY: {setting}}}'. If it is the same for all frames that don't say: "
+        f"data.{setting}=NUMBER{more} ({setting}=NUMBER in Python, and in commands without a section data)."
     )

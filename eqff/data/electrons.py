@@ -16,7 +16,7 @@ def electron_count(numbers: np.ndarray, total_charge: float, where: str = "struc
     if not np.isfinite(total_charge) or abs(total_charge - round(total_charge)) > 1e-4:
         raise DataError(
             f"{where}: the total charge is {total_charge:g} e, which is not a whole number of electrons. Is the key or "
-            "its unit the right one? (keys={KEY: total_charge})"
+            "its unit the right one? ('data.keys={KEY: total_charge}')"
         )
     electrons = int(np.sum(numbers)) - round(total_charge)
     if electrons < 0:
@@ -54,7 +54,7 @@ def check_state(numbers: np.ndarray, total_charge: float, multiplicity: float, w
     if multiplicity + 1 in possible:
         hint = (
             " If the file's number counts unpaired electrons (2S) and not the multiplicity 2S+1, say so: "
-            "keys={KEY: unpaired_electrons}."
+            "'data.keys={KEY: unpaired_electrons}'."
         )
     raise DataError(
         f"{where}: multiplicity {multiplicity:g} is impossible for {electrons} electrons (total charge "

@@ -23,13 +23,13 @@ def grouping(frames: Sequence[AtomicData], by: str) -> list[str]:
         DataError: A frame has none.
     """
     if by not in _CHOICES:
-        raise DataError(f"split.by can't be '{by}'.{did_you_mean(by, _CHOICES)}")
+        raise DataError(f"data.split.by can't be '{by}'.{did_you_mean(by, _CHOICES)}")
     groups: list[str] = []
     for columns in as_frames(frames).chunks():
         found = list(_CHOICES[by](columns))
         if not all(found):
             place = columns.place(found.index(""))
-            raise DataError(f"{place}: no {by} to split by. Name the key that has it: data.keys={{KEY: {by}}}.")
+            raise DataError(f"{place}: no {by} to split by. Name the key that has it: 'data.keys={{KEY: {by}}}'.")
         groups += found
     return groups
 

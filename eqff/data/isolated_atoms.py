@@ -67,9 +67,9 @@ def given_atoms(table: Mapping[Any, Any]) -> IonEnergies:
         number = atomic_numbers.get(str(symbol)) or (int(symbol) if str(symbol).isdigit() else None)
         if number is None or number >= len(chemical_symbols):
             known = [name for name in atomic_numbers if name != "X"]
-            raise ConfigError(f"reference_energies: '{symbol}' is no element.{did_you_mean(str(symbol), known)}")
+            raise ConfigError(f"data.reference_energies: '{symbol}' is no element.{did_you_mean(str(symbol), known)}")
         states = energy if isinstance(energy, Mapping) else {0: energy}
-        values[number] = charges_to_energies(states, f"reference_energies of {symbol}")
+        values[number] = charges_to_energies(states, f"data.reference_energies of {symbol}")
     return values
 
 

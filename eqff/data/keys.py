@@ -95,7 +95,7 @@ class KeyMap:
         self._named = {_field(target) for target in self.keys.values() if target is not None}
         for key, target in self.keys.items():
             if target is not None and target not in targets():
-                raise ConfigError(f"keys: '{key}' can't be mapped to '{target}'.{did_you_mean(target, targets())}")
+                raise ConfigError(f"data.keys: '{key}' can't be mapped to '{target}'.{did_you_mean(target, targets())}")
         for label in labels or ():
             table.field(label)
         self.labels = labels
@@ -162,7 +162,7 @@ def require_same(
     if not _same(one[1], other[1], tolerance):
         raise DataError(
             f"{record.place}: {one[0]} and {other[0]} may both be the {target}, and they differ (for example "
-            f"{_sample(one[1])} and {_sample(other[1])}). Say which one: keys={{{one[0]}: {meant}}}."
+            f"{_sample(one[1])} and {_sample(other[1])}). Say which one: 'data.keys={{{one[0]}: {meant}}}'."
         )
 
 

@@ -38,7 +38,7 @@ def stated_level(file: Path, levels: Levels) -> str:
     names = (file.name, "/".join(file.parts[-2:]), str(file))
     found = {level for pattern, level in levels.items() if any(fnmatch(name, pattern) for name in names)}
     if len(found) > 1:
-        raise ConfigError(f"level_of_theory gives {file} several levels: {', '.join(sorted(found))}. Give it one.")
+        raise ConfigError(f"data.level_of_theory gives {file} several levels: {', '.join(sorted(found))}. Give it one.")
     return next(iter(found), "")
 
 
@@ -52,7 +52,7 @@ def with_level(frame: AtomicData, stated: str) -> AtomicData:
     if stated and own and stated != own:
         raise DataError(
             f"{frame.place}: declares the level of theory '{own}', but data.level_of_theory says '{stated}'. Correct "
-            "the setting, or leave the key alone that is read as the level: data.keys={KEY: null}."
+            "the setting, or leave the key alone that is read as the level: 'data.keys={KEY: null}'."
         )
     frame.level_of_theory = own or stated
     return frame
@@ -72,7 +72,7 @@ def require_files(levels: Levels, files: Iterable[Path]) -> None:
     for pattern in levels if isinstance(levels, Mapping) else ():
         if not any(stated_level(file, {pattern: "x"}) for file in files):
             known = [file.name for file in files]
-            raise ConfigError(f"level_of_theory: no file fits '{pattern}'.{did_you_mean(pattern, known)}")
+            raise ConfigError(f"data.level_of_theory: no file fits '{pattern}'.{did_you_mean(pattern, known)}")
 
 
 def choose_level(sets: Mapping[str, LevelCounts], mixed: str, main: str | None) -> str | None:
@@ -89,19 +89,19 @@ def choose_level(sets: Mapping[str, LevelCounts], mixed: str, main: str | None) 
             some are differences to a base, and those of others are not.
     """
     if mixed not in MIXED:
-        raise ConfigError(f"mixed_levels can't be '{mixed}'.{did_you_mean(mixed, MIXED)}")
+        raise ConfigError(f"data.mixed_levels can't be '{mixed}'.{did_you_mean(mixed, MIXED)}")
     every = {level for counts in sets.values() for level in levels_of(counts)}
     require_one_base(every, "Training, validation and test sets")
     train = levels_of(sets["train"])
     if main is not None and main not in train:
-        raise ConfigError(f"main_level: no training frame has the level '{main}'.{did_you_mean(main, train)}")
+        raise ConfigError(f"data.main_level: no training frame has the level '{main}'.{did_you_mean(main, train)}")
     declared = [level for level in train if level]
     if len(declared) > 1 and mixed == "refuse":
         raise DataError(_refusal("The training set mixes levels of theory", sets["train"], declared[0]))
     if mixed == "offset" and len(train) > 1 and "" in train:
         raise DataError(
-            f"{_listed(sets['train'])}: mixed_levels=offset needs the level of every frame. Say which one the others "
-            "have: data.level_of_theory={FILE: NAME}."
+            f"{_listed(sets['train'])}: data.mixed_levels=offset needs the level of every frame. Say which one the "
+            "others have: 'data.level_of_theory={FILE: NAME}'."
         )
     for name, counts in sets.items():
         strange = [level for level in levels_of(counts) if level and level not in train]
@@ -109,7 +109,7 @@ def choose_level(sets: Mapping[str, LevelCounts], mixed: str, main: str | None) 
             raise DataError(
                 f"{name} has frames at the level of theory '{strange[0]}', of which the training set has none: "
                 f"{_listed(sets['train'])}. Their energies can't be compared with the model's. Leave them out, or "
-                "leave the key alone that is read as the level: data.keys={KEY: null}."
+                "leave the key alone that is read as the level: 'data.keys={KEY: null}'."
             )
     return (main or train[0]) if len(declared) > 1 else None
 
@@ -167,7 +167,7 @@ def _refusal(what: str, counts: LevelCounts, main: str) -> str:
     return (
         f"{what}: {_listed(counts)}. The same structure has total energies eV to keV apart at different levels. "
         "Take the files of one level (data.path), or shift energies onto one, element by element: "
-        f"data.mixed_levels=offset 'data.main_level={main}'. If a key is no level of theory: data.keys={{KEY: null}}."
+        f"data.mixed_levels=offset 'data.main_level={main}'. If a key is no level of theory: 'data.keys={{KEY: null}}'."
     )
 
 

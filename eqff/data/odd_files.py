@@ -22,7 +22,7 @@ _FILES = 50  # among which the odd one is looked for by fits
 _MULTIPLIERS = np.random.default_rng(0).integers(2**62, size=WIDTH + 2)  # rows to 64-bit hashes, sums wrap around
 _REMEDY = (
     "are files of several levels of theory (or units, or with energies of something subtracted) mixed? If so, correct "
-    "them or say so: data.level_of_theory={FILE: NAME}"
+    "them or say so: 'data.level_of_theory={FILE: NAME}'"
 )
 
 Source = tuple[str, str]

@@ -158,7 +158,7 @@ def _atom_table(choice: Choice, fit: EnergyFit, keys: Mapping[str, str | None], 
         return AtomTable(lowest_energies(singles), "isolated atoms among the frames")
     if not Path(choice).suffix:  # a misspelt method rather than a file
         known = ["least_squares", "isolated_atoms", "none"]
-        raise ConfigError(f"reference_energies can't be '{choice}'.{did_you_mean(choice, known)} Or a file.")
+        raise ConfigError(f"data.reference_energies can't be '{choice}'.{did_you_mean(choice, known)} Or a file.")
     found, levels = atoms_from_file(choice, keys, units)
     remedy = "Subtract the base from these too (python -m eqff.delta), or take data.reference_energies=least_squares"
     require_one_base([*fit.levels, *levels], f"The training set and isolated atoms of {choice}", remedy)
@@ -190,7 +190,8 @@ def _by_level(choice: Choice, fit: EnergyFit, level: str) -> ReferenceSet:
 def _check_charge(charge: ChargeChoice) -> None:
     if isinstance(charge, str) and charge not in CHARGE_METHODS:
         raise ConfigError(
-            f"charge_reference can't be '{charge}'.{did_you_mean(charge, CHARGE_METHODS)} Or null, or {{charge: eV}}."
+            f"data.charge_reference can't be '{charge}'.{did_you_mean(charge, CHARGE_METHODS)} Or null, or "
+            "{charge: eV}."
         )
 
 
@@ -198,7 +199,7 @@ def _charge_reference(
     charge: ChargeChoice, atoms: AtomTable | None, solution: Solution | None, fit: EnergyFit
 ) -> ChargeReference | None:
     if isinstance(charge, Mapping):
-        return ChargeReference(offsets={0: 0.0} | charges_to_energies(charge, "charge_reference"))
+        return ChargeReference(offsets={0: 0.0} | charges_to_energies(charge, "data.charge_reference"))
     if charge == "linear":
         return ChargeReference(slope=solution.values.get(("slope",), 0.0))
     if charge == "offsets":

@@ -60,7 +60,7 @@ def check_required(frames: Sequence[AtomicData], require: Sequence[str], unread:
             raise DataError(
                 f"None of the {len(frames)} frames of {', '.join(sorted(files))} has '{name}'. Labels found: "
                 f"{_listed(present)}; keys not read: {_listed(unread)}. If it is under one of these, name it: "
-                f"data.keys={{KEY: {name}}}; to train without it, leave it out of data.require and of the losses."
+                f"'data.keys={{KEY: {name}}}'; to train without it, leave it out of data.require and of the losses."
             )
 
 
@@ -140,8 +140,8 @@ class _Zeros:
         if everywhere and self.refused:
             raise DataError(
                 f"'{self.name}' is exactly zero in all {self.known} frames of {self.source} that have it: a "
-                "placeholder, not a label. Name the key that has the values (keys={KEY: " + self.name + "}), or leave "
-                "this one out (keys={KEY: null})."
+                f"placeholder, not a label. Name the key that has the values ('data.keys={{KEY: {self.name}}}'), or "
+                "leave this one out ('data.keys={KEY: null}')."
             )
         if everywhere or (self.suspicious and self.name == "forces"):
             return [f"{self.name}: exactly zero in {self.suspicious} frames, the first is {self.first}"]

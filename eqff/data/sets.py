@@ -49,7 +49,9 @@ class Sets:
             DataError: There is one of this name.
         """
         if self.frames.get(name):
-            raise DataError(f"There are two '{name}' sets: one of its own, and one split off data.path (split.{name}).")
+            raise DataError(
+                f"There are two '{name}' sets: one of its own, and one split off data.path (data.split.{name})."
+            )
         self.frames[name], self.accounts[name] = as_sequence(read), read.account
 
     def fill_labels(self) -> None:

@@ -63,8 +63,8 @@ def split_indices(
 def _count(name: str, size: float, number: int) -> int:
     if size < 0 or (size >= 1 and size != int(size)) or (size == 1 and isinstance(size, float)):
         raise ConfigError(
-            f"split.{name} is {size}: give a share below 1 or a whole number of frames (1 for one, null for all that "
-            "remain to train on)."
+            f"data.split.{name} is {size}: give a share below 1 or a whole number of frames (1 for one, null for all "
+            "that remain to train on)."
         )
     return int(size) if size >= 1 else round(size * number)
 
@@ -79,7 +79,7 @@ def _by_group(
     if len(members) < len(wanted):
         raise DataError(
             f"Can't split {len(members)} group(s) into {len(wanted)} parts without tearing one apart. Split otherwise "
-            "(data.split.by=null), or name the key that tells groups apart (data.keys={KEY: group})."
+            "(data.split.by=null), or name the key that tells groups apart ('data.keys={KEY: group}')."
         )
     left = [members[name] for name in generator.permutation(sorted(members))]
     parts: dict[str, list[int]] = {name: [] for name in NAMES}

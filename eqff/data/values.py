@@ -45,7 +45,7 @@ def numeric(raw: object, key: str, record: Record) -> np.ndarray:
         names = "If these are names, as of fragments, number them: np.unique(names, return_inverse=True)[1]. "
         raise DataError(
             f"{record.place}: '{key}' should be a number, but is {raw!r}. {names if np.ndim(raw) else ''}If it is no "
-            f"label, say keys={{{key}: null}}."
+            f"label, say 'data.keys={{{key}: null}}'."
         ) from error
 
 
@@ -54,7 +54,8 @@ def one_number(name: str, value: Any, record: Record) -> float:
     if np.size(value) != 1:
         raise DataError(
             f"{record.place}: the {name} should be one number, but has shape {np.shape(value)}. If its key means "
-            f"something else, leave it alone (keys={{KEY: null}}) and give it: keys={{KEY: {name}}} or {name}=..."
+            f"something else, leave it alone ('data.keys={{KEY: null}}') and give it: 'data.keys={{KEY: {name}}}' or "
+            f"data.{name}=..."
         )
     return float(np.asarray(value).item())
 
@@ -71,8 +72,8 @@ def shaped(name: str, value: np.ndarray, record: Record) -> torch.Tensor:
         needed = shape if row.level == "structure" else (rows, *shape)
         text = f"are {needed} numbers" if needed else "is one"
         raise DataError(
-            f"{record.place}: '{name}' has shape {value.shape}; needed {text} "
-            f"for {len(record.numbers)} atoms. If a key means something else, leave it alone: keys={{KEY: null}}."
+            f"{record.place}: '{name}' has shape {value.shape}; needed {text} for {len(record.numbers)} atoms. If a "
+            "key means something else, leave it alone: 'data.keys={KEY: null}'."
         )
     found = torch.tensor(np.ascontiguousarray(value.reshape(rows, *shape)))
     return _whole(name, found, record) if row.integer else found
@@ -83,6 +84,6 @@ def _whole(name: str, value: torch.Tensor, record: Record) -> torch.Tensor:
     if not torch.equal(value, value.round()):
         raise DataError(
             f"{record.place}: '{name}' holds whole numbers, but here {value[value != value.round()][0]:g}. If its key "
-            "means something else, leave it alone: keys={KEY: null}."
+            "means something else, leave it alone: 'data.keys={KEY: null}'."
         )
     return value.to(torch.int64)

@@ -89,7 +89,7 @@ class Fragments(Part):
             raise ModelError(
                 "The model reads fragments, and some structures state none, or not for all atoms. State them: the "
                 "per-atom key fragment (0, 1, ...), in ASE atoms.arrays['fragment']; if it has another name in a file, "
-                "data.keys={NAME: fragment}. Or let them follow from bonds: model.fragments.source=bonds."
+                "'data.keys={NAME: fragment}'. Or let them follow from bonds: model.fragments.source=bonds."
             )
         return graph.fragment
 

@@ -232,7 +232,7 @@ def test_errors_are_those_of_memory_and_leave_nothing(path, tmp_path, processes,
             read()
         messages.append(str(error.value))
     assert messages[0] == messages[1] and folders(tmp_path / "cache") == set()
-    with pytest.raises(DataError, match="keys: no frame of train.extxyz has 'E_dtf'"):
+    with pytest.raises(DataError, match="data.keys: no frame of train.extxyz has 'E_dtf'"):
         cached_set(path, Reading(keys={"E_dtf": "energy"}), tmp_path / "cache", processes)
 
 

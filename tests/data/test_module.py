@@ -197,7 +197,7 @@ def test_a_named_key_may_be_missing_in_validation_and_tests(tmp_path, cache):
         module = read(path, val=other, test={"far": other}, **settings)
         known = {name: {row.name: row.frames for row in report.labels} for name, report in module.report.items()}
         assert known["train"]["dipole"] == 4 and known["val"]["dipole"] == known["far"]["dipole"] == 0
-        expected = "keys: no frame of b.extxyz has 'mu' (for dipole). Nothing else is read as that."
+        expected = "data.keys: no frame of b.extxyz has 'mu' (for dipole). Nothing else is read as that."
         assert expected in module.report["val"].notes and expected in module.report["far"].notes
     with pytest.raises(DataError, match="no frame of b.extxyz has 'mu'"):
         read(other, val=path, **settings)

@@ -76,7 +76,7 @@ def test_npz_without_units_is_refused_until_they_are_said(tmp_path, frames):
     arrays = {"coords": "positions", "energies": "energy", "forces": "forces"}
     content = {key: stacked(frames, name) for key, name in arrays.items()}
     np.savez(tmp_path / "a.npz", nuclear_charges=frames[0].numbers.numpy(), **content)
-    with pytest.raises(DataError, match="unit of '.*' is nowhere stated.*units={"):
+    with pytest.raises(DataError, match="unit of '.*' is nowhere stated.*'data.units={"):
         read_frames(tmp_path / "a.npz", **STATE)
     units = {"positions": "Å", "energy": "eV", "forces": "eV/Å"}
     assert_same(read_frames(tmp_path / "a.npz", units=units, **STATE), frames)

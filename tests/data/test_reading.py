@@ -90,9 +90,10 @@ def test_charge_and_spin_under_their_common_names(info, state):
 
 def test_charge_and_multiplicity_are_never_guessed():
     atoms = plain(waters(1)[0], energy=-1.0)
-    with pytest.raises(DataError, match="the total charge is nowhere given.*keys per structure: energy"):
+    typed = "'data.keys={KEY: total_charge}'.*data.total_charge=NUMBER"
+    with pytest.raises(DataError, match=f"the total charge is nowhere given.*keys per structure: energy.*{typed}"):
         from_atoms(atoms)
-    with pytest.raises(DataError, match=r"multiplicity \(2S\+1\) is nowhere given.*lowest"):
+    with pytest.raises(DataError, match=r"multiplicity \(2S\+1\) is nowhere given.*data.multiplicity=NUMBER; lowest"):
         from_atoms(atoms, total_charge=0)
     assert int(from_atoms(atoms, total_charge=1, multiplicity="lowest").multiplicity) == 2
     said = plain(waters(1)[0], charge=1, spin=2)
@@ -101,7 +102,7 @@ def test_charge_and_multiplicity_are_never_guessed():
 
 def test_unpaired_electrons_are_told_from_multiplicities():
     atoms = plain(waters(1)[0], charge=0, spin=2)
-    with pytest.raises(DataError, match="keys={KEY: unpaired_electrons}"):
+    with pytest.raises(DataError, match="'data.keys={KEY: unpaired_electrons}'"):
         from_atoms(atoms)
     assert int(from_atoms(atoms, keys={"spin": "unpaired_electrons"}).multiplicity) == 3
 
@@ -116,7 +117,9 @@ def test_prefixed_keys_are_recognised_and_others_can_be_named():
 
 def test_ambiguous_keys_must_be_decided():
     atoms = plain(waters(1)[0], charge=0, spin=1, REF_energy=-5.0, energy=-4.0)
-    with pytest.raises(DataError, match="REF_energy and energy may both be the energy.*-5.0.*-4.0"):
+    with pytest.raises(
+        DataError, match="REF_energy and energy may both be.*-5.0.*-4.0.*'data.keys={REF_energy: energy}'"
+    ):
         from_atoms(atoms)
     assert float(from_atoms(atoms, keys={"REF_energy": "energy"}).energy) == -5.0
     assert float(from_atoms(atoms, keys={"REF_energy": None}).energy) == -4.0
