@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.external import NAMES
+from eqff.data.graph import FRAGMENTS
 from eqff.evaluation.features import learned_features, standardised
 from eqff.evaluation.predictions import Progress, predict
 from eqff.potential import Potential
@@ -83,7 +85,7 @@ _SHIFT = 0.178346  # of a step: numbers with up to eight decimals are on no edge
 
 def identity(frame: AtomicData) -> str:
     """The same for the same structure in any file: elements, positions to 1e-4 Å, cell, charge and multiplicity, and an
-    electric field or external charges where there are some."""
+    electric field, external charges or fragments where there are some."""
     digest = hashlib.sha256(frame.numbers.numpy().astype("<i8").tobytes())
     around = [name for name in ("electric_field", *NAMES) if name in frame and bool(frame[name].any())]
     for name in ("positions", "cell", *around):
@@ -91,6 +93,9 @@ def identity(frame: AtomicData) -> str:
         digest.update(np.floor(written / _STEP + _SHIFT).astype("<i8").tobytes())
     digest.update(frame.pbc.numpy().tobytes())
     digest.update(f"{float(frame.total_charge):g} {float(frame.multiplicity):g}".encode())
+    for name in FRAGMENTS:
+        if name in frame and bool((frame[name] != table.field(name).default).any()):
+            digest.update(name.encode() + np.round(frame[name].numpy()).astype("<i8").tobytes())
     return digest.hexdigest()
 
 

@@ -95,7 +95,7 @@ def checked_labels(source: Path, target: Path, reading: dict) -> tuple[list[Atom
         raise DataError(
             f"The labels in bad_{target.name} ({target.parent}) can't be used: {len(frames)} structures, of which "
             f"{without_energy} have no energy and {strangers} are none of the {len(sent)} sent (positions to 1e-4 Å, "
-            "charge, multiplicity). Correct the labeller and run the same command again."
+            "charge, multiplicity, surroundings, fragments). Correct the labeller and run the same command again."
         )
     return frames, len(sent) - len(frames)
 

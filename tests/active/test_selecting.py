@@ -9,6 +9,7 @@ from ase.io import read
 
 from eqff.active import select
 from eqff.active.candidates import identity, without
+from eqff.active.labelling import write_frames
 from eqff.active.selecting import write_selection
 from eqff.data.atoms import from_atoms
 from eqff.data.reading import read_frames
@@ -58,6 +59,17 @@ def test_the_same_atoms_in_other_surroundings_are_other_structures():
     frames = [from_atoms(molecule(1)), from_atoms(among_charges(molecule(1), 1)), field]
     frames += [from_atoms(among_charges(molecule(1), 2)), from_atoms(among_charges(molecule(1), 1))]
     assert without(frames, []) == [0, 1, 2, 3]
+
+
+def test_the_same_atoms_in_other_fragments_are_other_structures(tmp_path):
+    whole, apart, other, ionic = (molecule(1) for _ in range(4))
+    last = np.arange(len(whole)) == len(whole) - 1
+    for atoms, first in ((apart, last), (other, ~last), (ionic, last)):
+        atoms.set_array("fragment", first.astype(int))
+    ionic.set_array("fragment_charge", np.where(last, 1, -1))
+    frames = [from_atoms(atoms) for atoms in (whole, apart, other, ionic, apart)]
+    assert without(frames, []) == [0, 1, 2, 3]
+    assert without(read_frames(write_frames(tmp_path / "again.extxyz", frames)), frames) == []
 
 
 def test_identity_is_that_of_the_structure(pool, tmp_path):
