@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from eqff.checkpoints.model_file import load_model, save_model
+from eqff.data.atomic_data import AtomicData
 from eqff.errors import TrainingError
 from eqff.evaluation.evaluation import Evaluation, evaluate_potential
 from eqff.evaluation.report import write_report
@@ -68,12 +72,13 @@ def finish(prepared: Preparation, outcome: Outcome) -> RunResult:
     rows = read_metrics(folder.path)
     metrics = kept_validation(rows, step, prepared.settings.training.monitor)
     save(prepared, metrics)
-    evaluations = {} if interrupted or not prepared.cfg["evaluate"] else evaluate_tests(prepared)
-    for evaluation in evaluations.values():
-        metrics |= evaluation.metrics()
-    if evaluations:
-        save(prepared, metrics)  # once more, now that they are known; a fault in evaluation would not lose the model
-    simulation = {} if interrupted or not prepared.cfg["simulate"] else simulate(prepared)
+    with computing_on(outcome.device, potential):
+        evaluations = {} if interrupted or not prepared.cfg["evaluate"] else evaluate_tests(prepared)
+        for evaluation in evaluations.values():
+            metrics |= evaluation.metrics()
+        if evaluations:
+            save(prepared, metrics)  # once more, now that they are known; a fault in tests would not lose the model
+        simulation = {} if interrupted or not prepared.cfg["simulate"] else simulate(prepared)
     figures = training_figures(rows, prepared.module.units, folder.figures) if prepared.cfg["figures"] else {}
     content = ReportContent(prepared, outcome.budget, kept, interrupted, metrics, evaluations, figures, simulation)
     write_results(content, outcome.step)
@@ -154,16 +159,40 @@ def kept_validation(rows: list[dict[str, Any]], step: int, monitor: str) -> dict
     return {name: value for name, value in row.items() if name.startswith("val/")}
 
 
+@contextmanager
+def computing_on(device: torch.device, potential: Potential) -> Iterator[None]:
+    """The potential is there inside of the block, and on the CPU afterwards."""
+    try:
+        potential.to(device)
+        yield
+    finally:
+        potential.cpu()
+
+
 def evaluate_tests(prepared: Preparation) -> dict[str, Evaluation]:
-    """Every test set: tables, JSON, figures and predictions in ``evaluation/``."""
+    """Every test set, where the potential is: tables, JSON, figures and predictions in ``evaluation/``."""
     evaluations = {}
     for name, frames in prepared.data.frames.items():
         if name in ("train", "val") or not frames:
             continue
-        evaluation = evaluate_potential(prepared.module.potential, frames, name=name)
+        evaluation = _evaluated(prepared, name, frames)
         write_report(evaluation, prepared.folder.path / "evaluation")
         evaluations[name] = evaluation
     return evaluations
+
+
+def _evaluated(prepared: Preparation, name: str, frames: Sequence[AtomicData]) -> Evaluation:
+    """The evaluation of one set; where a GPU has too little memory for it, this and all that follows is on the CPU."""
+    potential = prepared.module.potential
+    try:
+        return evaluate_potential(potential, frames, name=name)
+    except torch.OutOfMemoryError:
+        if next(potential.buffers()).device.type == "cpu":
+            raise
+    potential.cpu()
+    text = f"Test set '{name}': more than the memory of the GPU holds; it is evaluated on the CPU."
+    prepared.console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return evaluate_potential(potential, frames, name=name)
 
 
 def simulate(prepared: Preparation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import lightning
+import torch
 from lightning.pytorch.loggers import Logger
 
 from eqff.data.module import AtomicDataModule
@@ -49,11 +50,13 @@ class Outcome:
         budget: Total and used of each limit.
         step: Optimizer steps in the state that was written last; None if there is no state.
         signal: The signal that stopped it before its budget ended; None if none did.
+        device: Where this process computed; the model is on the CPU again.
     """
 
     budget: dict[str, dict[str, float]]
     step: int | None
     signal: int | None = None
+    device: torch.device = torch.device("cpu")
 
 
 def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) -> Outcome:
@@ -97,7 +100,7 @@ def fit(prepared: Preparation, layout: Layout, state: SavedState | None = None) 
     used = pacing.used or budget.describe()
     text = ", ".join(f"{v['used']:.4g} of {v['total']:.4g} {name}" for name, v in used.items())
     prepared.console.print(f"Trained: {trainer.global_step} steps; {text}", highlight=False, soft_wrap=True)
-    return Outcome(used, persistence.saved_step, signal)
+    return Outcome(used, persistence.saved_step, signal, trainer.strategy.root_device)
 
 
 def shown_errors(losses: Losses) -> list[str]:
