@@ -102,7 +102,7 @@ def _read_and_build(
     settings.losses.check_labels(labels, len(data.frames["train"]))
     built = build_model(cfg, settings, data, earlier)
     if built.start:
-        console.print(str(built.start), highlight=False, soft_wrap=True)
+        console.print(str(built.start), highlight=False, markup=False)
     training = settings.training
     module = ForceFieldModule(
         built.potential, settings.losses, training.optimizer, tuple(training.metrics), built.frozen

@@ -60,8 +60,11 @@ def begin(compose, old, data, *overrides, output="new"):
     return train(config)
 
 
-def test_a_model_on_another_level_starts_as_good_as_it_was(compose, old, other_level, water_file):
+def test_a_model_on_another_level_starts_as_good_as_it_was(compose, old, other_level, water_file, capsys):
+    capsys.readouterr()
     result = begin(compose, old, other_level, "+finetune.lr_factor=1e-9", "training.ema=null", "training.keep=last")
+    said = capsys.readouterr().out.partition("Energies of 2 elements")[2].partition("Model:")[0]
+    assert "Only 1 of 2 combinations" in said and max(map(len, said.splitlines())) <= 120
     before, after = load_model(old), load_model(result.folder)
     # all frames are of one composition: what is found is their mean difference, spread over the elements
     shift = sum(SHIFT[z] for z in (8, 1, 1))
