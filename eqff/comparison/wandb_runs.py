@@ -117,12 +117,17 @@ def make_run(
         metrics=metrics,
         units=dict(units) | units_of(list(metrics), units, _units_by_set(about)),
         rows=rows,
-        data=DataIdentity.from_dict(about.get("data") or {"data_hash": about.get("data_hash")}),
+        data=_data(about),
         cost=cost_of(rows, used, None if steps is None else int(steps), about.get("parameters")),
         state=State.FINISHED if finished else State.INTERRUPTED if interrupted else State.UNFINISHED,
         notes=tuple(notes),
         provenance=about,
     )
+
+
+def _data(about: Mapping[str, Any]) -> DataIdentity:
+    known = about.get("data") or {"data_hash": about.get("data_hash")}
+    return DataIdentity.from_dict(known).of_format(about.get("format", 0))
 
 
 def _units_by_set(about: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:

@@ -14,6 +14,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.columns import Columns
 from eqff.data.frame_sequence import as_frames
 from eqff.data.reference_set import ReferenceSet
+from eqff.data.set_hash import with_sizes
 
 
 @dataclass
@@ -72,7 +73,13 @@ def mean_neighbours(frames: Sequence[AtomicData]) -> float:
 
 
 def content_hash(*sets: Sequence[AtomicData]) -> str:
-    """SHA-256 over structures and labels in their order; file names, groups and neighbour lists don't enter."""
+    """SHA-256 over structures and labels in their order, set by set; file names, groups and neighbour lists don't
+    enter."""
+    return with_sizes(hash_in_a_row(*sets), map(len, sets))
+
+
+def hash_in_a_row(*sets: Sequence[AtomicData]) -> str:
+    """The same without where one set ends and the next begins, as it stands in run folders of before format 2."""
     digest = hashlib.sha256()
     for frames in sets:
         for columns in as_frames(frames).chunks():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-RUN_FORMAT = 1
-"""0 named no format; 1 also has the number of parameters in ``run.json``. Readers refuse what is newer."""
+RUN_FORMAT = 2
+"""0 named no format; 1 also has the number of parameters in ``run.json``; from 2 on the hash of the data says where the
+training set ends. Readers refuse what is newer."""
 
 PRUNED = "pruned.json"
 """Of a run that a search has ended, because it fell behind others."""

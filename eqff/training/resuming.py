@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from eqff.errors import ConfigError, TrainingError
+from eqff.tracking.data_identity import stored_hash
 from eqff.tracking.run_folder import RunFolder
 from eqff.training.checkpoint_io import read_checkpoint
 
@@ -185,8 +186,7 @@ def require_same_data(folder: RunFolder, data_hash: str) -> None:
     Raises:
         TrainingError: The files have changed.
     """
-    about = folder.path / "run.json"
-    known = json.loads(about.read_text(encoding="utf-8")).get("data_hash") if about.is_file() else None
+    known = stored_hash(folder.path)
     if known is not None and known != data_hash:
         raise TrainingError(
             f"{folder.path} can't be resumed: its data has changed since (hash {known[:16]}, now {data_hash[:16]}). "

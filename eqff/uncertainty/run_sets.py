@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from omegaconf import OmegaConf
 from eqff.data.atomic_data import AtomicData
 from eqff.data.module import AtomicDataModule
 from eqff.errors import ConfigError, DataError
+from eqff.tracking.data_identity import stored_hash
 
 
 def sets_of_run(folder: str | Path) -> tuple[Sequence[AtomicData], Sequence[AtomicData]]:
@@ -42,7 +42,7 @@ def sets_of_run(folder: str | Path) -> tuple[Sequence[AtomicData], Sequence[Atom
 def require_one_split(models: Sequence[str | Path]) -> None:
     """Raises DataError if runs had not the same training and validation sets: one may have learned what another held
     back. Runs that don't say what they had are passed over."""
-    hashes = {str(model): _stored_hash(_folder(model)) for model in models}
+    hashes = {str(model): stored_hash(_folder(model)) for model in models}
     known = {found for found in hashes.values() if found is not None}
     if len(known) > 1:
         raise DataError(
@@ -55,14 +55,9 @@ def _folder(model: str | Path) -> Path:
     return Path(model) if Path(model).is_dir() else Path(model).parent
 
 
-def _stored_hash(folder: Path) -> str | None:
-    about = folder / "run.json"
-    return json.loads(about.read_text(encoding="utf-8")).get("data_hash") if about.is_file() else None
-
-
 def _require_same(folder: Path, found: str) -> None:
     """Raises DataError if the run's own notes say that its data were others."""
-    stored = _stored_hash(folder)
+    stored = stored_hash(folder)
     if stored not in (None, found):
         raise DataError(
             f"The files that '{folder}' was trained on hold other structures now (hash {found[:12]} instead of "

@@ -149,6 +149,7 @@ def test_hash_follows_content_and_nothing_else():
     frames[0].group, frames[0].source = "renamed", "elsewhere.xyz"
     assert content_hash(frames) == before
     assert content_hash(frames[::-1]) != before
+    assert len({content_hash(frames[:n], frames[n:]) for n in range(4)}) == 4  # which set a frame is in
     for name in ("energy", "forces", "positions", "total_charge"):
         changed = [frame.clone() for frame in frames]
         changed[1][name].view(-1)[0] += 1e-9
