@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from eqff.checkpoints.atomic import replacing
 from eqff.data.paths import PathLike
 from eqff.data.reference_set import ReferenceSet
 from eqff.data.report import DatasetReport, overview
@@ -33,7 +34,7 @@ def write_report(
     split: Split,
     source: str,
 ) -> None:
-    """Writes ``data_report.json``, ``data_report.txt`` and ``splits.json``.
+    """Writes ``data_report.json``, ``data_report.txt`` and ``splits.json``, each whole or not at all.
 
     Args:
         folder: Where to.
@@ -46,10 +47,12 @@ def write_report(
     folder = Path(folder)
     sets = {name: report.to_dict() for name, report in reports.items()}
     content = {**about, "sets": sets, "reference_energies": reference.to_dict()}
-    (folder / "data_report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    with (folder / "data_report.txt").open("w") as file:
+    with replacing(folder / "data_report.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(folder / "data_report.txt") as temporary, temporary.open("w", encoding="utf-8") as file:
         console = Console(file=file, width=120)
         print_report(console, reports, reference)
         for report in reports.values():
             console.print(report.table())
-    write_split(folder / "splits.json", split, source=source, data_hash=about["data_hash"])
+    with replacing(folder / "splits.json") as temporary:
+        write_split(temporary, split, source=source, data_hash=about["data_hash"])

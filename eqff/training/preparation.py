@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from eqff.build import ModelContext
+from eqff.checkpoints.atomic import replacing
 from eqff.corrections import names_of_corrections
 from eqff.data.module import AtomicDataModule
 from eqff.errors import DataError
@@ -133,8 +134,8 @@ def _start_folder(
 
 def write_start(cfg: Mapping[str, Any], folder: RunFolder, data: AtomicDataModule, module: ForceFieldModule) -> None:
     """What a run folder has from its start: config, versions, units of metrics, and what the data is."""
-    with folder.config.open("w", encoding="utf-8") as file:
-        OmegaConf.save(OmegaConf.create({**cfg, "resume": None, "output": str(folder.path)}), file)
+    with replacing(folder.config) as temporary:  # a run that goes on needs its config, whenever it is killed
+        OmegaConf.save(OmegaConf.create({**cfg, "resume": None, "output": str(folder.path)}), temporary)
     folder.write_json("run.json", about_run(module.potential, data.data_hash, module.units))
     data.save(folder.path)
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from eqff.comparison.folders import read_folder
 from eqff.comparison.run import State
@@ -309,6 +310,20 @@ def test_a_part_that_was_killed_leaves_no_older_result(compose, monkeypatch, wat
     assert not run.errors_by and not run.predictions and set(run.sets) == {"val"}
     last = train(compose(f"resume={first.folder}"), [])
     assert read_folder(last.folder).state is State.FINISHED and "again/forces_mae" in last.metrics
+
+
+def test_a_part_that_was_killed_as_it_began_leaves_the_config_whole(compose, monkeypatch):
+    folder = RunFolder(train(compose("trainer.max_epochs=1")).folder)
+    before = folder.config.read_text()
+
+    def killed(config, path):
+        path.write_text("trai")
+        raise SystemExit
+
+    monkeypatch.setattr(OmegaConf, "save", killed)
+    with pytest.raises(SystemExit):
+        train(compose(f"resume={folder.path}"), ["trainer.max_epochs=2"])
+    assert folder.config.read_text() == before
 
 
 def test_rates_and_decays_can_be_changed(compose):
