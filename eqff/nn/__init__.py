@@ -1,1 +1,1 @@
-"""..."""
+"""Building blocks of models: radial functions, equivariant products and linear maps, sums, projections onto totals."""
