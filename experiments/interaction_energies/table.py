@@ -16,6 +16,7 @@ from ase.units import kcal, mol
 import eqff
 from eqff.data.reading import read_frames
 from eqff.evaluation.predictions import predict
+from eqff.potential import Potential
 
 WHOLE = "supermolecular"
 MODELS = (WHOLE, "pairs", "ap_net", "ap_net_sapt")
@@ -28,7 +29,7 @@ Values = dict[str, list[np.ndarray]]
 """By model, one array for each seed."""
 
 
-def finished(output: Path, name: str) -> list[eqff.Potential]:
+def finished(output: Path, name: str) -> list[Potential]:
     """Models of that name, one for each seed."""
     paths = sorted(output.glob(f"{name}-*/result.json"))
     return [eqff.load(path.parent) for path in paths if not json.loads(path.read_text())["interrupted"]]

@@ -15,6 +15,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.reading import read_frames
 from eqff.evaluation.predictions import predict
 from eqff.observables import Reactivity, labelled_reactivity, reactivity
+from eqff.potential import Potential
 
 MODELS = ("equilibration", "input", "attention")
 LABELS = {"charges": "charges", "spin_charges": "spin charges"}
@@ -36,7 +37,7 @@ def runs(output: Path) -> Iterator[tuple[str, Path]]:
                 yield name, result.parent
 
 
-def differences(model: eqff.Potential, frames: Sequence[AtomicData]) -> Columns:
+def differences(model: Potential, frames: Sequence[AtomicData]) -> Columns:
     """Prediction less label of every atom after each pass, (N, passes), in 10⁻³ e."""
     predictions = predict(model, frames, labels=tuple(LABELS))
     found: Columns = {}
@@ -78,7 +79,7 @@ class Redox:
         """Mean absolute errors of IP and EA in eV, (2,)."""
         return np.nanmean(np.abs(predicted - self.labels), axis=0)
 
-    def of_model(self, model: eqff.Potential) -> np.ndarray:
+    def of_model(self, model: Potential) -> np.ndarray:
         """The same of a model."""
         return self.errors(vertical(reactivity(model, self.frames, multiplicities=(2, 2))))
 

@@ -15,6 +15,7 @@ from ase import Atoms
 import eqff
 from eqff.data.reading import read_frames
 from eqff.evaluation.predictions import Prediction, predict
+from eqff.potential import Potential
 
 MODELS = ("short_range", "charges", "multipoles", "induction", "dispersion")
 SETS = {"HB375": "hydrogen bonds", "IHB100": "ions", "D442": "dispersion"}
@@ -47,7 +48,7 @@ def interaction(frames: list[Atoms], predictions: list[Prediction], term: str | 
     return np.array([energy(prediction) - alone[frame.info["group"]] for frame, prediction in pairs])
 
 
-def finished(output: Path) -> dict[str, list[eqff.Potential]]:
+def finished(output: Path) -> dict[str, list[Potential]]:
     """Models by name, one for each seed."""
     found = defaultdict(list)
     for name in MODELS:
