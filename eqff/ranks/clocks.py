@@ -63,6 +63,10 @@ class Agreement(Callback):
         if self.every_step or trainer.global_step % trainer.log_every_n_steps == 0:
             self.clocks.agree()
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """For the row of the validation: clocks that lag behind the time of day look like those of a later process."""
+        self.clocks.agree()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validation takes time too."""
         self.clocks.agree()

@@ -229,6 +229,13 @@ def test_clocks_of_a_resumed_run_go_on(processes, between):
     assert cost_of(rows, {"CPU seconds": {"total": 9, "used": 8.5}}, 3, 7).cpu_seconds == 8.5
 
 
+def test_a_clock_that_lags_is_that_of_the_same_process():
+    """Validations of several ranks were written with the clocks of the step before."""
+    rows = [(100.0, 100.0), (140.0, 100.0), (200.0, 200.0), (260.0, 200.0), (300.0, 300.0)]
+    found = continued([{"step": 1, "time": 1e9 + time, "wall_seconds": wall} for time, wall in rows])
+    assert [row["wall_seconds"] for row in found] == [wall for _, wall in rows]
+
+
 def test_clocks_without_the_time_of_day_go_on_where_they_fall():
     rows = [{"step": n, "cpu_seconds": s} for n, s in enumerate((1.0, 5.0, 2.0, 3.0, 1.0))]
     assert [row["cpu_seconds"] for row in continued(rows)] == [1.0, 5.0, 7.0, 8.0, 9.0]
