@@ -6,16 +6,25 @@ import hashlib
 import os
 from pathlib import Path
 
+from eqff.errors import StorageError
+
 CACHE_VARIABLE = "EQFF_CACHE"
 OFFLINE_VARIABLE = "EQFF_OFFLINE"
 
 
 def cache_folder() -> Path:
-    """``models`` in the folder that ``EQFF_CACHE`` names, else in ``eqff`` of ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    """``models`` in the folder that ``EQFF_CACHE`` names, else in ``eqff`` of ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        StorageError: Nothing is named and there is no home.
+    """
     root = os.environ.get(CACHE_VARIABLE)
-    if root:
-        return Path(root).expanduser() / "models"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eqff" / "models"
+    try:
+        if root:
+            return Path(root).expanduser() / "models"
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eqff" / "models"
+    except RuntimeError as error:
+        raise StorageError(f"No folder to keep models in: {error} {CACHE_VARIABLE} can name one.") from error
 
 
 def cached_path(label: str, sha256: str) -> Path:

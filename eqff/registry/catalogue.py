@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def user_models() -> Path:
-    """The folder of the user's own registries and models: ``~/.local/share/eqff/models``, after ``XDG_DATA_HOME``."""
+    """The folder of the user's own registries and models: ``~/.local/share/eqff/models``, after ``XDG_DATA_HOME``.
+
+    Raises:
+        RuntimeError: There is no home.
+    """
     return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "eqff" / "models"
 
 
@@ -42,7 +46,10 @@ def registry_files() -> list[Path]:
         if not path.exists():
             raise ConfigError(f"{REGISTRY_VARIABLE} names '{path}', which does not exist.")
         files += sorted(path.glob("*.json")) if path.is_dir() else [path]
-    own = sorted(user_models().glob("*.json"))
+    try:
+        own = sorted(user_models().glob("*.json"))
+    except RuntimeError:  # no home, and so no models of the user's own
+        own = []
     return list(dict.fromkeys([*files, *own, Path(__file__).with_name(REGISTRY_FILE)]))
 
 

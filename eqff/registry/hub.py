@@ -25,6 +25,7 @@ PREFIX = "hf://"
 DEFAULT_FILE = "model.safetensors"
 _SOURCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(/(?P<file>[^@]+?))?(@(?P<revision>[\w./-]+))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_BUSY = (429, 500, 502, 503, 504)
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def fetch_from_hub(text: str) -> Path:
 
 def endpoint() -> str:
     """Of the Hub or a mirror, as ``HF_ENDPOINT`` says."""
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def _ask(source: HubSource, text: str) -> HubFile:
@@ -104,6 +105,8 @@ def _ask(source: HubSource, text: str) -> HubFile:
         files = {entry["rfilename"]: entry for entry in content["siblings"]}
         commit = content["sha"]
     except urllib.error.HTTPError as error:
+        if error.code in _BUSY:  # for now; what it said last time may do
+            raise
         raise DownloadError(
             f"{text}: {endpoint()} answers {error.code} {error.reason}. Check owner, repository and revision; "
             "of private repositories load a downloaded file by its path."

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqff.errors import ConfigError, DownloadError, ModelFileError, did_you_mean
+from eqff.errors import ConfigError, DownloadError, ModelFileError, StorageError, did_you_mean
 from eqff.registry.cache import cached_path, sha256_of
 from eqff.registry.catalogue import find_entry
 from eqff.registry.download import Wanted, fetch
@@ -45,6 +45,7 @@ def locate(source: str | Path) -> Located:
         ConfigError: A registry or an address can't be read.
         ModelFileError: There is no model of that name.
         DownloadError: It can't be downloaded, or is not the file that the registry describes.
+        StorageError: There is nowhere to download it to.
     """
     text = str(source)
     if not text.strip():
@@ -98,7 +99,17 @@ def file_of(entry: ModelEntry) -> Path:
 
 def is_here(entry: ModelEntry) -> bool:
     """Whether an entry can be loaded without network; its hash is not looked at."""
-    return any(path.is_file() for path in (*entry.local_files, cached_path(entry.name, entry.sha256)))
+    return place_of(entry) is not None
+
+
+def place_of(entry: ModelEntry) -> Path | None:
+    """The file of an entry if it is on this machine; its hash is not looked at."""
+    places = list(entry.local_files)
+    try:
+        places.append(cached_path(entry.name, entry.sha256))
+    except StorageError:  # no cache, so nothing is in it
+        pass
+    return next((path for path in places if path.is_file()), None)
 
 
 def _checked(path: Path, entry: ModelEntry) -> Path:

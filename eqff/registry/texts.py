@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from eqff.registry.cache import cached_path
 from eqff.registry.entry import ModelEntry
-from eqff.registry.locate import is_here
+from eqff.registry.locate import is_here, place_of
 
 _SHOWN_ERRORS = ("energy_mae", "forces_mae")
 
@@ -79,5 +78,4 @@ def size_text(size: int) -> str:
 
 
 def _place(entry: ModelEntry) -> str:
-    paths = (*entry.local_files, cached_path(entry.name, entry.sha256))
-    return next((str(path) for path in paths if path.is_file()), f"no: eqff.load('{entry.name}') downloads it")
+    return str(place_of(entry) or f"no: eqff.load('{entry.name}') downloads it")

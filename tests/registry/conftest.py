@@ -75,7 +75,7 @@ def registered(tmp_path, monkeypatch):
 
 
 class Server:
-    """Serves ``files`` by path on this machine, as told.
+    """Serves ``files`` by path on this machine, as told; a number among them is an error to answer with.
 
     Attributes:
         stop_after: Bytes after which an answer ends too early, one number for each coming answer.
@@ -103,8 +103,8 @@ class Server:
         asked = request.headers.get("Range")
         self.requests.append((request.path, asked))
         body = self.files.get(request.path)
-        if body is None:
-            request.send_error(404)
+        if body is None or isinstance(body, int):
+            request.send_error(body or 404)
             return
         start = int(asked.removeprefix("bytes=").split("-")[0]) if asked and self.ranges else 0
         if start and start >= len(body):

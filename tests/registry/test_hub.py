@@ -56,6 +56,17 @@ def test_loads_and_remembers(hub, monkeypatch, caplog):
     assert "is what it was last time" in caplog.text
 
 
+def test_a_busy_hub_is_as_one_that_can_not_be_reached(hub, caplog):
+    eqff.load("hf://me/water")
+    hub.files[API] = 503
+    with caplog.at_level(logging.WARNING):
+        assert eqff.load("hf://me/water").elements == (1, 6, 7, 8)
+    assert "503" in caplog.text and "is what it was last time" in caplog.text
+    hub.files[API.replace("main", "v2")] = 429
+    with pytest.raises(DownloadError, match="can't be reached .*429"):
+        eqff.load("hf://me/water@v2")
+
+
 def test_a_revision_that_moved_is_another_file(hub, content):
     eqff.load("hf://me/water")
     answer = json.loads(hub.files[API])

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import eqff
-from eqff.errors import ConfigError, DownloadError, ModelFileError
+from eqff.errors import ConfigError, DownloadError, ModelFileError, StorageError
 from eqff.registry import catalogue
-from eqff.registry.locate import is_name, lasting
+from eqff.registry.locate import is_here, is_name, lasting
 
 
 def same(potential, path):
@@ -42,6 +42,27 @@ def test_the_users_own_folder_is_looked_into(registered, entry, model_file, monk
     shutil.copytree(written.parent, folder)
     shutil.copy(model_file, folder / "water.safetensors")
     assert same(eqff.load("mine"), model_file)
+
+
+def test_without_a_home(registered, entry, model_file, monkeypatch):
+    """As in containers whose user has none: what is there is loaded, and the rest says what it lacks."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name)
+    expanded = Path.expanduser
+
+    def without_home(path):
+        if path.parts[:1] == ("~",):
+            raise RuntimeError("Could not determine home directory.")
+        return expanded(path)
+
+    monkeypatch.setattr(Path, "expanduser", without_home)
+    folder = registered(water=entry, far=entry | {"urls": ["https://example.org/w"]}).parent
+    shutil.copy(model_file, folder / "water.safetensors")
+    assert same(eqff.load("water"), model_file)
+    here = {name: is_here(found) for name, found in catalogue().items()}
+    assert here["water"] and not here["far"]
+    with pytest.raises(StorageError, match="home.*EQFF_CACHE"):
+        eqff.load("far")
 
 
 def test_unknown_names(registered, entry, tmp_path):
