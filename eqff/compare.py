@@ -129,7 +129,7 @@ def _from_command_line(argv: Sequence[str]) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     console.print(terminal(comparison))
-    page = Path(arguments.output) / "comparison.html"
+    page = Path(arguments.output).expanduser() / "comparison.html"
     console.print(f"Page: {page}\nTables and figures: {arguments.output}", soft_wrap=True, highlight=False)
     if arguments.workspace:
         console.print(f"View: {_save_view(arguments, comparison)}", soft_wrap=True, highlight=False)

@@ -57,7 +57,7 @@ class DeltaSettings:
             raise ConfigError("base.name is missing: the method of base.path, which the model file will name.")
         if not self.output.endswith(_SUFFIXES):
             raise ConfigError(f"output={self.output} must end in {' or '.join(_SUFFIXES)}.")
-        if Path(self.output).exists():
+        if Path(self.output).expanduser().exists():
             raise ConfigError(f"'{self.output}' is there already. Use it, delete it, or give another output=...")
         require_writable(Path(self.output).parent)
 
@@ -86,7 +86,7 @@ def delta(cfg: DictConfig) -> Subtracted:
         _log.warning("Left out: %s", line)
     if not found.frames:
         raise DataError(f"The base gives nothing for any of {len(frames)} structures; the first: {found.failed[0]}")
-    write_differences(Path(chosen.output), found)
+    write_differences(Path(chosen.output).expanduser(), found)
     return found
 
 

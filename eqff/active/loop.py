@@ -37,7 +37,7 @@ class ActiveLoop:
 
     def __init__(self, chosen: ActiveSettings, report: Report = lambda line: None):
         self.chosen, self.report = chosen, report
-        self.folder = Path(chosen.output)
+        self.folder = Path(chosen.output).expanduser()
         self._held_back: list[AtomicData] = []
         self._pool: list[AtomicData] = []
 

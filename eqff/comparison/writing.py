@@ -28,7 +28,7 @@ def write_comparison(comparison: Comparison, folder: str | Path, *, figures: boo
     Returns:
         The files by name; not the figures, which are in the page.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     drawn = [
         _save_figures(group, folder / "figures", _prefix(comparison, index)) if figures else {}
         for index, group in enumerate(comparison.groups)

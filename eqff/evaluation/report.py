@@ -129,7 +129,7 @@ def write_report(evaluation: Evaluation, folder: str | Path, *, predictions: boo
     Returns:
         What was written, by kind.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     files = {"json": folder / f"{evaluation.name}.json", "markdown": folder / f"{evaluation.name}.md"}
     texts = {"json": json.dumps(to_dict(evaluation), indent=1, ensure_ascii=False), "markdown": markdown(evaluation)}
     for kind, path in files.items():

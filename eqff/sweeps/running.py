@@ -155,7 +155,7 @@ def corners(space: Space, folder: Path) -> list[Planned]:
 def with_folder(settings: SweepSettings, argv: Sequence[str]) -> SweepSettings:
     """Settings with a folder: the given one, or one whose name follows from the other arguments."""
     if settings.folder is not None:
-        return settings
+        return replace(settings, folder=str(Path(settings.folder).expanduser()))
     search = [] if settings.search == "grid" else [f"sweep.search={settings.search}", f"sweep.seed={settings.seed}"]
     return replace(settings, folder=str(default_folder([*argv, *search])))
 

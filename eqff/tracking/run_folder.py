@@ -14,7 +14,7 @@ from typing import Any
 
 from eqff.checkpoints.atomic import remove_leftovers, replacing
 from eqff.checkpoints.model_file import MODEL_FILE
-from eqff.errors import TrainingError
+from eqff.errors import ConfigError, TrainingError
 
 PACKAGES = ("eqff", "torch", "torch-geometric", "e3nn", "lightning", "hydra-core", "wandb", "ase", "vesin", "numpy")
 
@@ -31,8 +31,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, wanted: str | Path) -> RunFolder:
-        """A new folder; where the name is taken, the first free one of NAME-2, NAME-3..."""
-        wanted = Path(wanted)
+        """A new folder; where the name is taken, the first free one of NAME-2, NAME-3...
+
+        Raises:
+            ConfigError: It is the working folder, or one above it.
+        """
+        wanted = Path(wanted).expanduser()
+        if wanted.name in ("", ".."):
+            raise ConfigError(f"output: '{wanted}' is there already, and a run has a folder of its own: give its name.")
         path, number = wanted, 1
         while True:
             try:
@@ -49,7 +55,7 @@ class RunFolder:
         Raises:
             TrainingError: It isn't one, or holds nothing to resume from.
         """
-        folder = cls(Path(path))
+        folder = cls(Path(path).expanduser())
         if not folder.config.is_file():
             raise TrainingError(f"'{path}' can't be resumed: there is no {folder.config}. Give a stopped run's folder.")
         if not any(state.is_file() for state in folder.states):

@@ -66,6 +66,15 @@ def test_folders_get_numbers(tmp_path):
     assert names == ["run", "run-2", "run-3"]
 
 
+def test_folders_below_home_and_none_of_their_own(tmp_path, monkeypatch):
+    """Shells leave a tilde behind an equals sign as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunFolder.create("~/runs/a").path == tmp_path / "runs" / "a"
+    for taken in (".", "..", "/"):
+        with pytest.raises(ConfigError, match="give its name"):
+            RunFolder.create(taken)
+
+
 def test_git_commit_is_a_commit_or_none():
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
