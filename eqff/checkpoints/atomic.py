@@ -29,9 +29,9 @@ def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Path]:
         StorageError: The disk is full, a quota or limit is reached.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
@@ -91,7 +91,8 @@ def _is_full(error: Exception) -> bool:
 
 
 def _explain(path: Path, error: Exception) -> str:
-    free = shutil.disk_usage(path.parent).free / 2**20
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(there).free / 2**20
     stands = "what stood there before is untouched" if path.exists() else "nothing stood there before"
     return (
         f"'{path}' could not be written: {error}. {free:,.0f} MiB are free there; {stands}. "

@@ -10,7 +10,7 @@ from eqff.comparison.final_metrics import best_validation, numeric, units_of
 from eqff.comparison.run import Run, State
 from eqff.comparison.wandb_log import read_log
 from eqff.errors import ConfigError
-from eqff.tracking.costs import continued, cost_of, last
+from eqff.tracking.costs import continued, cost_of, last, without_replaced
 from eqff.tracking.data_identity import DataIdentity
 
 _STEP, _TIME = "trainer/global_step", "_timestamp"
@@ -101,7 +101,8 @@ def make_run(
     """
     about = config.get("about") or {}
     config = {key: value for key, value in config.items() if key not in ("_wandb", "about")}
-    rows = continued([row for row in map(_row, history) if "step" in row])  # others hold figures and tables
+    written = [row for row in map(_row, history) if "step" in row]  # others hold figures and tables
+    rows = continued(without_replaced(written))
     final = {k: v for k, v in numeric(summary).items() if k.count("/") == 1 and k.split("/")[0] not in _NO_SETS}
     interrupted = bool(summary.get("interrupted"))
     closed = "kept" in summary or any(not name.startswith("val/") for name in final)

@@ -46,6 +46,24 @@ def continued(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return result
 
 
+def without_replaced(rows: Sequence[Row]) -> list[Row]:
+    """The same rows without those that a resumed run has written again, all of which W&B keeps.
+
+    A run goes on from a state before which all rows were written: they end where those of the next process begin.
+
+    Args:
+        rows: With ``step``, in the order in which they were written.
+    """
+    kept: list[Row] = []
+    before: Row = {}
+    for row in rows:
+        if _another_process(before, row):
+            kept = [earlier for earlier in kept if earlier["step"] < row["step"]]
+        kept.append(row)
+        before = {**before, **row}
+    return kept
+
+
 def _another_process(before: Row, row: Row) -> bool:
     """Whether a row was written by a process that started after the one that wrote those before."""
     if any(row.get(clock) is not None and row[clock] < before.get(clock, 0.0) for clock in CLOCKS):

@@ -142,8 +142,17 @@ def _version(package: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that eqff runs from, with "-dirty" where files differ from it; None without one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The commit of the checkout that eqff runs from, with "-dirty" where files differ from it; None without one.
+
+    An installed eqff may lie within a repository of somebody else's, whose commit says nothing about it.
+    """
+    own = _git("ls-files", Path(__file__).name) is not None
+    return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") if own else None
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says in the folder of this file; None where that is nothing."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

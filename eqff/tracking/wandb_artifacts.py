@@ -12,6 +12,7 @@ from eqff.checkpoints.model_file import MODEL_FILE
 _DATA_CARD = ("data_report.json", "data_report.txt", "splits.json")
 _REPORT = ("report.md", "result.json", "run.json", "config.yaml", "metrics.csv")
 _PLOTS = ("figures", "evaluation", "simulation")
+_TABLES = (".json", ".md")
 _ERRORS = ("mae", "rmse", "max", "bias", "count")
 
 Lines = list[list[Any]]
@@ -65,15 +66,12 @@ def log_artifacts(run: Any, folder: Path, metadata: Mapping[str, Any]) -> None:
     """
     card = {name: folder / name for name in _DATA_CARD}
     figures = {f"{name}/{p.name}": p for name in _PLOTS for p in sorted((folder / name).glob("*.png"))}
-    tables = {f"evaluation/{p.name}": p for p in sorted((folder / "evaluation").glob("*.*")) if p.suffix in _TEXTS}
+    tables = {f"evaluation/{p.name}": p for p in sorted((folder / "evaluation").glob("*.*")) if p.suffix in _TABLES}
     report = {name: folder / name for name in _REPORT} | figures | tables
     data_hash = str(metadata.get("data_hash") or run.id)
     _log(run, f"data-{data_hash[:12]}", "dataset", card, {"data_hash": data_hash})
     _log(run, f"model-{run.id}", "model", {MODEL_FILE: folder / MODEL_FILE}, metadata)
     _log(run, f"report-{run.id}", "report", report, metadata)
-
-
-_TEXTS = (".json", ".md")
 
 
 def _log(run: Any, name: str, kind: str, files: Mapping[str, Path], metadata: Mapping[str, Any]) -> None:

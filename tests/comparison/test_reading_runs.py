@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from eqff.comparison import State, read_runs
 from eqff.comparison.wandb_log import read_log
-from eqff.comparison.wandb_runs import read_project
+from eqff.comparison.wandb_runs import make_run, read_project
 from eqff.errors import ConfigError, DataError
-from eqff.tracking.costs import continued, cost_of
+from eqff.tracking.costs import continued, cost_of, without_replaced
 
 
 def only(*sources, **options):
@@ -234,6 +234,18 @@ def test_a_clock_that_lags_is_that_of_the_same_process():
     rows = [(100.0, 100.0), (140.0, 100.0), (200.0, 200.0), (260.0, 200.0), (300.0, 300.0)]
     found = continued([{"step": 1, "time": 1e9 + time, "wall_seconds": wall} for time, wall in rows])
     assert [row["wall_seconds"] for row in found] == [wall for _, wall in rows]
+
+
+def test_rows_that_were_written_again_count_once():
+    """Killed after step 40, gone on from the state of step 20: plain files drop what came after it, W&B can't."""
+    first = [{"step": step, "time": 1e9 + step, "wall_seconds": 1.0 * step} for step in (10, 20, 20, 30, 40)]
+    second = [{"step": step, "time": 2e9 + step, "wall_seconds": 50.0 + step} for step in (30, 40, 50)]
+    found = continued(without_replaced([*first, *second]))
+    assert [row["step"] for row in found] == [10, 20, 20, 30, 40, 50]
+    assert cost_of(found, {}, None, None).wall_seconds == 20 + 100
+    assert without_replaced(first) == first
+    log = [{"trainer/global_step": row["step"], "_timestamp": row["time"], **row} for row in (*first, *second)]
+    assert make_run("x", "x", {}, {}, log, ended=False).rows == found
 
 
 def test_clocks_without_the_time_of_day_go_on_where_they_fall():

@@ -145,6 +145,16 @@ def test_full_disk_keeps_the_last_state(compose, monkeypatch):
     assert result.metrics == whole.metrics
 
 
+def test_a_disk_without_room_for_a_folder(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(StorageError, match="MiB are free there; nothing stood there before"):
+        with replacing(tmp_path / "new" / "deeper" / "file"):
+            pass
+
+
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
 def test_a_file_is_whole_or_untouched(tmp_path, fault):
     path, previous = tmp_path / "state", tmp_path / "state.before"

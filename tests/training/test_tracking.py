@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from unittest.mock import MagicMock
 
 import pytest
@@ -11,6 +13,7 @@ from omegaconf import OmegaConf
 from eqff.comparison.wandb_log import read_records
 from eqff.config import config_directory
 from eqff.errors import ConfigError, TrainingError
+from eqff.tracking import run_folder
 from eqff.tracking.metric_files import MetricFiles, read_metrics
 from eqff.tracking.run_folder import RunFolder, git_commit
 from eqff.tracking.wandb import UNNAMED, TrackingSettings, wandb_logger
@@ -78,6 +81,21 @@ def test_folders_below_home_and_none_of_their_own(tmp_path, monkeypatch):
 def test_git_commit_is_a_commit_or_none():
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_not_that_of_another_repository(tmp_path, monkeypatch):
+    """In which an environment with eqff lies, for example."""
+    installed = tmp_path / "run_folder.py"
+    installed.write_text("")
+    (tmp_path / "theirs").write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init"], ["add", "theirs"], ["commit", "-m", "x"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    monkeypatch.setattr(run_folder, "__file__", str(installed))
+    assert git_commit() is None
+    subprocess.run([*git, "add", "run_folder.py"], check=True)
+    assert git_commit().endswith("-dirty")
 
 
 def test_a_training_that_fails_leaves_no_open_run(compose, monkeypatch):
