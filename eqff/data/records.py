@@ -27,6 +27,7 @@ class Record:
         units: Units that the file itself states, by its keys (``positions`` for lengths of the structure).
         source: File name.
         frame: Place in the file, from 0.
+        ase: The same with masses, momenta and constraints, where ASE has read it.
     """
 
     numbers: np.ndarray
@@ -38,6 +39,7 @@ class Record:
     units: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     frame: int = 0
+    ase: Atoms | None = None
 
     @property
     def place(self) -> str:
@@ -69,4 +71,5 @@ def record_from_ase(atoms: Atoms) -> Record:
         pbc=np.asarray(atoms.pbc),
         structure=structure,
         atoms=per_atom,
+        ase=atoms,
     )
