@@ -18,8 +18,3 @@ FAILURES = (
 )
 """PyTorch has no error of its own for it. ImportError to KeyError: what is called here is private, and a version may
 lack it. The last two: compilers are programs, and write files to a disk that may be full."""
-
-
-def reason(error: BaseException) -> str:
-    """The first line of an error's message, or its name."""
-    return (str(error).strip().splitlines() or [repr(error)])[0]

@@ -15,7 +15,8 @@ from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from eqff.compilation.failures import FAILURES, reason
+from eqff.compilation.failures import FAILURES
+from eqff.kernels.library import complaint
 from eqff.kernels.native.process import declared
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class MachineCode:
 
     def _from_python(self, error: BaseException | None = None) -> Callable[[list[Any]], Sequence[Any]]:
         if error is not None:
-            log.warning("The compiled step is called from Python, which takes longer: %s", reason(error))
+            log.warning("The compiled step is called from Python, which takes longer: %s", complaint(error))
         graph, self._graph = self._graph, None
         return _compiled(graph, self._mode, in_cpp=False)
 

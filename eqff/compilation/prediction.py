@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eqff.compilation.agreement import require_agreement, size_of
-from eqff.compilation.failures import FAILURES, reason
+from eqff.compilation.failures import FAILURES
 from eqff.compilation.plain_parts import results_of
 from eqff.compilation.tapes import Tapes
 from eqff.compilation.weights import Weights
@@ -21,6 +21,7 @@ from eqff.data.flat import pack, sizes_of, with_members
 from eqff.data.graph import LOCAL, AtomicGraph
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
+from eqff.kernels.library import complaint
 
 if TYPE_CHECKING:
     from eqff.compilation.code import Code
@@ -192,8 +193,8 @@ class CompiledPrediction:
             found = self._run(code, graph)
         except FAILURES as error:
             raise ModelError(
-                f"torch {torch.__version__} can't compile this model's training step: {reason(error)} Is there a C++ "
-                "compiler? Train with training.compile=false."
+                f"torch {torch.__version__} can't compile this model's training step: {complaint(error)} Is there a "
+                "C++ compiler? Train with training.compile=false."
             ) from error
         require_agreement(found, plain)
         forces, others = {"forces": plain["forces"]}, [name for name in plain if name not in ("energy", "forces")]

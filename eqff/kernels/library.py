@@ -37,7 +37,7 @@ def compiled_library(name: str, text: str) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(compiled_text(name, text, find_compiler())))
     except (OSError, subprocess.SubprocessError) as error:
         log.warning(
-            "No code of their own for %s (%s): slower operations run. See docs/kernels.md.", name, _reason(error)
+            "No code of their own for %s (%s): slower operations run. See docs/kernels.md.", name, complaint(error)
         )
         return None
 
@@ -50,7 +50,7 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.warning(
             "No fused operations here (%s): the plain ones are used, which are slower. See docs/kernels.md.",
-            _reason(error),
+            complaint(error),
         )
         return None
 
@@ -132,6 +132,11 @@ def shared_library(path: str, objects: Sequence[Path], options: Sequence[str] = 
     _run([*find_compiler(), *FLAGS, *map(str, objects), *options, "-o", path])
 
 
+def beside(library: Path) -> list[str]:
+    """Options to link with a library that is going to lie in the same folder, wherever that is moved."""
+    return [f"-L{library.parent}", f"-l:{library.name}", "-Wl,-rpath,$ORIGIN"]
+
+
 def in_cache(name: str, make: Callable[[str], object]) -> Path:
     """A file of the cache, made under another path if it is not there.
 
@@ -193,9 +198,9 @@ def _run(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def _reason(error: Exception) -> str:
-    """What a compiler complains of first, else the error."""
-    said = getattr(error, "stderr", None)
-    lines = said.splitlines() if isinstance(said, str) else []
-    errors = [line for line in lines if "error" in line]
-    return (errors or lines or [str(error)])[0].strip()
+def complaint(error: BaseException) -> str:
+    """What a compiler complains of first, else the first line of an error's message, or its name."""
+    said = [text for name in ("stderr", "output") if isinstance(text := getattr(error, name, None), str)]
+    lines = (next(filter(None, said), "") or str(error)).strip().splitlines()
+    errors = [line for line in lines if "error" in line] if any(said) else []
+    return (errors or lines or [repr(error)])[0].strip()

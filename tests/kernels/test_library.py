@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch._inductor.exc import CppCompileError
 
 from eqff.errors import ConfigError
 from eqff.kernels import backends, choice, library
@@ -22,6 +23,25 @@ def compiler(folder, script: str) -> tuple[str, ...]:
     path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo 1.0 && exit\nfor made; do :; done\n{script}\n')
     path.chmod(0o755)
     return (str(path),)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            CppCompileError(["g++", "a.cpp"], "In file included from a.h\na.cpp:1: error: what is this?\n"),
+            "what is this?",
+        ),
+        (subprocess.CalledProcessError(1, "ld", "", "ld: no such file\n"), "ld: no such file"),
+        (subprocess.CalledProcessError(1, "ld", "", ""), "exit status 1"),
+        (ValueError("\nunknown size\nof something"), "unknown size"),
+        (ValueError(), "ValueError()"),
+    ],
+)
+def test_the_line_of_an_error_that_says_what_is_wrong(error, line):
+    found = library.complaint(error)
+    assert line in found
+    assert "\n" not in found and "In file" not in found
 
 
 @pytest.fixture
@@ -88,8 +108,8 @@ def test_compiled_once(cache, tmp_path):
 
 def test_several_processes_compile_at_once(cache, tmp_path):
     """Each in a folder of its own; what stands in the cache is whole, whoever was last, and nothing else is left."""
-    runs = tmp_path / "runs"  # none goes on before all have begun, but for at most 10 s
-    wait = f"for n in $(seq 100); do [ $(wc -l < {runs}) -ge 3 ] && break; sleep 0.1; done"
+    runs = tmp_path / "runs"  # none goes on before all have begun, but for at most 2 min
+    wait = f"for n in $(seq 1200); do [ $(wc -l < {runs}) -ge 3 ] && break; sleep 0.1; done"
     found = compiler(tmp_path, f'echo run >> {runs}; printf ha > "$made"; {wait}; printf lf >> "$made"')
     with ThreadPoolExecutor(3) as pool:
         paths = set(pool.map(library.compiled, [found] * 3))

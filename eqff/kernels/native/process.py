@@ -20,7 +20,7 @@ from torch import Tensor, fx
 
 from eqff.kernels.capture import constant_of
 from eqff.kernels.choice import DTYPES
-from eqff.kernels.library import compiled, find_compiler, in_cache, shared_library
+from eqff.kernels.library import beside, compiled, complaint, find_compiler, in_cache, shared_library
 from eqff.kernels.native.declarations import calls, linkable
 from eqff.kernels.native.objects import SOURCES, compiled_calls
 
@@ -34,13 +34,13 @@ def functions(dtype: torch.dtype) -> ctypes.CDLL | None:
     """The library, made at the first call on a machine; None, with a log line, where it can't be."""
     try:
         objects = compiled_calls(SOURCES / "told", dtype, [f"-DOPERATION(name)={_VISIBLE} {_name('##name##', dtype)}"])
-        digest = hashlib.sha256("\0".join(path.name for path in objects).encode()).hexdigest()[:16]
-        kernels = str(compiled(find_compiler()))
-        libraries = [kernels, f"-L{Path(torch.__file__).parent / 'lib'}", "-ltorch_cpu"]
+        kernels = compiled(find_compiler())
+        digest = hashlib.sha256("\0".join(path.name for path in (*objects, kernels)).encode()).hexdigest()[:16]
+        libraries = [*beside(kernels), f"-L{Path(torch.__file__).parent / 'lib'}", "-ltorch_cpu"]
         path = in_cache(f"calls-{digest}.so", lambda made: shared_library(made, objects, libraries))
         return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("Compiled steps call fused operations by Python, which takes longer: %s", error)
+        log.warning("Compiled steps call fused operations by Python, which takes longer: %s", complaint(error))
         return None
 
 
