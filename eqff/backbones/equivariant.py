@@ -242,7 +242,8 @@ def _add(features: Tensor, lower: Tensor) -> Tensor:
     count = lower.shape[1]
     if count == features.shape[1]:
         return features + lower
-    return torch.cat([features[:, :count] + lower, features[:, count:]], dim=1)
+    first, others = features.split((count, features.shape[1] - count), dim=1)
+    return torch.cat([first + lower, others], dim=1)
 
 
 def _check_degrees(degree: int, hidden_degree: int, out_degree: int) -> None:

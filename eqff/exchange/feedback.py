@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 def add_to_scalars(features: Tensor, update: Tensor) -> Tensor:
     """Features (N, (L + 1)², C) whose scalars have grown by ``update`` (N, C)."""
-    return torch.cat([features[:, :1] + update[:, None], features[:, 1:]], dim=1)
+    scalars, others = _apart(features)
+    return torch.cat([scalars + update[:, None], others], dim=1)
 
 
 class Feedback(nn.Module):
@@ -29,5 +30,12 @@ class Feedback(nn.Module):
 
     def forward(self, features: Tensor, values: Tensor) -> Tensor:
         """From features (N, (L + 1)², C) and values (N, values) to new features."""
-        hidden = nn.functional.silu(self.scalars(features[:, 0]) + self.values(values))
-        return add_to_scalars(features, self.out(hidden))
+        scalars, others = _apart(features)
+        hidden = nn.functional.silu(self.scalars(scalars.squeeze(1)) + self.values(values))
+        return torch.cat([scalars + self.out(hidden)[:, None], others], dim=1)
+
+
+def _apart(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Scalars (N, 1, C) and the rest, as one split: slices would each be given back as a tensor of all components."""
+    scalars, others = features.split((1, features.shape[1] - 1), dim=1)
+    return scalars, others

@@ -21,8 +21,9 @@ class Gate(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, (degree + 1)², C) to the same shape."""
-        mixed = self.linear(features[:, 0])
-        scalars = nn.functional.silu(mixed[:, : self.channels])[:, None]
         if not self.degree:
-            return scalars
-        return torch.cat([scalars, features[:, 1:] * torch.sigmoid(mixed[:, self.channels :])[:, None]], dim=1)
+            return nn.functional.silu(self.linear(features[:, 0]))[:, None]
+        # parts of one split: slices would each be given back as a tensor of all components
+        scalars, others = features.split((1, features.shape[1] - 1), dim=1)
+        scalars, gates = self.linear(scalars.squeeze(1))[:, None].split(self.channels, dim=2)
+        return torch.cat([nn.functional.silu(scalars), others * torch.sigmoid(gates)], dim=1)

@@ -47,8 +47,10 @@ class FactorisedInduction:
         matrix, padding = bound.matrix()
         root = padding.gather(_root(polarizabilities / COULOMB_CONSTANT))
         count, size = root.shape[:2]
-        scaled = root.transpose(2, 3)[:, :, None] @ matrix.reshape(count, size, 3, size, 3).transpose(2, 3)
-        scaled = (scaled @ root[:, None]).transpose(2, 3).reshape(count, 3 * size, 3 * size)
+        scaled = matrix
+        for _ in range(2):  # Rᵀ T, then Rᵀ times its transpose T R: whole rows, as products of 3 x 3 blocks are slow
+            rows = scaled.transpose(1, 2).reshape(count, size, 3, 3 * size)
+            scaled = (root.transpose(2, 3) @ rows).reshape(count, 3 * size, 3 * size)
         whole = torch.eye(3 * size, dtype=matrix.dtype, device=matrix.device) - scaled
         factor, failed = torch.linalg.cholesky_ex(whole)
         if bool(failed.any()):

@@ -25,7 +25,7 @@ class NearbyPairs:
         second: Atom j, (E,).
         vectors: r_i - r_j in Å, by component, (3, E).
         lengths: Å, (E,).
-        fade: What ends pairs of periodic structures at the cutoff; 1 in open ones, (E,).
+        fade: What ends pairs of periodic structures at the cutoff; 1 in open ones, (E,). None where all are open.
         whole: B_0, B_1, ... that points have here: 1/r and its derivatives, or erfc(alpha r)/r and its, where a lattice
             sum has the rest.
     """
@@ -34,7 +34,7 @@ class NearbyPairs:
     second: Tensor
     vectors: Tensor
     lengths: Tensor
-    fade: Tensor
+    fade: Tensor | None
     whole: tuple[Tensor, ...]
 
     @classmethod
@@ -43,7 +43,7 @@ class NearbyPairs:
         first, second, rows = _once(edges, torch.ones_like(edges.sender, dtype=torch.bool))
         lengths = torch.linalg.vector_norm(rows, dim=1)
         whole = tuple(bare_chain(lengths, count))
-        return cls(first, second, rows.T.contiguous(), lengths, torch.ones_like(lengths), whole)
+        return cls(first, second, rows.T.contiguous(), lengths, None, whole)
 
     @classmethod
     def periodic(cls, edges: Edges, inside: Tensor, splitting: Splitting, count: int) -> NearbyPairs:
@@ -61,7 +61,7 @@ class NearbyPairs:
             second=torch.cat([self.second, other.second]),
             vectors=torch.cat([self.vectors, other.vectors], dim=1),
             lengths=torch.cat([self.lengths, other.lengths]),
-            fade=torch.cat([self.fade, other.fade]),
+            fade=torch.cat([self._fading(), other._fading()]),
             whole=tuple(torch.cat(both) for both in zip(self.whole, other.whole, strict=True)),
         )
 
@@ -73,10 +73,16 @@ class NearbyPairs:
         chain = self.whole[:count]
         if damping.extent(accuracy) > 0:
             scales = damping.scales(self.lengths, self.first, self.second, len(chain))
-            bare = bare_chain(self.lengths, len(chain))
-            taken = (self.fade * (1 - scale) * b for scale, b in zip(scales, bare, strict=True))
-            chain = tuple(b - less for b, less in zip(chain, taken, strict=True))
+            if self.fade is None:  # the whole is the bare one
+                chain = tuple(scale * b for scale, b in zip(scales, chain, strict=True))
+            else:
+                bare = bare_chain(self.lengths, len(chain))
+                taken = (self.fade * (1 - scale) * b for scale, b in zip(scales, bare, strict=True))
+                chain = tuple(b - less for b, less in zip(chain, taken, strict=True))
         return MultipolePairs(self.first, self.second, self.vectors, chain)
+
+    def _fading(self) -> Tensor:
+        return torch.ones_like(self.lengths) if self.fade is None else self.fade
 
 
 def taken_away(graph: AtomicGraph, damping: Damping, scaling: PairScaling, count: int) -> MultipolePairs:
