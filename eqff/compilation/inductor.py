@@ -16,6 +16,7 @@ from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from eqff.compilation.failures import FAILURES
+from eqff.compilation.leftovers import compiled_whole
 from eqff.kernels.library import complaint
 from eqff.kernels.native.process import declared
 
@@ -49,7 +50,7 @@ class MachineCode:
             self._function = self._from_python()
             return
         try:
-            self._function = _compiled(copy.deepcopy(graph), mode, in_cpp=True)
+            self._function = _compiled(graph, mode, in_cpp=True)
         except FAILURES as error:
             self._function = self._from_python(error)
 
@@ -73,6 +74,10 @@ class MachineCode:
 
 
 def _compiled(graph: fx.GraphModule, mode: FakeTensorMode, in_cpp: bool) -> Callable[[list[Any]], Sequence[Any]]:
+    return compiled_whole(lambda: _code(copy.deepcopy(graph), mode, in_cpp))
+
+
+def _code(graph: fx.GraphModule, mode: FakeTensorMode, in_cpp: bool) -> Callable[[list[Any]], Sequence[Any]]:
     inputs = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     inputs = [value.detach() if isinstance(value, Tensor) else value for value in inputs]
     output = graph.graph.output_node()

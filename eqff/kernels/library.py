@@ -200,6 +200,7 @@ def _run(command: Sequence[str]) -> str:
 
 def complaint(error: BaseException) -> str:
     """What a compiler complains of first, else the first line of an error's message, or its name."""
+    error = getattr(error, "inner_exception", None) or error  # PyTorch wraps errors of its compilers
     said = [text for name in ("stderr", "output") if isinstance(text := getattr(error, name, None), str)]
     lines = (next(filter(None, said), "") or str(error)).strip().splitlines()
     errors = [line for line in lines if "error" in line] if any(said) else []
