@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import write
 
-from eqff.errors import DataError
+from eqff.errors import EqffError
 from eqff.simulation.doubts import DoubtLog
 from eqff.simulation.interrupts import stop_requests
 from eqff.simulation.observables import observe
@@ -144,7 +144,7 @@ def _one_step(run: Run, status: Status) -> str:
         wrong = run.limits.trouble(atoms, kelvin)
         if run.doubts is not None:
             run.doubts.step(run.step, atoms)
-    except DataError as error:  # positions that are no numbers any more, or atoms on each other
+    except EqffError as error:  # positions that are no numbers, atoms on each other, charges without a solution
         wrong = str(error)
     if wrong:
         return _stop(run, good, wrong)
@@ -160,7 +160,7 @@ def _stop(run: Run, good: tuple[np.ndarray, np.ndarray, np.ndarray], wrong: str)
     atoms, settings = run.atoms, run.settings
     when = f"at step {run.step}"
     when += "" if settings.ensemble == "relax" else f" ({run.step * settings.timestep:g} fs)"
-    if atoms.calc.results:  # none where positions are no numbers, or atoms lie on each other
+    if atoms.calc.results:  # none where they could not be computed
         run.row()
         run.recorder.frame(atoms)
     last = atoms.copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms, units
+from ase.constraints import FixCom
 
 from eqff.interfaces.ase import TERMS
 from eqff.simulation.settings import SimulationSettings
@@ -54,7 +55,7 @@ def observe(atoms: Atoms, step: int, settings: SimulationSettings, stepper: Step
         "potential_energy_eV": potential,
         "kinetic_energy_eV": kinetic,
         "temperature_K": kinetic_temperature(atoms, degrees),
-        "max_force_eV_per_A": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
+        "max_force_eV_per_A": float(np.linalg.norm(_forces(atoms), axis=1).max()),
     }
     conserved, shortest = stepper.conserved(atoms), atoms.calc.shortest_distance()[0]
     row |= {} if conserved is None else {"conserved_energy_eV": conserved}
@@ -68,6 +69,18 @@ def observe(atoms: Atoms, step: int, settings: SimulationSettings, stepper: Step
         row |= dict(zip(_UNCERTAINTIES, map(float, doubts), strict=True))
     row |= {f"energy_{name}_eV": value for name, value in atoms.calc.results[TERMS].items()}
     return row | {column: atoms.calc.results[f].sum() for f, column in _SUMS.items() if f in atoms.calc.fields}
+
+
+def _forces(atoms: Atoms) -> np.ndarray:
+    """Forces in eV/Å, (N, 3), zero on atoms that are held.
+
+    What holds the centre of mass changes no force: ASE would take parts of them away all the same.
+    """
+    forces = atoms.get_forces(apply_constraint=False)
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixCom):
+            constraint.adjust_forces(atoms, forces)
+    return forces
 
 
 def has_volume(atoms: Atoms) -> bool:

@@ -80,7 +80,7 @@ def run_simulation(
         ConfigError: A setting that can't be.
         EqffError: The model can't describe the structure at all.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     check_format(settings.trajectory)
     atoms = prepare(atoms, potential, settings, report)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def resume_simulation(
         ConfigError: A change that would lead elsewhere.
         ModelError: There is nothing to resume, the model is another one, or files were changed.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     check_changes(changes or {})
     saved = load_state(folder)
     settings = replace(stored_settings(folder), **changes or {})
@@ -143,6 +143,7 @@ def resume_simulation(
     require_uncertainty(potential, settings)
     limits = Limits.of(settings, _shortest_in_training(potential))
     report(f"Going on from step {saved.step} of {settings.steps}.")
+    (folder / LAST_GOOD).unlink(missing_ok=True)  # if the run stops again, it is written again
     columns = log_columns(atoms, settings)
     with Recorder(folder, settings.trajectory, columns, after=saved.marks) as recorder:
         run = Run(settings, folder, atoms, rng, saved.degrees, stepper, recorder, limits, saved.model, saved.step)
@@ -176,7 +177,7 @@ def stored_config(folder: str | Path) -> dict[str, Any]:
     Raises:
         ModelError: It is no folder of a simulation.
     """
-    path = Path(folder) / CONFIG_FILE
+    path = Path(folder).expanduser() / CONFIG_FILE
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.constraints import FixAtoms
-from ase.io import read
+from ase.constraints import FixAtoms, FixConstraint
 
+from eqff.data.account import Account
 from eqff.data.atoms import to_atoms
-from eqff.data.readers import READERS, reader_for
-from eqff.data.reading import read_frames, read_records, resolve_paths
+from eqff.data.paths import resolve_paths
+from eqff.data.reading import Reading, read_records
 from eqff.errors import ConfigError, DataError, ModelError
 from eqff.evaluation.states import state_name, unseen_states
 from eqff.interfaces.ase import EqffCalculator
@@ -35,32 +34,23 @@ def read_structure(settings: SimulationSettings) -> Atoms:
         DataError: There is none, its charge or multiplicity are nowhere given, or it has no momenta to start with.
     """
     path = settings.structure if "@" in Path(settings.structure).name else f"{settings.structure}@0"
-    records = read_records(path)
-    if len(records) != 1:
-        raise DataError(f"structure: '{path}' names {len(records)} frames; a simulation starts from one, e.g. FILE@0.")
-    if len(records[0].numbers) == 0:
+    found = [(file, record) for file, part in resolve_paths(path) for record in read_records(f"{file}{part}")]
+    if len(found) != 1:
+        raise DataError(f"structure: '{path}' names {len(found)} frames; a simulation starts from one, e.g. FILE@0.")
+    ((file, record),) = found
+    if len(record.numbers) == 0:
         raise DataError(f"structure: '{path}' has no atoms.")
-    require_state(records[0].structure, settings.total_charge, settings.multiplicity, f"'{path}'", _STATE_REMEDY)
-    frames = read_frames(path, total_charge=settings.total_charge, multiplicity=settings.multiplicity, labels=())
-    atoms = to_atoms(frames[0])
-    own = _as_ase(path)
+    require_state(record.structure, settings.total_charge, settings.multiplicity, f"'{path}'", _STATE_REMEDY)
+    reading = Reading(total_charge=settings.total_charge, multiplicity=settings.multiplicity, labels=())
+    ((frame, _),) = reading.frames(file, [record], Account())
+    atoms, own = to_atoms(frame), record.ase
     if own is not None and own.has("masses"):  # of isotopes
         atoms.set_masses(own.get_masses())
     if settings.velocities == "structure":
         atoms.set_momenta(_momenta(path, own))
+    if own is not None:
+        atoms.set_constraint(own.constraints)  # so that it is told if others take their place
     return atoms
-
-
-def _as_ase(path: str) -> Atoms | None:
-    """The one frame that a path names with its masses and momenta; None for formats that ASE does not read."""
-    ((file, part),) = resolve_paths(path)
-    reader = reader_for(file)
-    if reader not in READERS or not reader.has_units:
-        return None
-    try:
-        return cast(Atoms, read(file, index=part.removeprefix("@")))
-    except IndexError:  # for ASE an empty line between frames is the end
-        return None
 
 
 def _momenta(path: str, own: Atoms | None) -> np.ndarray:
@@ -105,6 +95,7 @@ def prepare(atoms: Atoms, potential: Potential, settings: SimulationSettings, re
             )
         report(f"Mind: {text}; going on, as allow_unseen_state says.")
     atoms.info.update({name: round(float(structure[name])) for name in ("total_charge", "multiplicity")})
+    _tell_of_constraints(atoms, settings, report)
     hold(atoms, settings)
     if settings.ensemble == "nvt" and settings.thermostat == "nose_hoover" and driven(atoms):
         raise ConfigError(
@@ -142,7 +133,7 @@ def attach_calculator(atoms: Atoms, potential: Potential, settings: SimulationSe
 
 
 def hold(atoms: Atoms, settings: SimulationSettings) -> None:
-    """Puts the constraints on that the settings ask for, and no others.
+    """Puts the constraints on that the settings ask for, and no others; atoms that they hold are at rest.
 
     Raises:
         ConfigError: An atom that there is not, or none that could move.
@@ -153,6 +144,26 @@ def hold(atoms: Atoms, settings: SimulationSettings) -> None:
     if len(fixed) == len(atoms):
         raise ConfigError("fixed_atoms holds every atom: nothing could move.")
     atoms.set_constraint([FixAtoms(fixed)] if fixed else [])
+    if fixed and atoms.has("momenta"):
+        atoms.set_momenta(atoms.get_momenta())  # which asks the constraint
+
+
+def _tell_of_constraints(atoms: Atoms, settings: SimulationSettings, report: Report) -> None:
+    """One line where the structure comes with other constraints than those that the settings ask for."""
+    chosen = sorted(set(settings.fixed_atoms))
+    if atoms.constraints and _fixed(atoms.constraints) != set(chosen):
+        kinds = ", ".join(sorted({type(each).__name__ for each in atoms.constraints}))
+        report(
+            f"Mind: constraints of the structure itself ({kinds}) are not kept; held are {chosen or 'no atoms'}, as "
+            "fixed_atoms says."
+        )
+
+
+def _fixed(constraints: Sequence[FixConstraint]) -> set[int] | None:
+    """Atoms that constraints hold where they are; None if some do anything else."""
+    if any(type(each) is not FixAtoms for each in constraints):
+        return None
+    return {int(index) for each in constraints for index in each.index}
 
 
 def _check_cell(atoms: Atoms, settings: SimulationSettings) -> None:

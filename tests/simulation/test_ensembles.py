@@ -1,9 +1,12 @@
 """What each ensemble holds: energies that no step changes, temperatures, pressures, atoms that stay."""
 
+import re
+
 import numpy as np
 import pytest
 from ase import units
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from eqff.errors import ConfigError, DataError
@@ -87,6 +90,35 @@ def test_fixed_atoms_stay(potential, tmp_path, ensemble):
     frames = read(tmp_path / "trajectory.extxyz", index=":")
     moved = np.abs(frames[-1].positions - frames[0].positions).max(axis=1)
     assert moved[[0, 3]].max() == 0 and moved[[1, 2, 4]].min() > 1e-4
+
+
+@pytest.mark.parametrize("fixed", [(), (0, 3)])
+def test_the_log_has_forces_as_they_are_though_the_centre_is_held(potential, relaxed, tmp_path, fixed):
+    chosen = settings(ensemble="nvt", steps=2, fixed_atoms=fixed, trajectory="t.traj", trajectory_every=1)
+    log = run_simulation(potential, relaxed, chosen, tmp_path).log
+    largest = [np.linalg.norm(frame.get_forces(), axis=1).max() for frame in read(tmp_path / "t.traj", index=":")]
+    np.testing.assert_allclose(log["max_force_eV_per_A"], largest, atol=1e-8)
+
+
+def test_fixed_atoms_are_at_rest_though_the_structure_has_them_move(potential, relaxed, tmp_path):
+    atoms = relaxed.copy()
+    atoms.set_momenta(np.full((len(atoms), 3), 0.1))
+    chosen = settings(ensemble="nve", velocities="structure", fixed_atoms=(0, 3), steps=0)
+    log = run_simulation(potential, atoms, chosen, tmp_path).log
+    expected = (0.5 * 0.03 / np.delete(atoms.get_masses(), [0, 3])).sum()
+    assert log["kinetic_energy_eV"][0] == pytest.approx(expected, abs=1e-8)
+
+
+def test_constraints_that_are_not_kept_are_told(potential, relaxed, tmp_path):
+    atoms, told = relaxed.copy(), []
+    atoms.set_constraint(FixAtoms([0, 3]))
+    atoms.write(tmp_path / "held.traj")
+    start = read_structure(settings(structure=f"{tmp_path}/held.traj"))
+    run_simulation(potential, start, settings(steps=0, fixed_atoms=(3, 0)), tmp_path / "kept", report=told.append)
+    assert not told
+    for fixed, held in (((), "no atoms"), ((0,), r"\[0\]")):
+        run_simulation(potential, start, settings(steps=0, fixed_atoms=fixed), tmp_path / "run", report=told.append)
+        assert re.search(rf"\(FixAtoms\) are not kept; held are {held}, as fixed_atoms says", told.pop())
 
 
 def test_velocities_of_the_structure_are_kept(potential, relaxed, tmp_path):

@@ -10,7 +10,7 @@ from eqff.checkpoints import load_model
 from eqff.errors import DataError, ModelError
 from eqff.parts import Term
 from eqff.potential import Potential
-from eqff.simulation import SimulationSettings, read_structure, run_simulation
+from eqff.simulation import SimulationSettings, read_structure, resume_simulation, run_simulation
 from eqff.testing.structures import crystal, molecule
 
 
@@ -141,3 +141,28 @@ def test_log_has_pressure_charges_and_distances(save, potential, tmp_path):
     assert "pressure_GPa" not in run_simulation(potential, molecule(1, 6), settings(steps=0), tmp_path / "m").log
     trace = sum(result.log[f"stress_{name}_GPa"] for name in ("xx", "yy", "zz"))
     np.testing.assert_allclose(result.log["pressure_GPa"], -trace / 3, atol=1e-8)
+
+
+class Unsolvable(Pull):
+    """Equations without a solution when two atoms are near, as of induced dipoles."""
+
+    def forward(self, graph, fields):
+        if graph.local.lengths.min() < 1.3:
+            raise ModelError("The dipoles grow without end.")
+        return super().forward(graph, fields)
+
+
+def test_a_model_that_finds_no_solution_stops_a_run(tmp_path):
+    model = Potential(None, {"pull": Unsolvable(2.0)}, elements=(1, 8)).double()
+    result = run_simulation(model, pair(), settings(temperature=0.0, max_temperature=1e9, log_every=1), tmp_path)
+    assert not result.completed and f"Stopped at step {result.steps} " in result.message
+    assert "The dipoles grow without end." in result.message and len(result.log["step"]) == result.steps > 1
+    assert 1.3 < read(result.files["last_good"]).get_distance(0, 1) < 1.4 and result.files["result"].is_file()
+
+
+def test_a_resumed_run_that_does_not_stop_has_no_last_good_frame(tmp_path):
+    high = {"max_force": 1e9, "max_atom_energy": 1e9, "min_distance": 0.0}
+    stopped = run_simulation(pulled(), pair(), settings(temperature=0.0, max_temperature=50.0, **high), tmp_path)
+    assert "last_good" in stopped.files
+    result = resume_simulation(pulled(), tmp_path, {"max_temperature": 1e9, "steps": stopped.steps})
+    assert result.completed and "last_good" not in result.files and not stopped.files["last_good"].exists()
