@@ -20,6 +20,7 @@ from eqff.data import fields as table
 from eqff.data.graph import FRAGMENTS, AtomicGraph
 from eqff.errors import ModelError
 from eqff.interfaces.calculators import NamedCalculator, default_dtype, state_settings
+from eqff.interfaces.state import STATE
 from eqff.parts import Fields, Term
 from eqff.potential import Potential
 
@@ -75,7 +76,7 @@ class CalculatorEnergy(Term):
         self.writes = tuple(name for name, theirs in _FIELDS.items() if theirs in known) if fields else ()
         # what a potential without other weights computes in: calculators take double precision
         self.precision = nn.Parameter(torch.zeros((), dtype=torch.float64), requires_grad=False)
-        self._told: tuple[int, int] | None = None
+        self._told: dict[str, int] | None = None
         self._warned = False
 
     def forward(self, graph: AtomicGraph, fields: Fields) -> dict[str, Tensor]:
@@ -133,16 +134,15 @@ class CalculatorEnergy(Term):
 
     def _tell_state(self, atoms: Atoms) -> None:
         """Total charge and multiplicity to the calculator; one that reads them elsewhere must not keep old results."""
-        state = atoms.info["total_charge"], atoms.info["multiplicity"]
-        if state == self._told:
+        values = {name: atoms.info[name] for name in STATE}
+        if values == self._told and self._still_told(values):
             return
         if hasattr(self.given.calculator, "reset"):
             self.given.calculator.reset()
-        values = dict(zip(("total_charge", "multiplicity"), state, strict=True))
         if self.state:
             self.given.calculator.set(**{theirs: values[name] for name, theirs in self.state.items()})
-        self._told = state
-        if not self._warned and state != (0, 1) and len(self.state) < len(values):
+        self._told = values
+        if not self._warned and tuple(values.values()) != (0, 1) and len(self.state) < len(values):
             self._warned = True
             _log.warning(
                 "%s has no setting for %s: structures such as %s state it in atoms.info alone, which it may not read.",
@@ -150,6 +150,16 @@ class CalculatorEnergy(Term):
                 " and ".join(name.replace("_", " ") for name in values if name not in self.state),
                 _place(atoms),
             )
+
+    def _still_told(self, values: dict[str, int]) -> bool:
+        """Whether nobody has told the calculator of another state since: it may serve elsewhere too."""
+        parameters = getattr(self.given.calculator, "parameters", None) or {}
+        if any(parameters.get(theirs, values[name]) != values[name] for name, theirs in self.state.items()):
+            return False
+        last = getattr(self.given.calculator, "atoms", None)
+        if last is None or len(self.state) == len(values):  # or it reads settings alone
+            return True
+        return all(getattr(last, "info", values).get(name) == value for name, value in values.items())
 
     def _required(self, name: str, atoms: Atoms) -> np.ndarray:
         try:

@@ -97,6 +97,19 @@ def test_another_state_of_the_same_geometry_is_computed_anew(caplog):
     assert caplog.text.count("OfInfo has no setting for total charge and multiplicity") == 1
 
 
+@pytest.mark.parametrize("kind", [Springs, OfInfo])
+def test_a_calculator_that_is_told_of_other_states_elsewhere(kind):
+    """Two terms with one calculator, in turns, on one geometry."""
+    calculator, atoms, frames = kind(), molecule(1), []
+    for charge, spin in ((0, atoms.info["multiplicity"]), (1, 3 - atoms.info["multiplicity"])):
+        atoms.info.update(total_charge=charge, multiplicity=spin)
+        frames.append(from_atoms(atoms))
+    found, turns = [], 2 * list(zip((potential_of(calculator), potential_of(calculator)), frames, strict=True))
+    for potential, frame in turns:
+        found.append(predict(potential, [frame], labels=["energy"])[0].labels["energy"])
+    assert found[:2] == found[2:] and found[0] != found[1]
+
+
 def test_settings_by_which_state_is_told():
     assert state_settings(Springs()) == {"total_charge": "charge", "multiplicity": "multiplicity"}
     assert state_settings(lennard_jones()) == {}
