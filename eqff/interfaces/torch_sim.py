@@ -18,7 +18,7 @@ from eqff.interfaces.ase import as_potential
 from eqff.interfaces.batched.model import BatchedModel
 from eqff.interfaces.batched.states import BatchStates
 from eqff.interfaces.graphs import require_precision
-from eqff.interfaces.state import STATE
+from eqff.interfaces.state import STATE, stated
 from eqff.outside import Outside, outside_rule
 from eqff.potential import Potential
 
@@ -41,9 +41,10 @@ class EqffModel(ModelInterface):
     Args:
         potential: A model, which is moved where the other arguments say, or where to find one (see `eqff.load`); a list
             makes an ensemble.
-        total_charge: e, of all structures, or a sequence with that of each; None where states have it, under this name,
-            among their extras. Nothing is guessed.
-        multiplicity: 2S+1, of all structures or of each; "lowest" is the lowest that the electron count allows.
+        total_charge: e, of all structures, or a sequence with that of each; None where states have it among their
+            extras, under this name or another that ``info`` of ASE may have (``charge``). Nothing is guessed.
+        multiplicity: 2S+1, of all structures or of each; None where states have it, as ``total_charge``. "lowest" is
+            the lowest that the electron count allows.
         systems: All structures that there will be, in the order of these sequences, where one state is not for all;
             their ``info`` may state charge and multiplicity too. See `BatchStates`.
         device: Where to compute; by default where the potential is. States have to be there too.
@@ -126,14 +127,16 @@ def structures_of(state: Any) -> dict[str, Tensor]:
     """What `BatchedModel` is given for a ``SimState`` or a dict of its tensors.
 
     torch-sim keeps lattice vectors as columns, and one periodicity for all structures. What else a state has (its
-    extras) is read where it is called ``total_charge`` or ``multiplicity``, as in eqff.
+    extras) is read where it is about charge and multiplicity, under the names that ``info`` of ASE may have for them.
     """
     value = state.get if isinstance(state, Mapping) else partial(getattr, state)
     positions, cell, batch = value("positions"), value("cell").reshape(-1, 3, 3).mT, value("system_idx", None)
     if batch is None:
         batch = torch.zeros(len(positions), dtype=torch.int64, device=positions.device)
     pbc = torch.as_tensor(value("pbc"), dtype=torch.bool, device=positions.device)
-    said = {name: torch.as_tensor(value(name, None)) for name in STATE if value(name, None) is not None}
+    extras = state if isinstance(state, Mapping) else getattr(state, "_system_extras", {})  # torch-sim 0.6 has them
+    names = {*STATE, *stated(extras)}
+    said = {name: torch.as_tensor(value(name, None)) for name in names if value(name, None) is not None}
     return said | {
         "numbers": value("atomic_numbers").to(torch.int64),
         "batch": batch.to(torch.int64),

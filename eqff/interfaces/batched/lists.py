@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eqff.data.cells import exactly_transformed
 from eqff.data.graph import CONTACT
 from eqff.data.neighbours import check_cell, neighbour_pairs, require_apart
 from eqff.interfaces.pairs import Found
@@ -149,9 +150,9 @@ class BatchLists(ListsWithSkin):
             return geometry.positions, torch.zeros_like(search.complete)
         cell, batch = geometry.cell, geometry.batch
         deformation, shrinking = _deformation(search.cell, cell)
-        moves = geometry.positions - _times(search.positions, deformation[batch])
-        images = _times(moves, self._inverse(cell)[batch]).round()
-        jumps = _times(images, cell[batch])
+        moves = geometry.positions - exactly_transformed(search.positions, deformation[batch])
+        images = exactly_transformed(moves, self._inverse(cell)[batch]).round()
+        jumps = exactly_transformed(images, cell[batch])
         lengths = torch.linalg.vector_norm(moves - jumps, dim=1)
         longest = lengths.new_zeros(cell.shape[0]).scatter_reduce(0, batch, lengths, "amax")
         stale = torch.zeros_like(search.complete)
@@ -163,7 +164,7 @@ class BatchLists(ListsWithSkin):
     def _inverse(self, cell: Tensor) -> Tensor:
         """Of lattice vectors, (B, 3, 3): from positions to whole translations; kept until cells change."""
         if self._inverted is None or not torch.equal(self._inverted[0], cell):
-            self._inverted = cell.clone(), torch.linalg.pinv(cell)
+            self._inverted = cell.clone(), torch.linalg.pinv(cell.double()).to(cell)
         return self._inverted[1]
 
 
@@ -177,20 +178,15 @@ def _deformation(before: Tensor, now: Tensor) -> tuple[Tensor, Tensor]:
     if bool((before == now).all()):
         identity = torch.eye(3, dtype=now.dtype, device=now.device)
         return identity.expand_as(now), now.new_ones(now.shape[0])
-    identity = torch.eye(3, dtype=now.dtype, device=now.device)
-    deformation = identity + torch.linalg.pinv(before) @ (now - before)
-    return deformation, torch.linalg.svdvals(deformation)[:, -1]
-
-
-def _times(rows: Tensor, matrices: Tensor) -> Tensor:
-    """Each row (M, 3) times its own matrix (M, 3, 3)."""
-    return (rows[:, None, :] @ matrices)[:, 0, :]
+    wide, start = now.double(), before.double()  # products of these are not rounded by TF32
+    deformation = torch.eye(3, dtype=wide.dtype, device=now.device) + torch.linalg.pinv(start) @ (wide - start)
+    return deformation.to(now), torch.linalg.svdvals(deformation)[:, -1].to(now)
 
 
 def _within(candidates: Candidates, cutoff: float, positions: Tensor, geometry: Geometry, look: bool) -> Candidates:
     """Those within the cutoff; on demand it is looked whether two atoms lie on each other."""
     sender, receiver = candidates.index
-    shifts = _times(candidates.shift, geometry.cell[geometry.batch[receiver]])
+    shifts = exactly_transformed(candidates.shift, geometry.cell[geometry.batch[receiver]])
     vectors = positions[sender] - positions[receiver] + shifts
     squares = (vectors * vectors).sum(dim=1)
     if look and bool((squares < CONTACT**2).any()):

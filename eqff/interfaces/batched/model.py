@@ -13,7 +13,7 @@ from eqff.data.graph import LOCAL, AtomicGraph, graph_from_tensors
 from eqff.errors import DataError, ModelError
 from eqff.interfaces.batched.lists import BatchLists, Geometry
 from eqff.interfaces.batched.states import BatchStates
-from eqff.interfaces.state import STATE, require_state
+from eqff.interfaces.state import require_state, stated
 from eqff.interfaces.unseen import UnseenStates
 from eqff.outside import Outside
 from eqff.potential import Potential
@@ -52,7 +52,8 @@ class BatchedModel:
         Args:
             structures: ``numbers`` (N,) int64, ``positions`` (N, 3) in Å, ``cell`` (B, 3, 3) with lattice vectors as
                 rows in Å, ``pbc`` (B, 3) bool, ``batch`` (N,) int64, ascending; of the precision and on the device of
-                the model. ``total_charge`` and ``multiplicity`` (B,) where the batch says them itself.
+                the model. ``total_charge`` and ``multiplicity`` (B,), or what ``info`` of ASE may call them, where
+                the batch says them itself.
             forces: Whether to differentiate.
             stress: Whether to give the stress too.
 
@@ -81,7 +82,7 @@ class BatchedModel:
 
     def _fixed(self, structures: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What stays while the batch has the same structures."""
-        said = {name: structures[name] for name in ("numbers", "batch", "pbc", *STATE) if name in structures}
+        said = {name: structures[name] for name in ("numbers", "batch", "pbc", *stated(structures))}
         if self._said is None or not _equal(self._said, said):
             self._require_place(structures["positions"])
             settled = {name: value.clone() for name, value in said.items()}
@@ -102,7 +103,7 @@ class BatchedModel:
             raise DataError(f"Structure {sizes.index(0)} of the batch has no atoms.")
         numbers = np.split(structures["numbers"].cpu().numpy(), np.cumsum(sizes)[:-1])
         settled = []
-        said = {name: structures[name].tolist() for name in STATE if name in structures}
+        said = {name: values.tolist() for name, values in stated(structures).items()}
         for place, (structure, given) in enumerate(zip(numbers, self.states(numbers), strict=True)):
             info = {name: values[place] for name, values in said.items()}
             require_state(info, given.total_charge, given.multiplicity, f"structure {place} of the batch", _REMEDY)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqff.data.neighbours import neighbour_pairs
 from eqff.errors import DataError, ModelError
@@ -97,6 +98,30 @@ def test_complete_pairs_of_open_structures():
         for atoms in structures:
             atoms.positions += 3.0 * np.random.default_rng(1).standard_normal(atoms.positions.shape)
     assert len(lists(geometry(structures))[1]["all"].index[0]) == 5 * 4 + 40 * 39
+
+
+class RoundedProducts(TorchDispatchMode):
+    """Names of the matrix products whose factors TF32 would round on a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in ("mm", "bmm", "mv", "addmm", "baddbmm") and args[0].dtype == torch.float32:
+            self.names.add(name)
+        return function(*args, **(kwargs or {}))
+
+
+def test_places_are_computed_without_products_that_tf32_would_round():
+    lists, structures = BatchLists(CUTOFFS, 0.5), [crystal(1), slab(2), molecule(3, FEW + 3)]
+    with RoundedProducts() as products:
+        for _ in range(3):
+            lists(geometry(structures, torch.float32))
+            for atoms in structures[:2]:
+                atoms.set_cell(1.002 * atoms.cell, scale_atoms=True)
+    assert lists.updates == 3 and not products.names
 
 
 def test_errors():

@@ -1,5 +1,7 @@
 """A batch that moves gives what the calculator gives for each of its structures alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from eqff.errors import DataError, ModelError
 from eqff.interfaces.batched.model import BatchedModel
 from eqff.interfaces.batched.states import BatchStates
+from eqff.interfaces.torch_sim import structures_of
 from eqff.testing.stack import charged_stack
 from eqff.testing.structures import crystal, molecule, slab
 
@@ -94,3 +97,25 @@ def test_nothing_is_guessed():
         model = BatchedModel(charged_stack(), BatchStates(charge, multiplicity), 0.5, "allow")
         with pytest.raises(DataError, match=f"{missing}.* is nowhere given for structure 0"):
             model(tensors(structures), forces=True, stress=False)
+
+
+def test_states_by_the_names_that_info_has():
+    potential = charged_stack()
+    structures = [molecule(1), molecule(3, 5, total_charge=-1)]
+    given = batched(potential, structures)(tensors(structures), forces=False, stress=False)["energy"]
+    charge, spin = (torch.tensor([a.info[name] for a in structures]) for name in ("total_charge", "multiplicity"))
+    said = tensors(structures) | {"charge": charge, "spin": spin}
+    model = BatchedModel(potential, BatchStates(None, None), 0.5, "allow")
+    torch.testing.assert_close(model(said, forces=False, stress=False)["energy"], given)
+    with pytest.raises(ModelError, match="total_charge=0, but atoms.info says -1"):
+        BatchedModel(potential, BatchStates(0, None), 0.5, "allow")(said, forces=False, stress=False)
+
+
+def test_states_in_the_extras_of_torch_sim():
+    """Those that somebody put there; what torch-sim itself has by default says nothing."""
+    one = {"positions": torch.zeros(1, 3), "cell": torch.eye(3)[None], "pbc": False, "system_idx": None}
+    one["atomic_numbers"] = torch.tensor([8])
+    extras = {"charge": torch.tensor([-1.0]), "mult": torch.tensor([2.0])}
+    assert {"charge", "mult"} <= structures_of(one | extras).keys()
+    found = structures_of(SimpleNamespace(**one, **extras, _system_extras={"mult": extras["mult"]}))
+    assert "mult" in found and "charge" not in found
