@@ -10,7 +10,7 @@ from eqff.data.atomic_data import AtomicData
 from eqff.data.neighbours import neighbour_pairs
 from eqff.errors import DataError
 
-_SEARCH_RADIUS = 1.0  # Å; images are looked for this far away, which every bond but none of the errors exceeds
+_SEARCH_RADIUS = 1.0  # Å; images are looked for this far away, which most bonds but none of the errors exceed
 _SMALL = 64  # atoms below which a call of pdist costs more than computing every distance twice
 _LARGE = 1000  # atoms from which on all distances cost more than a neighbour search
 
@@ -62,7 +62,7 @@ def check_finite(frame: AtomicData) -> None:
 def check_distances(frame: AtomicData, min_distance: float) -> float:
     """Raises DataError if two atoms, or an atom and a periodic image, are closer than ``min_distance`` (Å); else
     returns the shortest distance."""
-    distance, first, second = shortest_distance(frame)
+    distance, first, second = shortest_distance(frame, max(_SEARCH_RADIUS, min_distance))
     if distance < min_distance:
         numbers = frame.numbers.tolist()
         raise DataError(
@@ -73,9 +73,9 @@ def check_distances(frame: AtomicData, min_distance: float) -> float:
     return distance
 
 
-def shortest_distance(frame: AtomicData) -> tuple[float, int, int]:
-    """The shortest distance in Å, periodic images included, and the two atoms; infinite if none is within 1 Å and the
-    structure is periodic or large, or there is one atom alone."""
+def shortest_distance(frame: AtomicData, radius: float = _SEARCH_RADIUS) -> tuple[float, int, int]:
+    """The shortest distance in Å, periodic images included, and the two atoms; infinite if none is within the radius
+    (Å) and the structure is periodic or large, or there is one atom alone."""
     positions, pbc = frame.positions.numpy(), frame.pbc[0].numpy()
     if not pbc.any() and 1 < len(positions) < _SMALL:
         distances = np.linalg.norm(positions[:, None] - positions, axis=2)
@@ -90,7 +90,7 @@ def shortest_distance(frame: AtomicData) -> tuple[float, int, int]:
         first, second = (int(index[pair]) for index in np.triu_indices(len(positions), 1))
         return float(distances[pair]), first, second
     cell = frame.cell[0].numpy()
-    sender, receiver, shift = neighbour_pairs(positions, cell, pbc, _SEARCH_RADIUS)
+    sender, receiver, shift = neighbour_pairs(positions, cell, pbc, radius)
     if len(sender) == 0:
         return float("inf"), 0, 0
     lengths = np.linalg.norm(positions[sender] - positions[receiver] + shift @ cell, axis=1)

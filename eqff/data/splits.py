@@ -114,22 +114,34 @@ def read_split(path: PathLike | Mapping[str, PathLike], number: int) -> Split:
         number: Of frames; indices count from 0 over all files of ``data.path`` in order.
 
     Raises:
-        DataError: An index is out of range, twice there, or in two parts.
+        DataError: An index is out of range, twice there, in two parts or no whole number; two lists for one part.
     """
     raw: Mapping[str, Any]
     if isinstance(path, Mapping):
         raw = {name: _indices(Path(file)) for name, file in path.items()}
     else:
         raw = _load(Path(path))
+    found: dict[str, str] = {}
     parts: Split = {name: [] for name in NAMES}
     for key, indices in raw.items():
         name = _part_name(key)
-        if name:
-            parts[name] = [int(index) for index in np.asarray(indices).ravel()]
+        if name is None:
+            continue
+        if name in found:
+            raise DataError(f"{path}: both '{found[name]}' and '{key}' may be the {name} set. Leave one of them out.")
+        found[name], parts[name] = key, _whole(indices, f"{path}: '{key}'")
     if not parts["train"]:
         raise DataError(f"{path}: no training indices in it.{did_you_mean('train', raw)}")
     check_split(parts, number, str(path))
     return parts
+
+
+def _whole(indices: Any, what: str) -> list[int]:
+    """Indices of any shape as a list."""
+    array = np.asarray(indices).ravel()
+    if array.size and (array.dtype.kind not in "iuf" or not np.array_equal(array, np.rint(array))):
+        raise DataError(f"{what} should hold whole numbers, which count frames from 0, but begins with {array[0]!r}.")
+    return array.astype(np.int64).tolist()
 
 
 def _indices(path: Path) -> np.ndarray:

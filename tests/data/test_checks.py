@@ -53,6 +53,13 @@ def test_an_atom_may_not_coincide_with_its_own_image():
         check_frame(from_atoms(flat, total_charge=0, multiplicity=2))
 
 
+def test_any_shortest_distance_can_be_asked_for():
+    copper = from_atoms(bulk("Cu"), total_charge=0, multiplicity=2)
+    check_frame(copper, min_distance=2.5)
+    with pytest.raises(DataError, match="2.5527 Å apart through the periodic boundary"):
+        check_frame(copper, min_distance=2.6)
+
+
 def test_good_structures_pass():
     for atoms in (waters(1)[0], labelled(bulk("Cu"), 0, multiplicity=2), Atoms("H", positions=[[0, 0, 0]])):
         check_frame(from_atoms(atoms, total_charge=0, multiplicity="lowest"))

@@ -86,6 +86,9 @@ def test_published_formats(tmp_path):
         ({"train": [0, 1], "val": [1]}, "frame 1 is in 'train' and again in 'val'"),
         ({"train": [0, 0]}, "frame 0 is in 'train' and again in 'train'"),
         ({"trian": [0]}, "no training indices.*Known: trian"),
+        ({"train": [0], "idx_train": [1]}, "both 'train' and 'idx_train' may be the train set"),
+        ({"train": ["a.xyz"]}, "'train' should hold whole numbers, .* begins with .*a.xyz"),
+        ({"train": [0.5, 1]}, "'train' should hold whole numbers"),
     ],
 )
 def test_bad_split_files(tmp_path, content, message):
