@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eqff.kernels.bilinear import RowBilinear
+from eqff.kernels.bilinear import RowBilinear, RowCouplings
 from eqff.kernels.choice import fused, kernels, own_rules
 from eqff.kernels.library import library
 from eqff.kernels.linear import degree_map
@@ -263,6 +263,9 @@ def test_what_does_not_fit_is_refused(edges):
         products(torch.randn(4, 5, 9), torch.randn(5, 9), plan)
     with pytest.raises(ValueError, match="don't fit"):
         RowBilinear.apply(torch.randn(5, 3), torch.randn(5, 3), row_couplings(1, 1, 1), (0, 1, 2))
+    wide = RowCouplings(torch.ones(1, 801, 1))
+    with pytest.raises(ValueError, match="don't fit"):
+        RowBilinear.apply(torch.randn(5, 801), torch.randn(5, 1), wide, (0, 1, 2))
     with pytest.raises(ValueError, match="4 components, not 9"):
         degree_map(torch.randn(9, 5, 3), torch.randn(2, 3, 3))
     for receiver, sender in (([0, 2, 1], [1, 1, 0]), ([0, 1, 5], [1, 0, 0]), ([0, 1, 2], [1, -1, 0])):
