@@ -186,4 +186,6 @@ def cache_folder(choice: PathLike | None, path: Paths) -> Path | None:
         return Path(choice).expanduser()
     if sum(file.stat().st_size for file, _ in resolve_paths(path)) < LARGE:
         return None
+    if named := os.environ.get("EQFF_CACHE"):
+        return Path(named).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eqff"

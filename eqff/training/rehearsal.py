@@ -89,8 +89,7 @@ def require_trained(potential: Potential, losses: Iterable[str], console: Consol
         field = (*parts[place].writes, "FIELD")[0]
         raise ConfigError(
             f"model.{place}: nothing would train it, because '{field}' has no loss and no part that has one reads it. "
-            f"Give it one ('+training.losses.{field}={{function: mse, weight: 1.0}}'), or leave the part out: "
-            f"~model.{place}"
+            f"Give it one (training.losses.{field}.weight=1), or leave the part out: ~model.{place}"
         )
     if untrained:
         text = f"No loss reaches {', '.join(untrained)}: the energies and forces of this model will mean nothing."

@@ -18,6 +18,7 @@ from eqff.data.cache.folder import MANIFEST
 from eqff.data.frame_sequence import MemoryFrames
 from eqff.data.module import AtomicDataModule
 from eqff.data.reading import Reading, iterate_frames, read_set
+from eqff.data.sets import cache_folder
 from eqff.errors import DataError
 
 LISTS = {"local": 3.0, "wide": 6.0}
@@ -243,6 +244,7 @@ def test_files_are_read_frame_by_frame(path):
 
 
 def test_auto_takes_a_cache_for_large_files_only(path, tmp_path, monkeypatch):
+    monkeypatch.delenv("EQFF_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     small = AtomicDataModule(path, cache="auto")
     small.read()
@@ -251,6 +253,8 @@ def test_auto_takes_a_cache_for_large_files_only(path, tmp_path, monkeypatch):
     large = AtomicDataModule(path, cache="auto", cache_workers=1)
     large.read()
     assert large.data_hash == small.data_hash and len(folders(tmp_path / "home" / "eqff")) == 1
+    monkeypatch.setenv("EQFF_CACHE", str(tmp_path / "named"))
+    assert cache_folder("auto", path) == tmp_path / "named"
 
 
 def test_inputs_that_few_structures_state_are_written_from_there_on(tmp_path, monkeypatch):

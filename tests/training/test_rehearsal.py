@@ -63,7 +63,9 @@ def test_what_is_unreached_gets_no_gradient(losses):
 
 
 def test_a_head_that_nothing_trains_is_refused_with_both_remedies():
-    with pytest.raises(ConfigError, match=r"model\.heads\.charges.*training\.losses\.charges.*~model\.heads\.charges"):
+    with pytest.raises(
+        ConfigError, match=r"model\.heads\.charges.*training\.losses\.charges\.weight=1\b.*~model\.heads\.charges"
+    ):
         require_trained(model(charges=CHARGES), ["energy"], Console(file=io.StringIO()))
 
 
