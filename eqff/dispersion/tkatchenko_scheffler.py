@@ -9,6 +9,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.dispersion.all_pairs import AllPairs
 from eqff.dispersion.free_atoms import DispersionAtoms
 from eqff.dispersion.inverse_sixth import SmoothSum, near_part
+from eqff.dispersion.reach import require_reach
 from eqff.longrange.tuning import Splitting
 from eqff.nn.reduce import segment_sum
 
@@ -45,7 +46,11 @@ def ts_energy(
 
     Returns:
         Each atom's half of its pair energies in eV, (N,).
+
+    Raises:
+        ModelError: Damping in a periodic structure reaches beyond its neighbours.
     """
+    require_reach(graph, atoms.radius, sr, steepness, splitting, "Tkatchenko-Scheffler dispersion")
     sender, receiver = pairs.sender, pairs.receiver
     coefficients = combined_c6(
         (atoms.polarizability[receiver], atoms.c6[receiver]), (atoms.polarizability[sender], atoms.c6[sender])

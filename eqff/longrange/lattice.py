@@ -161,7 +161,10 @@ def _unit(vectors: Tensor) -> Tensor:
 
 def _extent(positions: Tensor, mask: Tensor, axes: Tensor, pbc: Tensor) -> Tensor:
     """Upper bound of the distance of two atoms across the periodic directions, Å, (P,)."""
-    across = torch.where(pbc[:, None, :], 0.0, positions @ axes.transpose(1, 2))
+    if not mask.shape[1]:
+        return positions.new_zeros(len(pbc))
+    across = positions @ axes.transpose(1, 2)
     highest = torch.where(mask[..., None], across, -torch.inf).amax(dim=1)
     lowest = torch.where(mask[..., None], across, torch.inf).amin(dim=1)
-    return torch.linalg.vector_norm(torch.where(pbc, 0.0, highest - lowest), dim=-1)
+    none = pbc | ~mask.any(dim=1, keepdim=True)  # structures may have no atoms
+    return torch.linalg.vector_norm(torch.where(none, 0.0, highest - lowest), dim=-1)

@@ -38,11 +38,14 @@ MODELS = {
 }
 
 
+PERIODICITIES = (False, (True, False, False), (True, True, False), True)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_empty_structures_change_nothing(name):
     heads, term = MODELS[name]
     potential = build_potential({"heads": heads, "terms": {"t": term}}, ModelContext((1, 8), {}), torch.float64).eval()
-    empty = Atoms()
+    empties = [Atoms(cell=np.diag([4.0, 5.0, 6.0]), pbc=pbc) for pbc in PERIODICITIES]
     crystal = bulk("O", "sc", a=3.2) + Atoms("H", [[1.6, 1.6, 1.0]])
     water = Atoms("OHH", np.array([[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]]))
 
@@ -51,9 +54,9 @@ def test_empty_structures_change_nothing(name):
         found = potential(graph, stress=True)
         return found["energy"].tolist(), found["forces"]
 
-    assert predict(empty)[0] == predict(empty, empty)[0][:1] == [0.0]
+    assert predict(empties[0])[0] == [0.0] and predict(*empties)[0] == [0.0] * len(empties)
     for frame in (water, crystal):
         (expected,), forces = predict(frame)
-        energies, beside = predict(empty, frame, empty)
-        assert energies == pytest.approx([0.0, expected, 0.0], abs=1e-12)
+        energies, beside = predict(*empties, frame, empties[0])
+        assert energies == pytest.approx([0.0] * len(empties) + [expected, 0.0], abs=1e-12)
         torch.testing.assert_close(beside, forces, rtol=0, atol=1e-10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -113,3 +115,13 @@ def test_scaling_by_volumes():
     assert float(half.c6 / one.c6) == pytest.approx(0.25)
     assert float(half.polarizability / one.polarizability) == pytest.approx(0.5)
     assert float(half.radius / one.radius) == pytest.approx(0.5 ** (1 / 3))
+
+
+def test_damping_beyond_the_neighbours_is_refused():
+    """It would be cut off where it still counts; with the cutoff that is asked for nothing is missing."""
+    atoms = crystal(4)
+    with pytest.raises(ModelError, match=r"Damping of Tkatchenko.* Raise cutoff to \d+ Å") as refused:
+        predicted(atoms, cutoff=4.0)
+    asked = float(re.search(r"cutoff to (\d+)", str(refused.value))[1])
+    enough, plenty = (predicted(atoms, cutoff=cutoff, accuracy=1e-10) for cutoff in (asked, 12.0))
+    torch.testing.assert_close(enough["forces"], plenty["forces"], rtol=0, atol=1e-5)

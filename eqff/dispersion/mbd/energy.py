@@ -17,12 +17,13 @@ from eqff.dispersion.free_atoms import DispersionAtoms
 from eqff.dispersion.mbd.blocks import BlockLayout
 from eqff.dispersion.mbd.catastrophe import require_positive_modes
 from eqff.dispersion.mbd.lattice import smooth_dipole_sum
-from eqff.dispersion.mbd.limits import require_memory, require_reach
+from eqff.dispersion.mbd.limits import require_memory
 from eqff.dispersion.mbd.matrix_sqrt import matrix_sqrt
 from eqff.dispersion.mbd.sampling import Samples, samples_of
 from eqff.dispersion.mbd.screening import Screened, screen
 from eqff.dispersion.mbd.settings import MBDSettings
 from eqff.dispersion.mbd.tensors import PairTensors, ewald_near, points
+from eqff.dispersion.reach import require_reach
 from eqff.dispersion.tkatchenko_scheffler import fermi_damping
 from eqff.nn.reduce import segment_sum
 
@@ -52,7 +53,8 @@ def many_body_dispersion(graph: AtomicGraph, atoms: DispersionAtoms, settings: M
         ModelError: The batch is too large for `MBDSettings.max_memory`, neighbours don't reach far enough, or dipoles
             have no stable state.
     """
-    require_reach(graph, atoms, settings)
+    damping = (settings.beta, settings.steepness, settings.splitting)
+    require_reach(graph, atoms.radius, *damping, "many-body dispersion")
     groups = samples_of(graph, settings.grid, settings.spacing)
     pairs = AllPairs.of(graph, settings.splitting.cutoff)
     require_memory(graph, pairs, groups, settings)

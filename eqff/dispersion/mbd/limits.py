@@ -1,19 +1,16 @@
-"""What many-body dispersion refuses beforehand: batches that don't fit into memory, neighbours that don't reach."""
+"""What many-body dispersion refuses beforehand: batches that don't fit into memory."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 
 from eqff.data.graph import AtomicGraph
 from eqff.dispersion.all_pairs import AllPairs
-from eqff.dispersion.free_atoms import DispersionAtoms
 from eqff.dispersion.mbd.sampling import Samples
 from eqff.dispersion.mbd.settings import MBDSettings
 from eqff.errors import ModelError
-from eqff.longrange.tuning import FADE
 
 SCREENING_COPIES, OSCILLATOR_COPIES = 9, 24
 """Arrays of each size that training on forces holds at once, as measured."""
@@ -47,24 +44,3 @@ def memory(graph: AtomicGraph, pairs: AllPairs, groups: Sequence[Samples], setti
         blocks = int(of_samples[graph.batch[pairs.receiver]].sum())
         oscillators += each * (len(samples) * (3 * int(size.max())) ** 2 + 9 * blocks)
     return (SCREENING_COPIES * screening + OSCILLATOR_COPIES * oscillators) * 8 / 2**30
-
-
-def require_reach(graph: AtomicGraph, atoms: DispersionAtoms, settings: MBDSettings) -> None:
-    """Raises ModelError if damping in a periodic structure reaches beyond its neighbours."""
-    inside = graph.pbc.any(dim=1)[graph.batch]
-    if not bool(inside.any()):
-        return
-    radius = 2 * settings.beta * float(atoms.radius.detach()[inside].max())
-    # 1 - f = exp(-a (r/S - 1)) multiplies the interaction, which has fallen as 1/r³ there
-    reach = radius * (1 + math.log(TAIL) / settings.steepness)
-    end = FADE * settings.splitting.cutoff
-    if reach > end:
-        raise ModelError(
-            f"Damping of many-body dispersion reaches {reach:.1f} Å for the largest radii of the batch (S = "
-            f"{radius:.2f} Å), but neighbours in periodic structures are summed to {end:.1f} Å ({FADE:g} of the "
-            f"cutoff). Raise cutoff to {math.ceil(reach / FADE)} Å."
-        )
-
-
-TAIL = 1e5
-"""By how much the range separation has fallen at the end of the neighbours."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
+from eqff.longrange.reduction import less_oblique
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class PairScaling:
         structure = graph.batch[self.first]
         if not bool(graph.pbc[structure].any()):
             return vectors
-        cell = graph.cell.to(torch.float64)
+        cell = less_oblique(graph.cell.to(torch.float64), graph.pbc)  # whose nearest images rounding finds
         eye = torch.eye(3, dtype=torch.float64, device=cell.device)
         filled = _completed(cell.detach(), graph.pbc, eye)
         turns = (vectors.detach()[:, None, :] @ torch.linalg.inv(filled)[structure])[:, 0]

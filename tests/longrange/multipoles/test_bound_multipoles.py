@@ -10,6 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.build import molecule as named_molecule
 
 from eqff.derivatives import differentiate
 from eqff.errors import ModelError
@@ -186,6 +187,22 @@ def test_groups_are_all_pairs_of_one_structure():
     assert scaling.factor.unique().tolist() == [0.25]
     nothing = PairScaling.of_groups(torch.full((9,), -1), graph)
     assert nothing.first.numel() == 0
+
+
+def test_groups_are_those_of_the_lattice_however_oblique_its_cell():
+    """Molecules that are cut by the cell's faces, which are near each other where vectors are oblique."""
+    atoms = named_molecule("H2O")
+    atoms.set_cell([6.0, 7.0, 8.0])
+    atoms = Atoms(atoms, pbc=True) * (2, 1, 1)
+    oblique = atoms.copy()
+    oblique.set_cell(np.array([[1, 0, 0], [2, 1, 0], [-3, 5, 1]]) @ np.asarray(atoms.cell))
+    oblique.wrap()
+    found = []
+    for same in (atoms, oblique):
+        graph = graph_of([same], {}, torch.float64, classical=True)
+        found.append(PairScaling.of_groups(torch.tensor([0, 0, 0, 1, 1, 1]), graph).vectors(graph))
+    assert len(found[0]) == 6 and float(found[0].norm(dim=1).max()) < 1.6
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-12)
 
 
 def test_a_bonded_crystal_is_refused_without_making_its_pairs():
