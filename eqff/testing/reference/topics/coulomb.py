@@ -17,7 +17,7 @@ from eqff.testing.graphs import graph_of
 from eqff.testing.reference.case import Quantity, ReferenceCase
 from eqff.units import COULOMB_CONSTANT
 
-CUTOFF, ACCURACY = 10.0, 1e-14
+CUTOFF, ACCURACY, MESH_FROM = 10.0, 1e-14, 10**6
 
 
 def quantities(case: ReferenceCase) -> Iterator[Quantity]:
@@ -49,10 +49,10 @@ def _interaction(case: ReferenceCase, widths: Tensor | None, include_self: bool 
     if parameters.get("method") in ("wolf", "dsf"):
         return PairInteraction(parameters["cutoff"], parameters["alpha_inv_A"], parameters["method"] == "dsf")
     if widths is None:
-        return LatticeInteraction(PointKernel(), CUTOFF, ACCURACY)
+        return LatticeInteraction(PointKernel(), CUTOFF, ACCURACY, MESH_FROM)
     kernel = GaussianKernel()
     cutoff = max(CUTOFF, 1.06 * kernel.extent(widths, ACCURACY))
-    return LatticeInteraction(kernel, cutoff, ACCURACY, include_self=include_self)
+    return LatticeInteraction(kernel, cutoff, ACCURACY, MESH_FROM, include_self)
 
 
 def _energy(
@@ -66,7 +66,7 @@ def _without_excluded(
     case: ReferenceCase, charges: Tensor, result: dict[str, Tensor], graph: AtomicGraph
 ) -> Iterator[Quantity]:
     """The excluded pairs, which lie in one image, interact as in an open structure: that is taken away."""
-    first, second = torch.tensor(case.parameters["excluded_pairs"]).T
+    first, second = torch.tensor(case.parameters["excluded_pairs"], dtype=torch.int64).reshape(-1, 2).T
     vectors = graph.positions[first] - graph.positions[second]
     lengths = torch.linalg.vector_norm(vectors, dim=1)
     pairs = COULOMB_CONSTANT * charges[first] * charges[second] / lengths

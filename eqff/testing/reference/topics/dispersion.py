@@ -47,7 +47,8 @@ def quantities(case: ReferenceCase) -> Iterator[Quantity]:
 
 def _d3(case: ReferenceCase) -> Iterator[Quantity]:
     cutoffs = {name: value * BOHR for name, value in case.parameters.get("cutoffs_bohr", CUTOFFS).items()}
-    given = UNUSED | {name: case.parameters[name] for name in NAMES if name in case.parameters}
+    stated = {"alp": case.parameters["atm_alpha"]} if "atm_alpha" in case.parameters else {}
+    given = UNUSED | stated | {name: case.parameters[name] for name in NAMES if name in case.parameters}
     damping = "zero" if "rs6" in given else "bj"
     given = {name: value for name, value in given.items() if damping == "bj" or name not in UNUSED}
     within = {"cutoff": cutoffs["two_body"], "coordination_cutoff": cutoffs["cn"], "fade": 0.0, "tail": False}

@@ -20,7 +20,7 @@ from eqff.nn.coordination import coordination_numbers, eeq_electronegativity
 from eqff.testing.graphs import graph_of
 from eqff.testing.reference.case import Quantity, ReferenceCase
 
-CUTOFF, ACCURACY = 10.0, 1e-14
+CUTOFF, ACCURACY, MESH_FROM = 10.0, 1e-14, 10**6
 BONDS, REACH = "bonds", 10.0
 """The list that coordination is counted in, up to 1.8 times the longest bond (Å)."""
 RADII_IN_BOHR = 0.529177210903 / 0.52917721067
@@ -42,7 +42,7 @@ def _gaussian(case: ReferenceCase) -> Iterator[Quantity]:
     chi, hardness, widths = (_tensor(case, key) for key in ("electronegativity", "hardness", "gaussian_widths"))
     kernel = GaussianKernel()
     cutoff = max(CUTOFF, 1.06 * kernel.extent(widths, ACCURACY))
-    interaction = LatticeInteraction(kernel, cutoff, ACCURACY, include_self=True)
+    interaction = LatticeInteraction(kernel, cutoff, ACCURACY, MESH_FROM, include_self=True)
     graph = graph_of([case.atoms], interaction.neighbour_lists | {BONDS: REACH}, torch.float64, classical=True)
     for iterative in (False, True):
         energy = partial(_energy, interaction, lambda graph: chi, hardness, widths, iterative)
