@@ -55,6 +55,7 @@ class ExportedPotential(Potential):
         self.exported_dtype = potential.dtype
         self._known: tuple[Tensor | None, Tensor | None] = None, None
         self._split = [split(potential, beside)]  # in a list: its parts are registered already
+        self._made_of = [potential], dict(beside or {})
         self.called = tuple(called)
         self._tell_operations()
         self.eval()
@@ -113,13 +114,17 @@ class ExportedPotential(Potential):
         Raises:
             ModelError: They read fields that the compiled parts were not asked to hand on.
         """
-        lacking = sorted(set(split(self, terms).handed) - set(self.names.handed))
+        (potential,), beside = self._made_of
+        beside = {**beside, **terms}  # not those alone: the code lacks terms that were added before
+        lacking = sorted(set(split(potential, beside).handed) - set(self.names.handed))
         if lacking:
             raise ModelError(
                 f"{', '.join(terms)} read {', '.join(lacking)}, which the exported model does not hand on. Export it "
                 "again from a model file that names these corrections."
             )
-        return ExportedPotential(self, self.names, self.derivatives, self.compiled_energy, terms, self.called)
+        whole = ExportedPotential(potential, self.names, self.derivatives, self.compiled_energy, beside, self.called)
+        whole.metadata = self.metadata
+        return whole
 
     @property
     def per_pass(self) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import copy
+import functools
 import hashlib
 import json
 import zipfile
@@ -40,10 +42,15 @@ SMALL = ("model.backbone.channels=4", "model.backbone.radial_hidden=4", "model.t
 CONTEXT = ModelContext((1, 6, 8), {1: -13.6, 6: -1030.0, 8: -2042.0}, mean_neighbours=10.0)
 
 
-def configured(*overrides):
+@functools.cache  # composing takes longer than building
+def _composed(overrides):
     with initialize_config_dir(str(config_directory()), version_base="1.3"):
         cfg = compose("train", overrides=["data.path=none", *overrides])
     return OmegaConf.to_container(cfg, resolve=False)["model"]
+
+
+def configured(*overrides):
+    return copy.deepcopy(_composed(overrides))
 
 
 def built(*overrides, dtype=torch.float64):
@@ -154,6 +161,11 @@ def test_added_terms_run_beside():
     term = built("model=flagship", *SMALL).terms["zbl"]
     doubled = not_compiled(potential).added({"again": term})
     assert doubled.beside == ("terms.again",)
+    tripled = doubled.added({"once more": term})
+    assert tripled.beside == ("terms.again", "terms.once more")
+    energies = results(tripled, "molecule")["energies_per_term"]
+    assert energies["zbl"] == pytest.approx(energies["again"], rel=1e-12) and energies["once more"] == energies["again"]
+    assert results(tripled, "molecule")["energy"] == pytest.approx(sum(energies.values()), rel=1e-12)
 
 
 def test_sums_of_energies_follow_what_they_are_sums_of():
