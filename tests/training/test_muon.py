@@ -73,3 +73,19 @@ def test_which_parameters_of_the_flagship_are_matrices():
 def test_learning_rates_must_be_positive():
     with pytest.raises(ValueError, match="lr=-1"):
         Muon([torch.nn.Parameter(torch.zeros(2))], lr=-1)
+
+
+def test_steps_are_counted_where_parameters_are(monkeypatch):
+    """Where the fused update of a GPU reads them; a state that is read from a file has them on the CPU."""
+    devices = []
+    monkeypatch.setattr(
+        torch, "_fused_adamw_", lambda *lists, **_: devices.append({t.device.type for each in lists for t in each})
+    )
+    parameter = torch.nn.Parameter(torch.zeros(3, device="meta"))
+    parameter.grad = torch.zeros_like(parameter)
+    optimizer = Muon([parameter])
+    optimizer.step()
+    moments = {name: torch.zeros(3) for name in ("exp_avg", "exp_avg_sq")}
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": {0: moments | {"step": torch.ones(())}}})
+    optimizer.step()
+    assert devices == [{"meta"}, {"meta"}]

@@ -73,6 +73,13 @@ class Muon(torch.optim.Optimizer):
         large = parameter.ndim >= 2 and min(parameter.shape[-2:]) >= cls.smallest_matrix
         return {"matrix": large and "embedding" not in name and "species" not in name}
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Torch and Lightning leave counts of steps on the CPU; the fused update reads them where parameters are."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            if "step" in state:
+                state["step"] = state["step"].to(parameter.device)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """One update of every group."""
@@ -112,7 +119,7 @@ class Muon(torch.optim.Optimizer):
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter] |= {
-                    "step": torch.zeros((), dtype=torch.float32),
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
                     "exp_avg": torch.zeros_like(parameter),
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
