@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -17,7 +17,10 @@ from eqff.training.field_loss import FieldLoss
 Reduce = Callable[[Tensor], Tensor]
 """Sums a tensor over all processes."""
 
-DERIVATIVES = ("forces", "stress", "virial")
+STRAINED = ("stress", "virial")
+"""Fields that need the energy differentiated by a strain."""
+
+DERIVATIVES = ("forces", *STRAINED)
 """Fields that need the energy differentiated."""
 
 
@@ -36,7 +39,7 @@ class Losses:
             raise ConfigError("training.losses is empty: give at least one field, for example training.losses.energy.")
         self.terms = tuple(terms)
         self.derivatives = any(term.field in DERIVATIVES for term in terms)
-        self.stress = any(term.field in ("stress", "virial") for term in terms)
+        self.stress = any(term.field in STRAINED for term in terms)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, Any] | None]) -> Losses:
@@ -61,7 +64,7 @@ class Losses:
     @property
     def judgement(self) -> str:
         """What validation losses of two trainings must have in common to be compared: all but first-stage weights."""
-        return json.dumps([asdict(replace(term, weight=term.weights[True], second_weight=None)) for term in self.terms])
+        return json.dumps([asdict(term) | {"weight": term.weights[True], "second_weight": None} for term in self.terms])
 
     def __call__(
         self, prediction: Mapping[str, Tensor], batch: Mapping[str, Tensor], atoms: Tensor, second_stage: bool
@@ -111,6 +114,19 @@ class Losses:
         """The sum of the losses of fields with the weights of a stage."""
         return sum(term.weights[second_stage] * parts[term.field] for term in self.terms)
 
+    def check_stages(self, second_stage: float | None) -> None:
+        """Raises ConfigError for a second weight without a second stage: validation would judge by what is not trained.
+
+        Args:
+            second_stage: ``training.second_stage``.
+        """
+        for term in self.terms:
+            if second_stage is None and term.second_weight not in (None, term.weight):
+                raise ConfigError(
+                    f"training.losses.{term.field}.second_weight={term.second_weight:g} would never hold: there is no "
+                    "second stage. Say when it begins, as training.second_stage=0.75, or leave the second weight out."
+                )
+
     def check_model(self, predicts: Sequence[str], per_pass: Mapping[str, int] | None = None) -> None:
         """Raises ConfigError when a loss asks for a field that the model doesn't predict.
 
@@ -144,6 +160,18 @@ class Losses:
                     f"how many frames: {found}. If the file has it under another name, give data.keys.THAT_NAME={name}"
                     f"; if not, leave the loss out: training.losses.{key}=null"
                 )
+
+    def unused(self, counts: Mapping[str, int]) -> list[str]:
+        """A line if energies are trained and forces, which frames have, are not; whoever chose a group of losses for
+        another field may not know that it replaces the default ones.
+
+        Args:
+            counts: On how many training frames each label is known.
+        """
+        frames = counts.get("forces", 0)
+        if not frames or "energy" not in self.fields or "forces" in self.fields:
+            return []
+        return [f"{frames} training frames have forces, on which there is no loss: training.losses.forces.weight=10."]
 
 
 def require_predicted(name: str, predicts: Sequence[str], place: str, otherwise: str) -> None:

@@ -15,7 +15,7 @@ from eqff.potential import Potential
 from eqff.ranks.group import add_over_ranks, raise_together, sum_over_ranks, world_size
 from eqff.training.diagnosis import ALL_FINITE, diverged, diverged_in_validation
 from eqff.training.finetuning.freezing import Frozen
-from eqff.training.losses import Losses, require_predicted
+from eqff.training.losses import DERIVATIVES, STRAINED, Losses, require_predicted
 from eqff.training.metrics import ErrorSums, LossSums
 from eqff.training.optimizers import build_optimizer
 from eqff.training.window import Window, finite
@@ -68,6 +68,7 @@ class ForceFieldModule(lightning.LightningModule):
         for name in metrics:
             require_predicted(name, potential.predicts, "training.metrics", "Or leave it out of training.metrics.")
         self.validation_errors = ErrorSums([*losses.labels, *(name for name in metrics if name not in losses.labels)])
+        self._compared = (*losses.fields, *metrics)
         self.training_errors = ErrorSums(losses.labels)
         self.second_stage = False
         self.window = Window()
@@ -75,9 +76,11 @@ class ForceFieldModule(lightning.LightningModule):
         self._validation_loss = LossSums(losses)
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
-        """The potential's prediction for a PyG batch."""
+        """The potential's prediction for a PyG batch, with all derivatives that losses (in validation, errors) need."""
         graph = graph_from_batch(batch, self.potential.dtype)
-        return self.potential(graph, forces=self.losses.derivatives, stress=self.losses.stress)
+        asked = self.losses.fields if self.training else self._compared
+        forces, stress = (any(name in some for name in asked) for some in (DERIVATIVES, STRAINED))
+        return self.potential(graph, forces=forces, stress=stress)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Its groups hold each trainable parameter of the potential once."""
@@ -106,7 +109,15 @@ class ForceFieldModule(lightning.LightningModule):
             raise_together(None if finite(share) else diverged(self, batch, "loss", share), "The loss became NaN.")
         if self._writes_row():
             self.training_errors.update(prediction, batch, atoms)
-        return share * world_size()  # gradients are averaged over ranks; that of the loss is the sum of the shares'
+        # gradients are averaged over ranks; that of the loss is the sum of the shares'
+        return share * (world_size() * self._weight_in_step(batch_idx))
+
+    def _weight_in_step(self, batch_idx: int) -> float:
+        """Makes the gradient of a step the mean of its batches': Lightning divides by the number that most steps have,
+        also where fewer are left at the end of an epoch."""
+        count = self.trainer.accumulate_grad_batches
+        left = self.trainer.num_training_batches - batch_idx // count * count
+        return count / min(count, left)
 
     def _loss(self, prediction: Mapping[str, Tensor], batch: Any, atoms: Tensor) -> tuple[Tensor, Tensor, Any]:
         """This rank's part of the loss with its gradient; the loss of the whole batch, and of its fields."""

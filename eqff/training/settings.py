@@ -154,10 +154,12 @@ class RunSettings:
         check_trainer(general.trainer)
         if general.simulate is not None:
             check_simulation(general.simulate)
+        losses = Losses.from_config(training.losses)
+        losses.check_stages(training.second_stage)
         require_writable(general.output)
         return cls(
             training=training,
-            losses=Losses.from_config(training.losses),
+            losses=losses,
             schedule=settings(Schedule, training.schedule, "training.schedule"),
             budget=settings(BudgetSettings, general.budget, "budget"),
             tracking=settings(TrackingSettings, general.tracking, "tracking"),

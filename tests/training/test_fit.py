@@ -92,17 +92,28 @@ def test_what_validation_does_not_see_is_said(compose, tmp_path, capsys):
     assert "No validation frame has forces: val/loss" in capsys.readouterr().out
 
 
-def test_every_loss_has_its_error_in_the_table(compose, tmp_path, capsys):
+@pytest.fixture
+def periodic_file(tmp_path):
     frames = water_frames(12)
     for number, atoms in enumerate(frames):
         atoms.cell, atoms.pbc = [8.0, 8.0, 8.0], True
         atoms.calc.results["stress"] = np.full(6, 1e-3 * number)
-    path = tmp_path / "periodic.extxyz"
-    write(path, frames)
+    write(tmp_path / "periodic.extxyz", frames)
+    return tmp_path / "periodic.extxyz"
+
+
+def test_every_loss_has_its_error_in_the_table(compose, periodic_file, capsys):
     losses = ("training/losses=energy_forces_stress", "training.losses.energy=null", "training.losses.forces=null")
-    result = train(compose(f"data.path={path}", *losses, "data.require=[stress]", "trainer.max_epochs=1"))
+    result = train(compose(f"data.path={periodic_file}", *losses, "data.require=[stress]", "trainer.max_epochs=1"))
     assert "| mean absolute error | stress (GPa) |" in (result.folder / "report.md").read_text()
     assert f"val/stress_mae {result.metrics['val/stress_mae']:.4g} GPa" in capsys.readouterr().out
+
+
+def test_errors_of_derivatives_that_no_loss_needs(compose, periodic_file):
+    """Validations take them all the same, and can be judged by them."""
+    told = ("training/losses=energy", "training.metrics=[forces,stress]", "training.monitor=val/stress_mae")
+    result = train(compose(f"data.path={periodic_file}", *told, "trainer.max_epochs=1"))
+    assert {"val/energy_mae", "val/forces_mae", "val/stress_mae"} <= result.metrics.keys()
 
 
 def test_tables_in_a_log_keep_names_whole(compose, tmp_path, capsys):
@@ -134,6 +145,14 @@ def test_second_stage(compose, monkeypatch):
     )
     train(compose("trainer.max_epochs=4", "training.second_stage=0.75"))
     assert stages == [False] * 15 + [True] * 5
+
+
+def test_a_loss_that_ends_with_the_first_stage(compose):
+    """It is not in the validation loss, which has the weights of the second one."""
+    end = "training.losses.forces.second_weight=0"
+    result = train(compose("trainer.max_epochs=1", "training.second_stage=0.5", "training.losses.energy.weight=1", end))
+    (row,) = (row for row in read_metrics(result.folder) if "val/loss" in row)
+    assert row["val/loss"] == pytest.approx(1e-3 * row["val/energy_per_atom_mae"], rel=1e-6)  # eV
 
 
 def test_average_is_validated_and_kept(compose, monkeypatch):
@@ -170,6 +189,19 @@ def test_clipping_is_reported(compose):
         rows = read_metrics(train(compose(f"trainer.gradient_clip_val={limit}", output=f"clip{limit}")).folder)
         shares[limit] = {row["train/clipped_share"] for row in rows if "train/clipped_share" in row}
     assert shares == {1e-3: {1.0}, 1e6: {0.0}}
+
+
+def test_a_step_has_the_mean_gradient_of_its_batches(compose):
+    """Also the last one of an epoch, for which fewer are left: one of five."""
+    still = ("training/optimizer=sgd", "training.optimizer.lr=1e-30", "trainer.log_every_n_steps=1")
+    norms = {}
+    for count in (1, 4):
+        result = train(compose(*still, f"trainer.accumulate_grad_batches={count}", output=f"of{count}"))
+        rows = read_metrics(result.folder)
+        norms[count] = [row["train/gradient_norm"] for row in rows if "train/gradient_norm" in row]
+    assert (len(norms[1]), len(norms[4])) == (10, 4)
+    assert norms[4][1] == pytest.approx(norms[1][4], rel=1e-4)
+    assert norms[4][0] <= np.mean(norms[1][:4]) * (1 + 1e-4)
 
 
 def test_diverged_loss_names_the_frames(compose, tmp_path, monkeypatch):

@@ -77,6 +77,25 @@ def test_weights_of_two_stages():
     assert {name: part.item() for name, part in parts.items()} == {"energy": 3.0, "forces": 0.5}
 
 
+def test_a_second_weight_needs_a_second_stage():
+    """Validation losses have the second weights: they would judge by what is not trained."""
+    losses = Losses.from_config({"energy": {"weight": 1.0, "second_weight": 10.0}})
+    with pytest.raises(
+        ConfigError, match=r"losses\.energy\.second_weight=10 would never hold.*training\.second_stage="
+    ):
+        losses.check_stages(None)
+    losses.check_stages(0.5)
+    Losses.from_config({"energy": {"weight": 1.0, "second_weight": 1.0}}).check_stages(None)
+
+
+def test_losses_are_told_apart_by_their_last_weights():
+    one, same, other = (
+        Losses.from_config({"energy": {}, "forces": {"weight": first, "second_weight": second}})
+        for first, second in ((1.0, 0.0), (2.0, 0.0), (1.0, 0.5))
+    )
+    assert one.judgement == same.judgement != other.judgement
+
+
 def test_null_leaves_a_field_out_and_derivatives_follow():
     losses = Losses.from_config({"energy": {}, "forces": None})
     assert losses.fields == ("energy",)
@@ -108,3 +127,12 @@ def test_asks_model_and_data():
         losses.check_model(("energy", "forces"))
     with pytest.raises(ConfigError, match="none of the 7 training frames has 'charges'.*energy on 7|energy \\(7\\)"):
         losses.check_labels({"energy": 7, "charges": 0}, 7)
+
+
+def test_forces_that_are_there_and_not_trained_are_told():
+    """A group of losses that was chosen for another field replaces the default ones, that of forces too."""
+    without = Losses.from_config({"energy": {}, "charges": {}})
+    assert "training.losses.forces.weight" in without.unused({"energy": 7, "forces": 5, "charges": 7})[0]
+    assert not without.unused({"energy": 7, "charges": 7})
+    assert not Losses.from_config({"energy": {}, "forces": {}}).unused({"energy": 7, "forces": 5})
+    assert not Losses.from_config({"charges": {}}).unused({"forces": 5})

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from eqff.errors import ConfigError
 from eqff.training.budget import Budget, BudgetSettings, Clocks, CpuClock, Limit, epoch_limit, timed_limits
+from eqff.training.callbacks.pacing import Pacing
 from eqff.training.schedules import SHAPES, Schedule
 
 SHARE = st.floats(0, 1)
@@ -99,3 +101,22 @@ def test_messages():
         Schedule(warmup=5)
     with pytest.raises(ConfigError, match="wall_seconds must be positive"):
         BudgetSettings(wall_seconds=-1)
+
+
+@given(st.integers(1, 3), st.integers(3, 40))
+def test_no_step_overruns_the_budget(accumulate, seconds):
+    """However few there are, and none is left half done: gradients that are only gathered are lost at the end."""
+    clock = SimpleNamespace(now=0.0)
+    budget = Budget([Limit("wall seconds", float(seconds), lambda: clock.now, timed=True)])
+    pacing = Pacing(budget, Schedule(), clock=lambda: clock.now)
+    trainer = SimpleNamespace(
+        optimizers=[SimpleNamespace(param_groups=[])], accumulate_grad_batches=accumulate, max_steps=-1, max_epochs=-1,
+        num_training_batches=100, val_check_batch=100, current_epoch=0, global_step=0, should_stop=False,
+    )  # fmt: skip
+    batches = 0
+    while not trainer.should_stop:
+        pacing.on_train_batch_start(trainer, SimpleNamespace(), None, batches)
+        clock.now, batches = clock.now + 1.0, batches + 1
+        trainer.global_step = batches // accumulate
+        pacing.on_train_batch_end(trainer, SimpleNamespace(), None, None, batches - 1)
+    assert batches == seconds // accumulate * accumulate

@@ -47,14 +47,23 @@ class Pacing(Callback):
         self.used: dict[str, dict[str, float]] = {}
         self._base_rates: list[float] = []
         self._validated = 0.0
-        self._step_seconds = 0.0
-        self._step_started = 0.0
+        self._batches = 0
+        self._batch_seconds = 0.0
+        self._batch_started = 0.0
         self._epoch_began: float | None = None
         self._validates = True
         self._saved_at = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the limits in epochs and steps."""
+        self._add_limits(trainer)
+        if self._saved_at:
+            scale = min(self.budget.progress / self._saved_at, 1.0)  # on resume the budget may have grown
+            self._validated, self._epoch_began = scale * self._validated, scale * (self._epoch_began or 0.0)
+        trainer.check_val_every_n_epoch = 1 if self._validates else _NEVER  # a resumed epoch has been decided on
+        self._adopt_settings(trainer.optimizers[0], pl_module.configure_optimizers())
+
+    def _add_limits(self, trainer: Trainer) -> None:
         timed = [limit for limit in self.budget.limits if limit.timed]
         steps = []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
@@ -64,11 +73,6 @@ class Pacing(Callback):
         if trainer.max_steps > 0:
             steps.append(Limit("steps", trainer.max_steps, lambda: trainer.global_step))
         self.budget.limits = timed + steps
-        if self._saved_at:
-            scale = min(self.budget.progress / self._saved_at, 1.0)  # on resume the budget may have grown
-            self._validated, self._epoch_began = scale * self._validated, scale * (self._epoch_began or 0.0)
-        trainer.check_val_every_n_epoch = 1 if self._validates else _NEVER  # a resumed epoch has been decided on
-        self._adopt_settings(trainer.optimizers[0], pl_module.configure_optimizers())
 
     def _adopt_settings(self, optimizer: Optimizer, configured: Optimizer) -> None:
         """The config rules over what a checkpoint has brought, so that a resumed run may change rates and decays."""
@@ -94,24 +98,32 @@ class Pacing(Callback):
         for group, rate in zip(trainer.optimizers[0].param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
         pl_module.second_stage = self.second_stage is not None and progress >= self.second_stage
-        self._step_started = self.clock()
+        self._batch_started = self.clock()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops when no further step fits into the budget, and sees to it that the last weights are validated."""
-        seconds = self.clock() - self._step_started
-        # the mean follows slowly and starts at the second step: the first one compiles
-        self._step_seconds += 0.1 * (seconds - self._step_seconds) if trainer.global_step > 1 else 0.0
+        self._time(self.clock() - self._batch_started)
         self.budget.start()
+        step_seconds = trainer.accumulate_grad_batches * self._batch_seconds
+        # gathered gradients are no part of a state, so time is only looked at where a step has ended
+        spent = _ends_step(trainer, batch_idx + 1) and self.budget.spent(step_seconds)
         # steps may end within an epoch, where Lightning would not validate
-        if self.budget.spent(self._step_seconds) or 0 < trainer.max_steps <= trainer.global_step:
+        if spent or 0 < trainer.max_steps <= trainer.global_step:
             self.stop(trainer)
         elif _ends_unseen(trainer, batch_idx + 1):
             if trainer.val_check_batch is None:  # validations by time
                 self.stop(trainer)
             else:
                 trainer.val_check_batch = batch_idx + 1
+
+    def _time(self, seconds: float) -> None:
+        """Takes a batch into the mean, which begins with the second one, as the first compiles, and follows slowly."""
+        self._batches += 1
+        if self._batches > 1:
+            share = max(0.1, 1.0 / (self._batches - 1))
+            self._batch_seconds += share * (seconds - self._batch_seconds)
 
     def stop(self, trainer: Trainer) -> None:
         """Ends the training after this step, with a validation."""
@@ -122,6 +134,12 @@ class Pacing(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes what was used, if it was not the budget in seconds that ended it."""
         self.used = self.used or self.budget.describe()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Notes what was used where nothing was left to do, so that training didn't even start."""
+        if not self.used:
+            self._add_limits(trainer)
+            self.used = self.budget.describe()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes where in the budget it was."""
@@ -138,6 +156,11 @@ class Pacing(Callback):
         self.budget.load_state_dict(state_dict["budget"])
         self._validated, self._saved_at = state_dict["validated"], state_dict["saved_at"]
         self._epoch_began, self._validates = state_dict["epoch_began"], state_dict["validates"]
+
+
+def _ends_step(trainer: Trainer, batches: int) -> bool:
+    """Whether the optimizer has taken a step after so many batches of an epoch."""
+    return batches % trainer.accumulate_grad_batches == 0 or batches >= trainer.num_training_batches
 
 
 def _ends_unseen(trainer: Trainer, batches: int) -> bool:
