@@ -16,7 +16,7 @@ from eqff.evaluation.predictions import predict
 from eqff.potential import Potential
 
 SAMPLE = 2000
-"""Frames that are predicted for it, evenly spread over the training set."""
+"""Frames that are predicted for it, drawn from the training set."""
 _UNDETERMINED = 1e-6
 """Share of an element in what the compositions leave open, above which its energy alone says nothing: rounding."""
 
@@ -89,8 +89,7 @@ def refit(potential: Potential, frames: Sequence[AtomicData], elements: Sequence
         charges: Whether a term linear in the total charge is fitted too, where total charges differ. It is the only
             one that keeps separated fragments additive.
     """
-    step = max(len(frames) // SAMPLE, 1)
-    known = [frame for frame in frames[::step] if "energy" in frame and bool(frame.energy.isfinite().all())]
+    known = [frame for frame in _drawn(frames) if "energy" in frame and bool(frame.energy.isfinite().all())]
     if not known or not elements:
         return Refit()
     rows = EnergyRows.of(known)
@@ -109,6 +108,14 @@ def refit(potential: Potential, frames: Sequence[AtomicData], elements: Sequence
         _open_elements(matrix, int(rank), elements),
         float(np.abs(errors - matrix @ found).mean()),
     )
+
+
+def _drawn(frames: Sequence[AtomicData]) -> Sequence[AtomicData]:
+    """At most `SAMPLE` of them. Every second one may be a cation, so it is not every k-th that is taken."""
+    if len(frames) <= SAMPLE:
+        return frames
+    chosen = np.random.default_rng(0).choice(len(frames), SAMPLE, replace=False)
+    return [frames[int(index)] for index in np.sort(chosen)]
 
 
 def _open_elements(matrix: np.ndarray, rank: int, elements: Sequence[int]) -> tuple[int, ...]:

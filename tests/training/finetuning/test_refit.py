@@ -77,6 +77,13 @@ def test_without_several_charges_there_is_no_slope(old, charges, asked):
     assert found.shifts == pytest.approx({z: SHIFT[z] for z in (1, 6, 8)}, abs=1e-8)
 
 
+def test_large_sets_are_sampled_in_no_rhythm(old, monkeypatch):
+    """Every second structure is a cation: every second one would leave all or none of them."""
+    monkeypatch.setattr("eqff.training.finetuning.energies.SAMPLE", 18)
+    found = refit(old, frames(old, structures(3 * FORMULAS, (0, 1)), SHIFT, SLOPE), (1, 6, 8), charges=True)
+    assert found.slope == pytest.approx(SLOPE, abs=1e-8)
+
+
 def test_what_compositions_leave_open_is_said(old):
     """Of water and methane as many combinations are known as there are compositions, of an absent element nothing."""
     found = refit(old, frames(old, structures(("OHH", "CO", "COO")), SHIFT, SLOPE), (1, 6, 8), charges=True)
