@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 from statistics import fmean, stdev
 
 from eqff.comparison.run import Run, State
@@ -19,7 +20,7 @@ class Spread:
 
     Attributes:
         mean: Of all.
-        deviation: Their standard deviation (of a sample, n - 1); None for a single one.
+        deviation: Their standard deviation (of a sample, n - 1); None for a single one, NaN where one is not finite.
         count: How many.
     """
 
@@ -32,6 +33,8 @@ class Spread:
         """Of some numbers; None if there are none."""
         if not values:
             return None
+        if not all(map(isfinite, values)):  # which stdev does not take
+            return cls(fmean(values), nan if len(values) > 1 else None, len(values))
         return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from io import StringIO
+from math import inf, isfinite, nan
 from statistics import fmean, stdev
 
 import pytest
@@ -269,6 +270,14 @@ def test_written_spreads_can_be_read_back(mean, share, count):
     shown, deviation = map(float, text.split(" ± "))
     assert shown == pytest.approx(mean, rel=6e-3, abs=0.05 * share * mean + 1e-9) or abs(shown - mean) <= share * mean
     assert deviation == pytest.approx(share * mean, rel=0.06, abs=6e-4 * mean)
+
+
+@pytest.mark.parametrize("bad", [nan, inf])
+def test_a_number_that_is_not_finite_has_no_spread(bad):
+    """As the error of a seed whose predictions overflow."""
+    spread = Spread.of([1.0, bad])
+    assert not isfinite(spread.mean) and spread.count == 2
+    assert spread_text(spread, 2) == f"{bad} ± nan"
 
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9))
