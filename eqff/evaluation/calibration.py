@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import norm, spearmanr
 
 from eqff.data.atomic_data import AtomicData
+from eqff.errors import ModelError
 from eqff.evaluation.metrics import collect
 from eqff.evaluation.predictions import Prediction
 from eqff.evaluation.quantities import quantities
@@ -129,8 +130,17 @@ def scales_of(frames: Sequence[AtomicData], predictions: Sequence[Prediction]) -
     Energies are judged as a whole and not per atom: errors by uncertainties are the same. Where the set has labels of
     one kind only, its factor holds for the other too, and a log line says so: both follow from the same weights. 1
     where it has no labels at all.
+
+    Raises:
+        ModelError: Predictions or uncertainties are not finite: so would be the factor, and no limit ever be exceeded.
     """
     factors = {name: score.scale for name, (_, score) in calibrations(frames, predictions).items()}
+    if not all(map(np.isfinite, factors.values())):
+        broken = [frame.place for frame, p in zip(frames, predictions, strict=True) if not _is_finite(p)]
+        raise ModelError(
+            f"The model's numbers are not finite for some of the structures held back ({'; '.join(broken[:3])}), so "
+            "that nothing can be calibrated by them. Leave these out, or train further."
+        )
     for name in SHOWN:
         if factors and name not in factors:
             other, factor = next(iter(factors.items()))
@@ -142,3 +152,7 @@ def scales_of(frames: Sequence[AtomicData], predictions: Sequence[Prediction]) -
             )
             factors[name] = factor
     return factors.get("energy_per_atom", 1.0), factors.get("forces", 1.0)
+
+
+def _is_finite(prediction: Prediction) -> bool:
+    return all(np.isfinite(v).all() for v in (*prediction.labels.values(), *prediction.uncertainties.values()))

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.batching import collate
-from eqff.data.graph import graph_from_batch
-from eqff.data.neighbours import add_neighbours
 from eqff.errors import DataError, ModelError
-from eqff.evaluation.predictions import parts_of, require_known_elements, without_labels
+from eqff.evaluation.predictions import graph_for, parts_of, require_known_elements
 from eqff.nn.reduce import segment_sum
 from eqff.potential import Potential
 
@@ -47,8 +44,7 @@ def learned_features(potential: Potential, frames: Sequence[AtomicData], *, batc
 
 
 def _of_batch(potential: Potential, frames: list[AtomicData]) -> np.ndarray:
-    batch = collate([add_neighbours(without_labels(frame), potential.neighbour_lists) for frame in frames])
-    graph = graph_from_batch(batch.to(next(potential.buffers()).device), potential.dtype)
+    graph = graph_for(potential, frames)
     with torch.no_grad():
         fields = potential.energy(graph)[1]
     if SCALARS not in fields:

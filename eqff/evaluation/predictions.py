@@ -13,7 +13,7 @@ from torch import Tensor
 from eqff.data import fields as table
 from eqff.data.atomic_data import AtomicData
 from eqff.data.batching import collate
-from eqff.data.graph import STATED, graph_from_batch
+from eqff.data.graph import STATED, AtomicGraph, graph_from_batch
 from eqff.data.neighbours import add_neighbours
 from eqff.errors import ModelError
 from eqff.potential import Potential
@@ -127,6 +127,13 @@ def without_labels(frame: AtomicData) -> AtomicData:
     return AtomicData(**kept, num_nodes=frame.num_nodes, source=frame.source, frame=frame.frame)
 
 
+def graph_for(potential: Potential, frames: Sequence[AtomicData]) -> AtomicGraph:
+    """Structures as a model is given them: inputs alone, with its neighbour lists, on its device."""
+    lists = potential.neighbour_lists
+    batch = collate([add_neighbours(without_labels(frame), lists) for frame in frames])
+    return graph_from_batch(batch.to(next(potential.buffers()).device), potential.dtype)
+
+
 def _predict_part(potential: Potential, frames: list[AtomicData], labels: tuple[str, ...]) -> list[Prediction]:
     """The same as `_predict_batch`, with the place of a structure that can't be treated where it is alone."""
     try:
@@ -138,10 +145,7 @@ def _predict_part(potential: Potential, frames: list[AtomicData], labels: tuple[
 
 
 def _predict_batch(potential: Potential, frames: list[AtomicData], labels: tuple[str, ...]) -> list[Prediction]:
-    lists = potential.neighbour_lists
-    batch = collate([add_neighbours(without_labels(frame), lists) for frame in frames])
-    device = next(potential.buffers()).device
-    graph = graph_from_batch(batch.to(device), potential.dtype)
+    graph = graph_for(potential, frames)
     stress = "stress" in labels or "virial" in labels
     result = potential(graph, forces=stress or "forces" in labels, stress=stress, create_graph=False)
     sizes = [frame.num_nodes for frame in frames]

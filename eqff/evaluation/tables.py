@@ -93,7 +93,7 @@ def _part_rows(kind: str, parts: dict[str, dict[str, Errors]], units: dict[str, 
 
 def number(value: float) -> str:
     """Three significant digits, without an exponent where that is readable."""
-    return f"{value:.3g}" if abs(value) < 1000 or not np.isfinite(value) else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 or not np.isfinite(value) else f"{value:.0f}"
 
 
 def spoken(name: str) -> str:

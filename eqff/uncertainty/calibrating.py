@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,12 @@ import numpy as np
 from eqff.data.atomic_data import AtomicData, fill_missing_labels
 from eqff.errors import DataError, ModelError
 from eqff.evaluation.calibration import scales_of
+from eqff.evaluation.levels import on_model_level
 from eqff.evaluation.predictions import predict
+from eqff.potential import Potential
 from eqff.uncertainty.ensemble import Ensemble
+
+_log = logging.getLogger(__name__)
 
 
 def calibrated(ensemble: Ensemble, held_back: Sequence[AtomicData], batch_size: int = 32) -> Ensemble:
@@ -22,9 +27,10 @@ def calibrated(ensemble: Ensemble, held_back: Sequence[AtomicData], batch_size: 
         batch_size: Structures at a time.
 
     Raises:
-        DataError: None of the structures has an energy.
+        DataError: None of the structures has an energy, or one at another level of theory, see `on_level`.
         ModelError: The members say the same everywhere, as one model alone or copies of one do.
     """
+    held_back = on_level(ensemble, held_back)
     labels = [name for name in ("energy", "forces") if any(frame.has(name) for frame in held_back)]
     if "energy" not in labels:
         raise DataError(
@@ -40,3 +46,19 @@ def calibrated(ensemble: Ensemble, held_back: Sequence[AtomicData], batch_size: 
             "different seeds (seed=0, seed=1, ...)."
         )
     return Ensemble(raw.members, raw.names, scales_of(held_back, predictions)).eval()
+
+
+def on_level(potential: Potential, held_back: Sequence[AtomicData]) -> Sequence[AtomicData]:
+    """Structures with energies on the model's level of theory; where that can't be known, a log line says so.
+
+    Args:
+        potential: The model, or what is made of several.
+        held_back: With energies, which errors are taken from.
+
+    Raises:
+        DataError: Energies that can't be compared with the model's, see `eqff.evaluation.levels.on_model_level`.
+    """
+    frames, notes = on_model_level(potential, held_back)
+    for note in notes:
+        _log.warning("Structures held back: %s", note)
+    return frames

@@ -80,7 +80,7 @@ def _folder_of_estimate(model: str | Path, path: Path, output: str | None, share
         raise ConfigError(
             f"output is missing: '{model}' lies where other models do, so give a folder, output=runs/doubt."
         )
-    return path.parent if output is None else Path(output)
+    return path.parent if output is None else Path(output).expanduser()
 
 
 def _fit_ensemble(models: Sequence[str | Path], chosen: Any) -> Fitted:
@@ -98,7 +98,7 @@ def _fit_ensemble(models: Sequence[str | Path], chosen: Any) -> Fitted:
     raw = Ensemble.load(models, trust_code=chosen.trust_code, **chosen.of_loading())
     _, held_back = _sets(models[0], chosen, with_training=False)
     ensemble = calibrated(raw, held_back, chosen.batch_size)
-    file = save_ensemble(Path(chosen.output) / ENSEMBLE_FILE, ensemble, models)
+    file = save_ensemble(Path(chosen.output).expanduser() / ENSEMBLE_FILE, ensemble, models)
     return _report(file, ensemble, ensemble.scales, held_back, chosen.batch_size)
 
 
@@ -134,11 +134,13 @@ def _report(
     from eqff.data.atomic_data import fill_missing_labels
     from eqff.evaluation.calibration import calibrations
     from eqff.evaluation.calibration_figure import calibration_figure
+    from eqff.evaluation.levels import on_model_level
     from eqff.evaluation.predictions import predict
     from eqff.simulation.finish import write_json
     from eqff.tracking.plots import save_figure
     from eqff.uncertainty.thresholds import usual_doubt
 
+    held_back, _ = on_model_level(model, held_back)  # notes were told when it was fitted
     fill_missing_labels(held_back)
     predictions = predict(model, held_back, labels=("energy", "forces"), batch_size=batch_size)
     found = calibrations(held_back, predictions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def load_estimate(path: str | Path, **settings: Any) -> LastLayerEstimate:
         (energy, forces), samples = map(float, header["scales"]), int(header["samples"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: its scales can't be read ({error!r}). Fit it again.") from error
-    if not (0 < samples <= _MAX_SAMPLES and bool(container.tensors["root"].isfinite().all())):
+    sane = 0 < samples <= _MAX_SAMPLES and all(0 <= scale < inf for scale in (energy, forces))
+    if not (sane and bool(container.tensors["root"].isfinite().all())):
         raise ModelFileError(f"{path}: its numbers are out of all reason. Fit it again.")
     return LastLayerEstimate(potential, Posterior(container.tensors["root"].clone(), (energy, forces), samples)).eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from eqff.data.atomic_data import AtomicData
-from eqff.data.batching import collate
-from eqff.data.graph import AtomicGraph, graph_from_batch
-from eqff.data.neighbours import add_neighbours
 from eqff.errors import DataError
 from eqff.evaluation.calibration import Doubts, calibration, scales_of
-from eqff.evaluation.predictions import Prediction, predict, without_labels
+from eqff.evaluation.predictions import Prediction, graph_for, parts_of, predict
 from eqff.potential import Potential
+from eqff.uncertainty.calibrating import on_level
 from eqff.uncertainty.last_layer import LastLayerEstimate, Posterior, local_term, structure_features
 
 REGULARISATIONS = tuple(10.0**power for power in range(-10, 1))
@@ -47,9 +45,10 @@ def fit_last_layer(
         batch_size: Structures at a time.
 
     Raises:
-        DataError: No structures, or none held back that has an energy.
+        DataError: No structures, or none held back that has an energy, or one at another level of theory.
         ModelError: The model has no local energy, or does not know an element.
     """
+    held_back = on_level(potential, held_back)
     energies = np.array([float(f.energy) if f.has("energy") else np.nan for f in held_back])
     known = np.isfinite(energies)
     if not training or not known.any():
@@ -83,19 +82,13 @@ def _nll(errors: np.ndarray, sigmas: np.ndarray) -> float:
 def _features(potential: Potential, frames: Sequence[AtomicData], batch_size: int) -> tuple[Tensor, Tensor]:
     """Last-layer features (M, D) and energies (M,) of structures, float64, on the CPU."""
     term, parts, energies = local_term(potential), [], []
-    for graph in _graphs(potential, frames, batch_size):
+    for part in parts_of(frames, batch_size):
+        graph = graph_for(potential, part)
         with torch.no_grad():
             prediction = potential(graph, forces=False)
             parts.append(structure_features(term, graph, prediction).cpu())
             energies.append(prediction["energy"].detach().cpu())
     return torch.cat(parts), torch.cat(energies)
-
-
-def _graphs(potential: Potential, frames: Sequence[AtomicData], batch_size: int) -> Iterator[AtomicGraph]:
-    device, lists = next(potential.buffers()).device, potential.neighbour_lists
-    for start in range(0, len(frames), batch_size):
-        part = [add_neighbours(without_labels(frame), lists) for frame in frames[start : start + batch_size]]
-        yield graph_from_batch(collate(part).to(device), potential.dtype)
 
 
 def fit(

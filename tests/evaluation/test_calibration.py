@@ -8,6 +8,7 @@ import torch
 
 from eqff.build import ModelContext, build_potential
 from eqff.data.atoms import from_atoms
+from eqff.errors import ModelError
 from eqff.evaluation import evaluate_potential, figures, markdown, to_dict, write_report
 from eqff.evaluation.calibration import (
     SHOWN,
@@ -135,6 +136,15 @@ def test_where_labels_of_one_kind_are_missing_the_factor_of_the_other_holds(eval
     assert scales_of(without(frames, "forces", 8), predictions) == (energy, energy)
     assert "how good forces are: their uncertainty has the factor" in caplog.text
     assert scales_of(without(frames, "energy", 8), predictions) == (forces, forces)
+
+
+def test_nothing_is_calibrated_by_numbers_that_are_not_finite(evaluated):
+    """The factor would be NaN, and no uncertainty ever above a limit."""
+    model, frames = evaluated
+    predictions = predict(model, frames)
+    predictions[2].labels["forces"][0] = np.nan
+    with pytest.raises(ModelError, match=r"not finite for some of the structures held back \(.*frame"):
+        scales_of(frames, predictions)
 
 
 def test_in_reports(evaluated, tmp_path):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 from ase.io import read
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from eqff.build import ModelContext, build_potential
@@ -17,6 +19,7 @@ from eqff.errors import DataError, ModelError
 from eqff.evaluation import count_states, evaluate_potential, figures, markdown, rich_report, to_dict, write_report
 from eqff.evaluation.predictions import Prediction, predict
 from eqff.evaluation.report import composition_baseline, write_predictions
+from eqff.evaluation.tables import number
 from eqff.testing.structures import closed_shell, crystal, molecule, one_of_each
 
 CONFIG = {
@@ -251,3 +254,9 @@ def test_tensors_of_atoms_are_written_row_by_row(frames, tmp_path):
     found = read(tmp_path / "tensors.extxyz").arrays["predicted_atomic_polarizabilities"]
     assert np.allclose(found, values.reshape(-1, 9))
     assert np.allclose(read_frames(tmp_path / "tensors.extxyz")[0].born_charges.numpy(), values)
+
+
+@given(st.floats(1e-3, 1e7))
+def test_numbers_of_tables_are_plain(value):
+    text = number(value)
+    assert "e" not in text and float(text) == pytest.approx(value, rel=5.1e-3)

@@ -1,5 +1,7 @@
 """Last-layer estimates: linear algebra against its definition, growth away from training, files beside models."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from eqff.potential import Potential
 from eqff.terms.zbl import ZBLRepulsion
 from eqff.testing.graphs import graph_of
 from eqff.testing.structures import molecule
+from eqff.uncertainty import Ensemble
+from eqff.uncertainty.calibrating import calibrated
 from eqff.uncertainty.estimate_file import UNCERTAINTY_FILE, load_estimate, save_estimate
 from eqff.uncertainty.fitting import fit_last_layer
 from eqff.uncertainty.last_layer import LastLayerEstimate, Posterior, local_term, structure_features
@@ -126,3 +130,19 @@ def test_what_can_not_be_fitted(make_potential, estimate):
     bare = Potential(None, {"zbl": ZBLRepulsion(inner=1.0, outer=2.5)}, elements=(1, 6, 7, 8))
     with pytest.raises(ModelError, match="needs a model with one local energy"):
         fit_last_layer(bare, training, held_back)
+
+
+def test_held_back_structures_of_another_level(save, estimate):
+    """Their energies are shifted onto the model's, as they were in training."""
+    offsets = {1: 0.5, 6: 30.0, 7: -20.0, 8: 10.0}
+    models = [load_model(save(seed, level_offsets={"PBE": offsets})) for seed in (0, 1)]
+    training, held_back = estimate[1:]
+    others = [copy(frame) for frame in held_back]
+    for frame in others:
+        frame.level_of_theory = "PBE"
+        frame.energy = frame.energy + sum(offsets[z] for z in frame.numbers.tolist())
+    for scales in (
+        lambda frames: fit_last_layer(models[0], training, frames, samples=4).posterior.scales,
+        lambda frames: calibrated(Ensemble(models), frames).scales,
+    ):
+        assert scales(others) == pytest.approx(scales(held_back), rel=1e-6)
