@@ -23,7 +23,7 @@ from eqff.ranks.membership import membership
 from eqff.tracking.run_folder import RunFolder
 from eqff.tracking.wandb import closed_on_failure
 from eqff.training.budget import Clocks
-from eqff.training.callbacks.persistence import Interrupted
+from eqff.training.callbacks.persistence import Interrupted, handlers_kept
 from eqff.training.finish import RunResult, earlier_result, finish
 from eqff.training.fitting import fit
 from eqff.training.preparation import prepare
@@ -59,7 +59,7 @@ def run_rank(
     Returns:
         The result; on ranks other than the first without metrics.
     """
-    with membership(layout, store):
+    with handlers_kept(), membership(layout, store):
         state = from_first(lambda: _found_state(folder)) if folder else None
         if folder and (text := finished(folder, cfg, state)):
             _say(text)

@@ -284,7 +284,7 @@ def test_finished_says_so_and_what_to_do(compose, capsys):
     assert state(longer.folder)["global_step"] == 15
 
 
-def test_killed_while_it_evaluated(compose, monkeypatch):
+def test_killed_while_it_evaluated(compose, monkeypatch, capsys):
     """All steps are done, but the result is not there: it is made."""
     with monkeypatch.context() as patch:
         patch.setattr("eqff.training.run.finish", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -294,6 +294,9 @@ def test_killed_while_it_evaluated(compose, monkeypatch):
     result = train(compose(f"resume={folder}"), [f"resume={folder}"])
     assert (result.folder / "model.safetensors").is_file()
     assert (result.folder / "result.json").is_file()
+    assert result.budget["epochs"] == {"total": 2, "used": 2}
+    train(compose(f"resume={folder}"), [f"resume={folder}"])
+    assert "is finished: 2 of 2 epochs" in capsys.readouterr().out
 
 
 def test_a_part_that_was_killed_leaves_no_older_result(compose, monkeypatch, water_file):

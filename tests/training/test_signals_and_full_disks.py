@@ -16,6 +16,7 @@ from eqff.errors import StorageError
 from eqff.tracking.run_folder import RunFolder
 from eqff.train import main, train
 from eqff.training.callbacks.persistence import Persistence
+from eqff.training.module import ForceFieldModule
 from eqff.training.resuming import saved_state
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -115,6 +116,19 @@ def test_a_write_beyond_the_limit_of_the_system(water_file, tmp_path):
     assert "No state was written yet" in error
     assert "Traceback" not in error
     assert not list((folder.path / "checkpoints").iterdir())
+
+
+def test_signals_are_given_back_after_an_error(compose, monkeypatch):
+    """Else Ctrl-C would no longer end the program that has tried to train."""
+
+    def broken(self, *args):
+        raise RuntimeError("a fault of the program")
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(ForceFieldModule, "training_step", broken)
+    with pytest.raises(RuntimeError, match="a fault of the program"):
+        train(compose())
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_full_disk_keeps_the_last_state(compose, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -17,6 +19,19 @@ from eqff.tracking.run_folder import RunFolder
 from eqff.training.random_state import random_state, set_random_state
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Handlers of signals are afterwards what they were: Lightning tears down no callbacks after an exception."""
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS} if in_main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # of a program that is not Python, which nothing could give back
+                signal.signal(number, handler)
 
 
 class Interrupted(BaseException):
