@@ -84,18 +84,20 @@ def checked_labels(source: Path, target: Path, reading: dict) -> tuple[list[Atom
     """The labelled structures, and how many of those sent are missing.
 
     Raises:
-        DataError: There are none, one has no energy, or they are not those that were sent.
+        DataError: There are none, one has no energy or is there twice, or they are not those that were sent.
     """
     sent = {identity(frame) for frame in read_frames(source, **reading, labels=())}
     frames = read_frames(target, **reading)
+    found = [identity(frame) for frame in frames]
     without_energy = sum(not frame.has("energy") for frame in frames)
-    strangers = sum(identity(frame) not in sent for frame in frames)
-    if not frames or without_energy or strangers:
+    strangers, copies = sum(key not in sent for key in found), len(found) - len(set(found))
+    if not frames or without_energy or strangers or copies:
         target.rename(target.with_name(f"bad_{target.name}"))
         raise DataError(
             f"The labels in bad_{target.name} ({target.parent}) can't be used: {len(frames)} structures, of which "
-            f"{without_energy} have no energy and {strangers} are none of the {len(sent)} sent (positions to 1e-4 Å, "
-            "charge, multiplicity, surroundings, fragments). Correct the labeller and run the same command again."
+            f"{without_energy} have no energy, {copies} are copies of others and {strangers} are none of the "
+            f"{len(sent)} sent (positions to 1e-4 Å, charge, multiplicity, surroundings, fragments). Correct the "
+            "labeller and run the same command again."
         )
     return frames, len(sent) - len(frames)
 

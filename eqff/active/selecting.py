@@ -121,8 +121,10 @@ def _in_clusters(
     found = with_clusters(evaluation, potential, clusters, batch_size).clusters
     if found is None or not found.quantity:
         raise DataError("worst_clusters: none of the structures given for errors has energies or forces.")
-    sizes = np.bincount(found.label, minlength=clusters)
-    return replace(candidates, cluster=found.assign(candidates.raw), cluster_error=sizes * found.errors**2)
+    samples = evaluation.samples[found.quantity]
+    squares = np.nansum((samples.predicted - samples.reference) ** 2, axis=1)
+    sums = np.bincount(found.label[samples.frame], weights=squares, minlength=clusters)
+    return replace(candidates, cluster=found.assign(candidates.raw), cluster_error=sums)
 
 
 def write_selection(path: str | Path, selection: Selection, *, labels: bool = False) -> Path:

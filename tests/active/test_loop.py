@@ -15,7 +15,7 @@ from eqff.active.candidates import identity
 from eqff.active.command import main
 from eqff.active.jobs import Launch
 from eqff.active.labelling import LABELLER as LABELLER_JOB
-from eqff.active.labelling import by_command, write_frames
+from eqff.active.labelling import by_command, checked_labels, write_frames
 from eqff.active.loop import ActiveLoop
 from eqff.active.settings import ActiveSettings
 from eqff.data.reading import read_frames
@@ -260,6 +260,16 @@ def test_as_a_command(files, pretended, monkeypatch, capsys):
 def test_labellers_that_label_nothing(files, pretended, label, message):
     with pytest.raises(DataError, match=message):
         ActiveLoop(settings(files, label=label)).run()
+
+
+def test_labels_that_come_twice_are_refused(shaken, tmp_path):
+    """One would count twice in training, and hide that another is missing."""
+    frames = shaken(1, 3)
+    source = write_frames(tmp_path / "chosen.extxyz", frames)
+    target = write_frames(tmp_path / "labelled.extxyz", [frames[0], *frames[:2]])
+    with pytest.raises(DataError, match="3 structures, of which 0 have no energy, 1 are copies of others and 0 are"):
+        checked_labels(source, target, {})
+    assert (tmp_path / "bad_labelled.extxyz").is_file() and not target.exists()
 
 
 def test_a_pool_without_labels_needs_a_labeller(files, pretended, shaken, tmp_path):

@@ -113,6 +113,22 @@ def test_worst_clusters_come_from_where_errors_are(make_potential, shaken):
     assert all(index >= 20 for index in chosen.indices)
 
 
+def test_clusters_count_by_all_their_squared_errors(make_potential):
+    """Of all force components: those of larger molecules are more."""
+    pytest.importorskip("sklearn")
+    model, rng, frames = make_potential(9), np.random.default_rng(0), []
+    for atoms in (molecule(1, 4), molecule(2, 12)):
+        for _ in range(10):
+            moved = atoms.copy()
+            moved.positions += 0.01 * rng.normal(size=moved.positions.shape)
+            frames.append(from_atoms(moved))
+    errors = [copy(frame) for frame in (*frames[:3], *frames[10:13])]
+    for frame, prediction in zip(errors, predict(model, errors), strict=True):
+        frame.forces = torch.tensor(prediction.labels["forces"]) + 1.0
+    chosen = select(frames, 8, strategy="worst_clusters", potential=model, errors=errors, clusters=2)
+    assert [sum(index < 10 for index in chosen.indices), sum(index >= 10 for index in chosen.indices)] == [2, 6]
+
+
 def test_features_of_a_pool_are_computed_once(make_potential, shaken, monkeypatch):
     pytest.importorskip("sklearn")
     seen = []
