@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from composing import compose_once
 from hypothesis import settings
 
 # several threads on a busy machine are slower than one, by up to ten times
@@ -21,6 +22,8 @@ os.environ.setdefault("WANDB__SERVICE_WAIT", "600")
 # the same examples in every run; the first call of anything in torch takes longer than hypothesis' deadline
 settings.register_profile("eqff", deadline=None, derandomize=True)
 settings.load_profile("eqff")
+
+compose_once()
 
 
 @pytest.hookimpl(tryfirst=True)
