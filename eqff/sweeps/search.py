@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from eqff.errors import ConfigError
 from eqff.sweeps.planning import Planned
 from eqff.sweeps.progress import result_of, was_pruned
@@ -61,7 +63,7 @@ class Search:
         self.study = optuna.create_study(
             storage=journal(folder),
             study_name=NAME,
-            sampler=_sampler(optuna, settings),
+            sampler=_sampler(settings, 0),
             pruner=make_pruner(settings.pruner, validations),
             direction="minimize",
             load_if_exists=True,
@@ -76,7 +78,8 @@ class Search:
                 yield self._planned(trial.number, trial.params)
             else:  # the command was killed while it chose them
                 self.study.tell(trial.number, state=states.FAIL)
-        while len(self.study.get_trials(deepcopy=False)) < (self.settings.trials or 0):
+        while (number := len(self.study.get_trials(deepcopy=False))) < (self.settings.trials or 0):
+            self.study.sampler = _sampler(self.settings, number)
             trial = self.study.ask()
             values = {key: trial.suggest_categorical(key, list(axis)) for key, axis in self.space.axes.items()}
             values |= {key: _suggest(trial, key, interval) for key, interval in self.space.intervals.items()}
@@ -166,11 +169,13 @@ def _suggest(trial: optuna.trial.Trial, key: str, interval: Interval) -> float |
     return suggest(key, interval.low, interval.high, log=interval.logarithmic)
 
 
-def _sampler(optuna: Any, settings: SweepSettings) -> optuna.samplers.BaseSampler:
+def _sampler(settings: SweepSettings, number: int) -> optuna.samplers.BaseSampler:
+    """Of one trial: a sampler of all would begin again with its first draws whenever a stopped search goes on."""
+    optuna, seed = optuna_module(), int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
     samplers = {
         # constant_liar: trials that run at the same time are not to be chosen near each other
-        "tpe": lambda: optuna.samplers.TPESampler(seed=settings.seed, constant_liar=True),
-        "random": lambda: optuna.samplers.RandomSampler(seed=settings.seed),
+        "tpe": lambda: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
     }
     return samplers[settings.search]()
 

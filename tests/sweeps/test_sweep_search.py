@@ -22,7 +22,7 @@ SPACE = ["x=interval(-2,2)", "kind=a,b"]
 
 
 def searched(folder, trials=12, **settings):
-    chosen = SweepSettings(search="tpe", trials=trials, **settings)
+    chosen = SweepSettings(**{"search": "tpe", "trials": trials} | settings)
     return Search(read_space(["fixed=1", *SPACE]), chosen, folder, validations=10, monitor="val/loss")
 
 
@@ -65,6 +65,16 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     names = [run.folder.name for run in again.planned()]
     assert names == [f"trial-{number:04d}" for number in range(12)]
     assert all(run.overrides[0] == "fixed=1" for run in again.planned())
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+def test_a_stopped_search_chooses_as_one_that_was_not(kind, tmp_path):
+    finish(searched(tmp_path / "whole", search=kind), 8)
+    for count in (3, 5):
+        finish(searched(tmp_path / "parts", search=kind), count)
+    found = (searched(tmp_path / name, search=kind).planned() for name in ("whole", "parts"))
+    whole, parts = ([run.overrides for run in runs] for runs in found)
+    assert parts == whole and len(set(whole)) == 8
 
 
 def test_the_best_is_named_and_failures_are_left_out(tmp_path):
