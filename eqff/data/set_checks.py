@@ -57,10 +57,11 @@ def check_required(frames: Sequence[AtomicData], require: Sequence[str], unread:
         files |= set(columns.texts["source"])
     for name in require:
         if name not in present:
+            rest = ",".join(other for other in require if other != name)
             raise DataError(
                 f"None of the {len(frames)} frames of {', '.join(sorted(files))} has '{name}'. Labels found: "
                 f"{_listed(present)}; keys not read: {_listed(unread)}. If it is under one of these, name it: "
-                f"'data.keys={{KEY: {name}}}'; to train without it, leave it out of data.require and of the losses."
+                f"'data.keys={{KEY: {name}}}'; to train without it: 'data.require=[{rest}]' training.losses.{name}=null"
             )
 
 

@@ -110,7 +110,7 @@ def _read_and_build(
     )
     known = {row.name for row in data.report["val"].labels if row.frames} if data.frames["val"] else None
     check_validation(training, module, known)
-    for line in validation_notes(settings.losses, known):
+    for line in (*settings.losses.unused(labels), *validation_notes(settings.losses, known)):
         console.print(line, highlight=False, soft_wrap=True)
     return settings, data, module, built
 

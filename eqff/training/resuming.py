@@ -93,8 +93,13 @@ def resumed_config(folder: RunFolder, overrides: Sequence[str]) -> DictConfig:
         key = override.key_or_group
         if key == "resume":
             continue
+        if "/" in key:
+            raise ConfigError(
+                f"'{key}': on resume no option of a group can be chosen anew; losses, learning rates and schedule are "
+                "changed one by one, as training.losses.forces.weight=20."
+            )
         replaced = OmegaConf.is_dict(OmegaConf.select(cfg, key)) and override.value() is not None
-        if _is_fixed(key) or "/" in key or replaced:
+        if _is_fixed(key) or replaced:
             raise ConfigError(
                 f"'{key}' can't be changed on resume: the stopped run's state belongs to it. Start a new run for that."
             )

@@ -97,6 +97,9 @@ def test_missing_labels_list_what_there_is():
     check_required(frames, ("energy", "forces"))
     with pytest.raises(DataError, match="has 'dipole'. Labels found: energy, forces; keys not read: mu"):
         check_required(frames, ("dipole",), ["mu"])
+    without = r"'data\.require=\[energy,forces\]' training\.losses\.dipole=null$"
+    with pytest.raises(DataError, match=without):
+        check_required(frames, ("energy", "dipole", "forces"))
 
 
 def test_sums_that_do_not_add_up_are_told():

@@ -372,6 +372,8 @@ def test_refuses_another_model(compose):
     for override in (*parts, *grouping, *start):
         with pytest.raises(ConfigError, match="can't be changed on resume"):
             train(compose(f"resume={first.folder}"), [override])
+    with pytest.raises(ConfigError, match="'training/losses'.* one by one, as training.losses.forces.weight=20"):
+        train(compose(f"resume={first.folder}"), ["training/losses=energy"])
     with pytest.raises(ConfigError, match="'training.ema' can't be switched"):
         train(compose(f"resume={first.folder}"), ["training.ema=null"])
     with pytest.raises(ConfigError, match="no setting 'trainer.max_epoch'"):
