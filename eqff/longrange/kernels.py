@@ -16,6 +16,9 @@ from torch import Tensor
 from eqff.errors import ConfigError
 from eqff.longrange.tuning import reach
 
+SOFTENING = 1.0
+"""Å, of `SoftenedKernel`."""
+
 
 class Kernel(ABC):
     """The interaction of two charges."""
@@ -101,6 +104,19 @@ class SwitchedKernel(Kernel):
     def extent(self, widths: Tensor | None, accuracy: float) -> float:
         """Where the switch ends."""
         return self.outer
+
+
+class SoftenedKernel(SwitchedKernel):
+    """1 / sqrt(r² + a²) at short range, a = 1 Å, and 1/r from ``outer`` on [Unke & Meuwly, JCTC 15, 3678 (2019)].
+
+    PhysNet has ``inner`` 0 and ``outer`` half of its cutoff, and between both the same polynomial; SpookyNet the same
+    idea [Unke et al., Nat. Commun. 12, 7273 (2021)]. Arguments are those of `SwitchedKernel`.
+    """
+
+    def complement(self, lengths: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:
+        """switch(r) (1/r - 1 / sqrt(r² + a²))."""
+        soft = (lengths.square() + SOFTENING**2).rsqrt()
+        return smooth_end(lengths, self.inner, self.outer) * (1 / lengths - soft)
 
 
 def smooth_end(lengths: Tensor, inner: float, outer: float) -> Tensor:

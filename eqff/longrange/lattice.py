@@ -54,6 +54,20 @@ class Lattice:
         """Of ``cell``, Å³, (P,)."""
         return volumes(self.cell)
 
+    def fractional(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Places of atoms in lattice vectors, (P, n, 3), in open directions from the middle of their structure.
+
+        So nothing that is computed on a mesh depends on where a slab or wire is across its periodic directions.
+
+        Args:
+            positions: Å, (P, n, 3).
+            mask: Which of the n places hold an atom, (P, n).
+        """
+        places = positions @ self.reciprocal.transpose(1, 2) / (2 * torch.pi)
+        taken = mask[..., None].to(places.dtype)
+        middle = (places * taken).sum(dim=1, keepdim=True) / taken.sum(dim=1, keepdim=True).clamp(min=1.0)
+        return places - torch.where(self.pbc[:, None], 0.0, middle)
+
     def wave_vectors(self, integers: Tensor) -> Tensor:
         """k of whole multiples of the reciprocal vectors, (P, K, 3), from (P or 1, K, 3); 1/Å."""
         return integers.to(self.cell.dtype) @ self.reciprocal

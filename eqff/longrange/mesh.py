@@ -59,8 +59,8 @@ class MeshSum:
         lattice = Lattice.of(cell, pbc, positions, padding.mask, splitting.cutoff)
         shape = mesh_shape(lattice.cell, mesh_spacing(splitting, accuracy))
         structure, place = padding.mask.nonzero(as_tuple=True)
-        turns = (positions[structure, place][:, None, :] @ lattice.reciprocal[structure].transpose(1, 2))[:, 0]
-        points, splines = _places(turns / (2 * torch.pi), structure, shape)
+        fractional = lattice.fractional(positions, padding.mask)[structure, place]
+        points, splines = _places(fractional, structure, shape)
         influence = mesh_influence(lattice, splitting.alpha, shape, ORDER)
         atoms = padding.index[structure, place]
         return cls(atoms, padding.structures, structure, points, splines, influence, shape, padding.num_atoms)

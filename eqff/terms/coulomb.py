@@ -12,7 +12,7 @@ from eqff.data.graph import AtomicGraph
 from eqff.errors import ConfigError, did_you_mean
 from eqff.longrange.charged_cells import ChargedCell, charged_cells, net_charge
 from eqff.longrange.interaction import Interaction, LatticeInteraction
-from eqff.longrange.kernels import GaussianKernel, Kernel, PointKernel, SwitchedKernel
+from eqff.longrange.kernels import GaussianKernel, Kernel, PointKernel, SoftenedKernel, SwitchedKernel
 from eqff.longrange.shifted import PairInteraction
 from eqff.parts import Fields, Term
 from eqff.ranges import Count, InnerShare, NonNegative, Positive
@@ -33,7 +33,8 @@ class Coulomb(Term):
         mesh_from: Periodic structures of this many atoms and more are summed on a mesh.
         damping: 1/Å, for "dsf" and "wolf".
         short_range: "point" for 1/r; "gaussian" for charges spread as exp(-r²/width²), without their own energies;
-            "switch" to leave pairs to the local model up to ``switch[0]``, and gradually until ``switch[1]`` (Å).
+            "switch" to leave pairs to the local model up to ``switch[0]``, and gradually until ``switch[1]`` (Å);
+            "soften" for 1 / sqrt(r² + 1 Å²) there instead of nothing, as in PhysNet and SpookyNet.
         width: Å, of Gaussian charges that have no field of widths.
         widths: The field of widths in Å, instead.
         switch: Å, see ``short_range``.
@@ -56,7 +57,7 @@ class Coulomb(Term):
         accuracy: InnerShare = 1e-6,
         mesh_from: Count = 500,
         damping: NonNegative = 0.2,
-        short_range: Literal["point", "gaussian", "switch"] = "point",
+        short_range: Literal["point", "gaussian", "switch", "soften"] = "point",
         width: Positive | None = None,
         widths: str | None = None,
         switch: tuple[NonNegative, Positive] = (1.0, 4.0),
@@ -107,6 +108,7 @@ def _kernel(short_range: str, width: float | None, widths: str | None, switch: t
         "point": PointKernel,
         "gaussian": lambda: GaussianKernel(width),
         "switch": lambda: SwitchedKernel(*switch),
+        "soften": lambda: SoftenedKernel(*switch),
     }
     if short_range not in kernels:
         raise ConfigError(f"short_range: no '{short_range}'.{did_you_mean(short_range, kernels)}")

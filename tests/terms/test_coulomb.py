@@ -10,12 +10,12 @@ from ase import Atoms
 from eqff.derivatives import differentiate
 from eqff.errors import ConfigError, ModelError
 from eqff.longrange.interaction import Interaction, LatticeInteraction
-from eqff.longrange.kernels import GaussianKernel, PointKernel, SwitchedKernel
+from eqff.longrange.kernels import GaussianKernel, PointKernel, SoftenedKernel, SwitchedKernel
 from eqff.longrange.shifted import PairInteraction
 from eqff.terms.coulomb import Coulomb
 from eqff.testing.battery import MINIMAL_BACKBONE, TermBattery
 from eqff.testing.graphs import graph_of
-from eqff.testing.structures import crystal, molecule, slab, wire
+from eqff.testing.structures import crystal, displaced, molecule, slab, wire
 from eqff.units import COULOMB_CONSTANT
 
 ELEMENT_CHARGES = {1: 0.4, 6: -0.3, 7: 0.7, 8: -0.6}
@@ -172,6 +172,17 @@ def test_matrix_is_the_linear_map():
     torch.testing.assert_close(bound.energy(charges), energy, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("atoms", [wire(2), slab(3)], ids=["wire", "slab"])
+def test_mesh_goes_with_the_atoms_in_open_directions(atoms: Atoms):
+    """Not to its accuracy, but exactly: no net force across a slab, and no energy that depends on its height."""
+    interaction, charges = LatticeInteraction(PointKernel(), 5.0, 1e-4, mesh_from=1), charges_of([atoms])
+    across = np.linalg.svd(np.asarray(atoms.cell))[2][int(atoms.pbc.sum()) :]
+    here, there = (summed(interaction, [displaced(atoms, step * across.sum(axis=0))], charges) for step in (0.0, 37.1))
+    for name in ("energy", "forces", "potential"):
+        torch.testing.assert_close(there[name], here[name], rtol=0, atol=1e-10)
+    assert float((here["forces"].sum(dim=0) @ torch.as_tensor(across.T)).abs().max()) < 1e-10
+
+
 @pytest.mark.parametrize("mesh_from", [1, 10**6], ids=["mesh", "waves"])
 @pytest.mark.parametrize("atoms", EVERY.values(), ids=EVERY.keys())
 def test_second_derivatives(atoms: Atoms, mesh_from: int):
@@ -225,6 +236,23 @@ def test_gaussian_charges_are_points_from_afar():
     torch.testing.assert_close(summed(spread, far, charges)["energy"], summed(point, far, charges)["energy"])
     ratio = summed(spread, near, charges)["energy"] / summed(point, near, charges)["energy"]
     assert float(ratio) == pytest.approx(float(torch.erf(torch.tensor(0.5**0.5))), rel=1e-6)
+
+
+def test_softened_charges_are_physnets():
+    """By its own formula, with a cutoff of 10 Å; in a crystal too, however the sum is split."""
+    lengths = np.array([0.3, 1.7, 4.9, 5.1])
+    x = np.minimum(2 * lengths / 10, 1)
+    switch = 1 - 6 * x**5 + 15 * x**4 - 10 * x**3
+    expected = COULOMB_CONSTANT * (switch / np.sqrt(lengths**2 + 1) + (1 - switch) / lengths)
+    pairs = [Atoms("HH", [[0, 0, 0], [0, 0, r]], info={"total_charge": 0, "multiplicity": 1}) for r in lengths]
+    term = Coulomb(short_range="soften", switch=(0.0, 5.0))
+    found = summed(term.interaction, pairs, torch.ones(8, dtype=torch.float64))["energy"]
+    torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-12, atol=0)
+    charges, crystals = charges_of([crystal(4)]), []
+    for cutoff in (5.0, 7.0):
+        crystals.append(summed(LatticeInteraction(SoftenedKernel(0.0, 4.0), cutoff, 1e-12), [crystal(4)], charges))
+    for name in ("energy", "forces", "stress"):
+        torch.testing.assert_close(crystals[0][name], crystals[1][name], rtol=0, atol=1e-9)
 
 
 def test_settings_that_do_not_go_together():

@@ -66,7 +66,7 @@ class MultipoleMesh:
         structure, place = padding.mask.nonzero(as_tuple=True)
         counts = torch.tensor(shape, dtype=positions.dtype, device=positions.device)
         scaling = (lattice.reciprocal * (counts / (2 * torch.pi))[:, None])[structure]
-        scaled = (scaling @ positions[structure, place][:, :, None])[:, :, 0]
+        scaled = lattice.fractional(positions, padding.mask)[structure, place] * counts
         lower = scaled.detach().floor()
         points = _points(lower.long(), structure, shape)
         # neighbours on the mesh one after the other, so that its points are read and written in about their order
