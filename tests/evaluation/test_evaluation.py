@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.io import read
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -257,6 +257,7 @@ def test_tensors_of_atoms_are_written_row_by_row(frames, tmp_path):
 
 
 @given(st.floats(1e-3, 1e7))
+@example(999.7)
 def test_numbers_of_tables_are_plain(value):
     text = number(value)
     assert "e" not in text and float(text) == pytest.approx(value, rel=5.1e-3)
