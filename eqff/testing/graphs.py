@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
 from ase import Atoms
@@ -26,8 +27,7 @@ def graph_of(
         dtype: Floating dtype of the graph.
         classical: Take charge and multiplicity as they are, also where no number of electrons gives them.
     """
-    convert = _classical if classical else partial(from_atoms, labels=())
-    frames = [add_neighbours(convert(atoms), lists) for atoms in structures]
+    frames = [_frame(_Known(atoms, tuple(lists.items()), classical)) for atoms in structures]
     return graph_from_batch(collate(frames), dtype)
 
 
@@ -37,6 +37,34 @@ def on_each_other(graph: AtomicGraph, first: int, second: int, apart: float = 0.
     positions[first] = positions[second]
     positions[first, 2] += apart
     return graph.deformed(positions)
+
+
+class _Known:
+    """A structure as a key: equal where all is equal that a frame is made from.
+
+    Args:
+        atoms: The structure, which is copied.
+        lists: Name and cutoff of each neighbour list.
+        classical: As `graph_of` has it.
+    """
+
+    def __init__(self, atoms: Atoms, lists: tuple[tuple[str, float], ...], classical: bool):
+        self.atoms, self.lists, self.classical = atoms.copy(), lists, classical
+        parts = (atoms.cell.array, atoms.pbc, *sorted(atoms.arrays.items()), *atoms.info.items())
+        self._content = lists, classical, tuple(map(pickle.dumps, parts))
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and self._content == other._content
+
+
+@functools.lru_cache(maxsize=512)  # batteries ask for the same few structures in every test
+def _frame(known: _Known) -> AtomicData:
+    """The structure with its neighbour lists; nothing writes into it."""
+    convert = _classical if known.classical else functools.partial(from_atoms, labels=())
+    return add_neighbours(convert(known.atoms), dict(known.lists))
 
 
 def _classical(atoms: Atoms) -> AtomicData:

@@ -2,7 +2,6 @@
 
 import time
 
-import numpy as np
 import pytest
 import torch
 from frames_on_file import methanes, waters
@@ -70,13 +69,14 @@ def test_missing_labels_become_nan():
     assert not some[2].has("forces") and some[0].has("forces")
 
 
-def test_five_small_molecules_take_less_than_a_millisecond():
-    atoms = methanes(5)
-    frames = [add_neighbours(from_atoms(one), {"local": 5.0}) for one in atoms]
-    collate(frames)
-    times = []
-    for _ in range(50):
+def test_five_small_molecules_take_half_of_pygs_time_at_most():
+    """The quickest of each; a quarter is usual."""
+    frames = [add_neighbours(from_atoms(one), {"local": 5.0}) for one in methanes(5)]
+
+    def seconds(make):
         start = time.process_time()
-        collate(frames)
-        times.append(time.process_time() - start)
-    assert np.median(times) < 1e-3
+        make(frames)
+        return time.process_time() - start
+
+    ours, theirs = (min(seconds(make) for _ in range(50)) for make in (collate, Batch.from_data_list))
+    assert ours < 0.5 * theirs
