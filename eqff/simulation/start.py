@@ -163,7 +163,7 @@ def _fixed(constraints: Sequence[FixConstraint]) -> set[int] | None:
     """Atoms that constraints hold where they are; None if some do anything else."""
     if any(type(each) is not FixAtoms for each in constraints):
         return None
-    return {int(index) for each in constraints for index in each.index}
+    return {index for each in constraints for index in each.todict()["kwargs"]["indices"]}
 
 
 def _check_cell(atoms: Atoms, settings: SimulationSettings) -> None:
