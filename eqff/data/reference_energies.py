@@ -105,8 +105,8 @@ def _solution(choice: Choice, charge: ChargeChoice, fit: EnergyFit, *, by_level:
         return None
     if not fit.levels:
         raise DataError(
-            "Reference energies can't be fitted: no frame has an energy. Give them instead "
-            "(data.reference_energies={H: -13.6, ...}), zero if energies don't matter."
+            "Reference energies can't be fitted: no frame has an energy. Where energies don't matter: "
+            "data.reference_energies=none; otherwise give them: 'data.reference_energies={H: -13.6, ...}'."
         )
     missing = fit.elements - fit.elements_with_energy()
     if missing:
