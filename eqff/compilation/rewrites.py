@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._inductor.decomposition import select_decomp_table
 
 import eqff.kernels.linear  # noqa: F401  defines the operations
+from eqff.compilation.single_rows import with_single_rows
 from eqff.kernels.choice import DTYPES
 from eqff.kernels.generated.code import VECTOR
 from eqff.kernels.native.process import functions
@@ -79,6 +80,7 @@ def rewrites(like: Tensor) -> dict[Any, Callable[..., Any]]:
     aten, operations = torch.ops.aten, torch.ops.eqff
     products = (aten.mm.default, aten.bmm.default, aten.addmm.default, aten.baddbmm.default)
     table = {key: value for key, value in select_decomp_table().items() if key not in products}
+    table = with_single_rows(table)
     if like.device.type == "cpu" and like.dtype in DTYPES and functions(like.dtype) is not None:
         maps = _Products(like.dtype)
         return {**table, aten.mm.default: maps.product, aten.addmm.default: maps.with_bias}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from eqff.compilation.single_rows import with_single_rows
 from eqff.data.flat import pack
 from eqff.data.graph import AtomicGraph
 from eqff.errors import ModelError
@@ -80,7 +81,7 @@ def _compile(
     start = time.perf_counter()
     try:
         # what is traced holds no Python of eqff's models: first derivatives are part of it
-        traced = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
+        traced = make_fx(function, with_single_rows({}), "symbolic", _allow_non_fake_inputs=True)(*inputs)
         operations.transpose_weights(traced)
         program = torch.export.export(traced, tuple(inputs), dynamic_shapes=_dynamic(inputs, graph))
         options = {**OPTIONS, **_no_line_tables(), "aot_inductor.package": True}

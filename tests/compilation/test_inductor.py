@@ -32,6 +32,21 @@ def test_same_as_uncompiled(in_cpp, monkeypatch, caplog):
     assert len(lines) == (0 if in_cpp else 2)
 
 
+@pytest.mark.slow
+def test_one_structure_on_two_threads(caplog):
+    potential, before = small_potential(num_passes=1), torch.get_num_threads()
+    graph = batch(potential, 6)
+    torch.set_num_threads(2)
+    try:
+        with caplog.at_level(logging.WARNING, logger="eqff"):
+            found = CompiledPrediction(potential)(graph, False)
+    finally:
+        torch.set_num_threads(before)
+    for name, value in differentiate(potential.energy, graph, create_graph=True).items():
+        torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-10)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("later", [False, True])
 def test_called_from_python_where_cpp_does_not_work(later, monkeypatch, caplog):
     """Whether that shows when it is made or when it is called."""

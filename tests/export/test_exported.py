@@ -390,12 +390,21 @@ COMPILED = {
 }
 
 
+@pytest.fixture
+def threads():
+    """Sets how many threads PyTorch takes, for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", COMPILED)
-def test_compiled_code_equals_the_model(tmp_path, model):
+@pytest.mark.parametrize(("model", "count"), [*((name, 1) for name in COMPILED), ("flagship", 2), ("linked", 2)])
+def test_compiled_code_equals_the_model(tmp_path, model, count, threads):
     overrides = (*COMPILED[model], "model.backbone.charge_and_spin=true")
     file = tmp_path / "model.safetensors"
     save_model(file, built(*overrides, dtype=torch.float32), model_config=configured(*overrides), context=CONTEXT)
+    threads(count)
     export_model(file, tmp_path / "model.pt2")
     exported, plain = eqff.load(tmp_path / "model.pt2", trust_code=True), eqff.load(file)
     for name in STRUCTURES:
