@@ -18,24 +18,27 @@ Made = TypeVar("Made")
 _HALF_WRITTEN = re.compile(r"\bPCH\b|truncated|not recognized|too short|\bELF\b")
 """What compilers, linkers and loaders say of precompiled headers, objects and libraries that end too early."""
 _KINDS = {".gch", ".pch", ".o", ".so"}
+_ATTEMPTS = 5
+"""One for each file that a killed compilation can have been writing: two headers, two objects, a library."""
 
 log = logging.getLogger(__name__)
 
 
 def compiled_whole(make: Callable[[], Made]) -> Made:
-    """What ``make`` makes; where a half-written file is in its way, that is deleted and ``make`` called once more.
+    """What ``make`` makes; while half-written files are in its way, they are deleted and ``make`` called once more.
 
     Otherwise one compilation that was killed would stop all later ones.
     """
-    try:
-        return make()
-    except FAILURES as error:
-        found = leftovers(error)
-        if not found:
-            raise
-        log.info("Compiled once more without %s: %s", ", ".join(map(str, found)), complaint(error))
-        for path in found:
-            path.unlink(missing_ok=True)
+    for _ in range(_ATTEMPTS):
+        try:
+            return make()
+        except FAILURES as error:
+            found = leftovers(error)
+            if not found:
+                raise
+            log.info("Compiled once more without %s: %s", ", ".join(map(str, found)), complaint(error))
+            for path in found:
+                path.unlink(missing_ok=True)
     return make()
 
 

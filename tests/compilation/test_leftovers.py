@@ -62,8 +62,25 @@ def test_files_elsewhere_stay(cache, tmp_path_factory):
     assert leftovers(OSError(f"{folder}/a.so: file too short")) == []
 
 
-def test_a_second_failure_is_told(cache):
+def test_one_after_the_other(cache):
+    broken = [cache / "a.h.gch", cache / "other.o", cache / "a.so"]
+
     def make():
+        for path in broken:
+            if path.exists():
+                raise OSError(f"{path}: file too short")
+        return "made"
+
+    assert compiled_whole(make) == "made"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_stays_broken_is_told(again, cache):
+    """Whether the file is gone afterwards, or made half again and again."""
+
+    def make():
+        if again:
+            (cache / "a.so").write_text("")
         raise failure(cache, PCH)
 
     with pytest.raises(InductorError):
